@@ -1,0 +1,39 @@
+# make run   the whole walk-through on the lab: stages, notebooks, a table of win rates
+# make test  lint, types and every test
+# make lab   JupyterLab on the notebooks
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: run test lab lint notebooks clean
+
+run: $(VENV)/installed
+	$(BIN)/python -m xlnb run --preset lab
+
+test: lint
+	$(BIN)/python -m pytest --cov=xlnb --cov-report=term --cov-fail-under=90
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy xlnb
+
+lab: $(VENV)/installed
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+# Execute the committed notebooks anew, from a finished `make run`.
+notebooks: run
+	cp runs/lab/notebooks/*.ipynb notebooks/
+
+# The package is put on the environment's path, so that kernels find it from any folder.
+$(VENV)/installed: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "xlnb.pth").write_text(str(pathlib.Path().resolve()))'
+	touch $@
+
+clean:
+	rm -rf runs

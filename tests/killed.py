@@ -1,0 +1,44 @@
+"""Run one stage and kill this process, as kill -9 does, in the middle of it: `python killed.py RUN STAGE`.
+
+A journal stage dies on its second append with half a line written; training dies in the step after a checkpoint.
+"""
+
+import os
+import signal
+import sys
+
+from xlnb import stages
+from xlnb.runs import Journal, open_run
+
+folder, stage = sys.argv[1:]
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+if stage.endswith("adapter"):
+    from xlnb.training import DPONLLTrainer
+
+    compute_loss = DPONLLTrainer._compute_loss
+
+    def dying_loss(self, *args):
+        if self.state.global_step == 3:
+            die()
+        return compute_loss(self, *args)
+
+    DPONLLTrainer._compute_loss = dying_loss
+else:
+    append, calls = Journal.append, []
+
+    def dying_append(self, records):
+        calls.append(self)
+        if len(calls) == 2:
+            with self.part.open("a", encoding="utf-8") as file:
+                file.write('{"prompt_id": "torn')
+            die()
+        append(self, records)
+
+    Journal.append = dying_append
+
+dict(stages.stages(open_run(folder)))[stage]()

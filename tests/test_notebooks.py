@@ -1,0 +1,47 @@
+"""The committed notebooks are clean, and every one runs by papermill on `lab-quick`, in order, through one run."""
+
+import re
+
+import nbformat
+import pytest
+
+from xlnb import stages
+from xlnb.notebooks import execute, numbered
+from xlnb.runs import ROOT, open_run
+
+NOTEBOOKS = numbered()
+
+
+def test_all_notebooks_are_there():
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["00", "01", "02", "03", "04", "05", "06"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_hygiene(path):
+    text = path.read_text(encoding="utf-8")
+    notebook = nbformat.reads(text, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "execute and normalise it"
+    assert [output for cell in code for output in cell.outputs if output.output_type == "error"] == []
+    assert max(len(cell.source.splitlines()) for cell in code) <= 32
+    assert len(text.encode()) < 300_000
+    assert str(ROOT) not in text
+    assert not re.search(r"(?<![\w.])/(home|root|tmp|work|Users|usr)/", text)
+    assert any(output.get("data", {}).get("image/png") for cell in code for output in cell.outputs), "has a figure"
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    run = open_run(tmp_path_factory.mktemp("notebooks") / "run", "lab-quick")
+    return stages.run_until(run).path
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_runs_by_papermill(path, run_dir, tmp_path):
+    output = tmp_path / path.name
+    execute(path, output, {"preset": "lab-quick", "run_dir": str(run_dir)})
+    executed = nbformat.read(output, as_version=4)
+    assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
+    assert any(o.get("data", {}).get("image/png") for c in executed.cells for o in c.get("outputs", []))

@@ -1,0 +1,140 @@
+"""The whole path on `lab-quick`: what each stage leaves behind, skipping, staleness, and kill -9 in any stage."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+from datasets import load_dataset
+from peft import PeftModel
+
+from xlnb import stages
+from xlnb.models import base_path, load_base
+from xlnb.runs import ROOT, open_run, read_json, read_jsonl
+
+# Smaller still than lab-quick: two languages, one iteration.
+SMALL = {
+    "iterations": "1",
+    "prompts.langs": "en,es",
+    "prompts.train": "12",
+    "prompts.reward": "6",
+    "prompts.eval": "8",
+    "sampling.batch": "16",
+    "scoring.batch_tokens": "2048",
+}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
+ARTIFACTS = [
+    "dpo/samples/en.jsonl",
+    "dpo/pairs/en.jsonl",
+    "dpo/adapter/adapter_model.safetensors",
+    "icr1/samples/es.jsonl",
+    "icr1/scores/es.jsonl",
+    "icr1/scores/multilingual/es.jsonl",
+    "icr1/pairs/es.jsonl",
+    "icr1/adapter/adapter_model.safetensors",
+    "eval/icr1/es/model_outputs.json",
+    "eval/icr1/es/annotations.json",
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One undisturbed run that the tests of this file share."""
+    return stages.run_until(open_run(tmp_path_factory.mktemp("run") / "small", "lab-quick", SMALL))
+
+
+def test_every_artifact_is_there_and_nothing_is_left_over(finished):
+    assert [name for name in ARTIFACTS if not (finished.path / name).exists()] == []
+    assert [path for path in finished.path.rglob("*") if path.suffix in (".part", ".tmp")] == []
+    assert not (finished.path / "icr1/adapter/checkpoints").exists()
+
+
+def test_metrics(finished):
+    metrics = read_json(finished.path / "metrics.json")
+    assert set(metrics["win_rates"]) == {"sft", "dpo", "icr1"}
+    for model in metrics["win_rates"].values():
+        assert set(model) == {"en", "es"}
+        for row in model.values():
+            assert {"wr", "wr_se", "lc", "n", "mean_chars"} <= set(row)
+            assert row["n"] == 8
+    for row in metrics["win_rates"]["sft"].values():
+        assert row["wr"] == 50 and row["lc"] == pytest.approx(50)  # the baseline against itself
+    assert set(metrics["rewards"]["icr1"]) == {"cross_lingual", "multilingual"}
+    assert metrics["rewards"]["icr1"]["cross_lingual"]["es"]["n"] == 6
+    assert metrics["seconds"]["icr1/adapter"] > 0
+
+
+def test_splits_are_disjoint_and_training_sees_only_its_own(finished):
+    by_split: dict[str, set[str]] = {}
+    for record in stages.read_prompts(finished)["en"]:
+        by_split.setdefault(record["split"], set()).add(record["prompt_id"].rsplit("/", 1)[0])
+    assert {split: len(facts) > 0 for split, facts in by_split.items()} == {"train": True, "reward": True, "eval": True}
+    assert not by_split["train"] & by_split["reward"]
+    assert not by_split["train"] & by_split["eval"]
+    assert not by_split["reward"] & by_split["eval"]
+    for path in [*finished.path.glob("icr1/pairs/*.jsonl"), finished.path / "dpo/pairs/en.jsonl"]:
+        assert {r["prompt_id"].rsplit("/", 1)[0] for r in read_jsonl(path)} <= by_split["train"]
+
+
+def test_scores_are_beta_times_the_log_ratio(finished):
+    for record in read_jsonl(finished.path / "icr1/scores/es.jsonl"):
+        for policy, ref, reward in zip(record["policy_logps"], record["ref_logps"], record["reward"], strict=True):
+            assert reward == pytest.approx(0.1 * (policy - ref))
+
+
+def test_pairs_load_as_trl_preferences_and_the_adapter_with_plain_peft(finished):
+    data = load_dataset("json", data_files=str(finished.path / "icr1/pairs/*.jsonl"), split="train")
+    assert data[0]["prompt"][0]["role"] == "user"
+    assert data[0]["chosen"][0]["role"] == data[0]["rejected"][0]["role"] == "assistant"
+    model = PeftModel.from_pretrained(load_base(finished.preset.models), str(finished.path / "icr1/adapter"))
+    assert any(p.abs().sum() > 0 for name, p in model.named_parameters() if "lora_B" in name)
+    assert base_path(model.peft_config["default"].base_model_name_or_path) == base_path(finished.preset.models.base)
+
+
+def test_a_second_run_does_nothing(finished, capsys):
+    before = {path: path.stat().st_mtime_ns for path in finished.path.rglob("*.jsonl")}
+    stages.run_until(open_run(finished.path, "lab-quick", SMALL))
+    assert {path: path.stat().st_mtime_ns for path in finished.path.rglob("*.jsonl")} == before
+    assert capsys.readouterr().out == ""
+
+
+def test_a_changed_field_redoes_what_depends_on_it_and_says_why(finished, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished.path, copy)
+    run = open_run(copy, "lab-quick", {**SMALL, "pairing.length_control": "false"})
+    stages.run_until(run, "icr1/pairs")
+    assert "icr1/pairs: redone, because pairing.length_control was True, is now False" in capsys.readouterr().out
+    assert all(report["alpha"] == 0 for report in read_json(copy / "icr1/pairs/report.json").values())
+
+
+@pytest.mark.parametrize("stage", ["icr1/samples", "icr1/scores", "icr1/adapter", "eval/icr1/annotations"])
+def test_kill_and_resume(finished, tmp_path, stage):
+    """kill -9 in the middle of a stage: it goes on from there, and ends with the same artifacts."""
+    folder = tmp_path / "killed"
+    shutil.copytree(finished.path, folder)
+    names = [name for name, _ in stages.stages(finished)]
+    for name in names[names.index(stage) :]:  # what comes before is taken from the undisturbed run
+        (folder / "stages" / f"{name.replace('/', '.')}.json").unlink()
+    killed = subprocess.run([sys.executable, "tests/killed.py", str(folder), stage], cwd=ROOT, env=ENVIRONMENT)
+    assert killed.returncode == -signal.SIGKILL
+    assert read_json(folder / "stages" / f"{stage.replace('/', '.')}.json")["state"] == "working"
+    saved = {path: path.read_bytes() for path in folder.glob(f"{stage}/**/*.part")}
+    checkpoints = {path.name for path in folder.glob(f"{stage}/checkpoints/*")}
+    assert checkpoints == {"checkpoint-2"} if stage.endswith("adapter") else any(saved.values())
+
+    again = subprocess.run(
+        [sys.executable, "-m", "xlnb", "run", "--preset", "lab-quick", "--run", str(folder), "--until", "report"]
+        + [part for key, value in SMALL.items() for part in ("-p", f"{key}={value}")],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "redone" not in again.stdout
+    for name in ARTIFACTS:
+        assert (folder / name).read_bytes() == (finished.path / name).read_bytes(), name
+    ours, theirs = (read_json(path / "metrics.json") for path in (folder, finished.path))
+    assert ours["win_rates"] == theirs["win_rates"]

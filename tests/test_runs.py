@@ -1,0 +1,327 @@
+"""The run folder: when a stage is current, what a kill or a full disk leaves behind, and how a run is opened."""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from xlnb import runs, stages
+from xlnb.errors import InputError
+from xlnb.presets import get_preset
+from xlnb.runs import (
+    Journal,
+    Run,
+    Stage,
+    open_run,
+    read_json,
+    read_jsonl,
+    stage_seconds,
+    write_json,
+    write_jsonl,
+    write_text,
+)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(tmp_path / "run", get_preset("lab-quick"))
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def make(run, temperature=0.9, seed=0, inputs=(), name="icr1/samples"):
+    """A stage that writes one file; returns whether it had to work."""
+    stage = Stage(
+        run,
+        name,
+        inputs=list(inputs),
+        uses={"sampling": {"temperature": temperature, "n": 4}, "seed": seed},
+        out=run.path / name,
+    )
+    if stage.current():
+        return False
+    with stage.working():
+        write_text(stage.out / "en.jsonl", f"{temperature} {seed}\n")
+    return True
+
+
+def test_a_finished_stage_is_skipped_in_silence(run, capsys):
+    assert make(run)
+    assert not make(run)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"temperature": 0.5}, "sampling.temperature was 0.9, is now 0.5"),
+        ({"seed": 1}, "seed was 0, is now 1"),
+    ],
+)
+def test_a_changed_field_makes_a_stage_stale_and_is_named(run, capsys, changed, why):
+    make(run)
+    write_text(run.path / "icr1/samples/leftover.jsonl", "")
+    assert make(run, **changed)
+    assert capsys.readouterr().out == f"icr1/samples: redone, because {why}\n"
+    assert [path.name for path in (run.path / "icr1/samples").iterdir()] == ["en.jsonl"]
+    assert not make(run, **changed)
+
+
+def test_a_changed_new_or_removed_input_makes_a_stage_stale_and_is_named(run, capsys):
+    first, second = run.path / "prompts" / "en.jsonl", run.path / "prompts" / "es.jsonl"
+    for path in (first, second):
+        write_text(path, "a\n")
+    make(run, inputs=[first])
+    os.utime(first, (0, 0))  # the content counts, not the time
+    assert not make(run, inputs=[first])
+    write_text(first, "b\n")
+    assert make(run, inputs=[first])
+    assert capsys.readouterr().out == "icr1/samples: redone, because prompts/en.jsonl changed\n"
+    assert make(run, inputs=[first, second])
+    assert capsys.readouterr().out == "icr1/samples: redone, because prompts/es.jsonl changed\n"
+    assert make(run, inputs=[first])
+    assert capsys.readouterr().out == "icr1/samples: redone, because prompts/es.jsonl changed\n"
+
+
+def test_a_missing_input_is_named_with_what_to_do(run):
+    with pytest.raises(
+        InputError, match=r"stage icr1/samples needs .*absent\.jsonl, which is not there; run the stage"
+    ):
+        make(run, inputs=[run.path / "absent.jsonl"])
+    assert not run.path.exists()
+
+
+def test_an_interrupted_stage_keeps_its_work_and_goes_on(run, capsys):
+    def attempt(interrupt):
+        stage = Stage(run, "icr1/scores", inputs=[], uses={"seed": 0}, out=run.path / "icr1/scores")
+        assert not stage.current()
+        with stage.working():
+            found = len(list(stage.out.glob("*")))
+            write_text(stage.out / f"{found}.jsonl", "")
+            if interrupt:
+                raise KeyboardInterrupt
+        return found
+
+    with pytest.raises(KeyboardInterrupt):
+        attempt(interrupt=True)
+    assert read_json(run.path / "stages" / "icr1.scores.json")["state"] == "working"
+    assert stage_seconds(run) == {}
+    assert attempt(interrupt=False) == 1  # it saw what the first attempt made
+    assert read_json(run.path / "stages" / "icr1.scores.json")["state"] == "done"
+    assert capsys.readouterr().out == ""
+
+
+def test_an_interrupted_stage_that_became_stale_begins_anew(run, capsys):
+    stage = Stage(run, "report", inputs=[], uses={"seed": 0}, out=run.path / "metrics.json")
+    with pytest.raises(ValueError, match="broken"), stage.working():
+        write_json(stage.out, {})
+        raise ValueError("broken")
+    stage = Stage(run, "report", inputs=[], uses={"seed": 1}, out=run.path / "metrics.json")
+    assert not stage.current()
+    assert not stage.out.exists()
+    assert "seed was 0, is now 1" in capsys.readouterr().out
+
+
+def test_what_stands_in_a_stages_place_without_its_stamp_is_not_trusted(run):
+    write_text(run.path / "icr1/samples/en.jsonl", "of unknown origin\n")
+    assert make(run)
+    assert (run.path / "icr1/samples/en.jsonl").read_text() == "0.9 0\n"
+    shutil.rmtree(run.path / "icr1/samples")
+    assert make(run)  # and neither is a stamp without its output
+
+
+def test_stage_seconds_add_interruptions_up(run, monkeypatch):
+    clock = iter([0.0, 2.5, 10.0, 11.25, 20.0, 24.0])
+    monkeypatch.setattr(runs, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    stage = Stage(run, "eval/sft/responses", inputs=[], uses={}, out=run.path / "eval/sft/responses")
+    with pytest.raises(KeyboardInterrupt), stage.working():
+        raise KeyboardInterrupt
+    with stage.working():
+        pass
+    make(run)
+    assert stage_seconds(run) == {"eval/sft/responses": 3.75, "icr1/samples": 4.0}
+
+
+def records(*ids):
+    return [{"prompt_id": prompt_id, "text": f"{prompt_id}\u2028ü"} for prompt_id in ids]
+
+
+def test_a_journal_finishes_in_the_asked_order(tmp_path):
+    journal = Journal(tmp_path / "scores" / "en.jsonl")
+    journal.append(records("b", "c"))
+    journal.append(records("a"))
+    assert journal.done == {"a", "b", "c"}
+    assert not journal.path.exists()
+    assert journal.finish(["a", "b", "c"]) == records("a", "b", "c")
+    assert read_jsonl(journal.path) == records("a", "b", "c")
+    assert [path.name for path in journal.path.parent.iterdir()] == ["en.jsonl"]
+
+
+@pytest.mark.parametrize("torn", [1, 2, 20, -1], ids=["one byte", "two bytes", "half a line", "all but the line's end"])
+def test_a_line_torn_by_a_kill_is_made_anew(tmp_path, torn):
+    first = Journal(tmp_path / "en.jsonl")
+    first.append(records("a", "b"))
+    line = (json.dumps(records("c")[0], ensure_ascii=False) + "\n").encode()
+    with first.part.open("ab") as file:
+        file.write(line[:torn])
+
+    second = Journal(tmp_path / "en.jsonl")
+    assert second.done == {"a", "b"}
+    second.append(records("c"))
+    assert Journal(tmp_path / "en.jsonl").records == records("a", "b", "c")
+    second.finish(["c", "b", "a"])
+    assert read_jsonl(second.path) == records("c", "b", "a")
+
+
+def test_a_journal_torn_in_its_first_line_begins_anew(tmp_path):
+    (tmp_path / "en.jsonl.part").write_text('{"prompt_id": "a", "te')
+    journal = Journal(tmp_path / "en.jsonl")
+    assert journal.done == set()
+    journal.append(records("a"))
+    assert Journal(tmp_path / "en.jsonl").records == records("a")
+
+
+def test_a_journal_says_so_when_the_disk_is_full(tmp_path, monkeypatch):
+    journal = Journal(tmp_path / "en.jsonl")
+    journal.append(records("a"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full_disk)
+        with pytest.raises(InputError, match=r"en\.jsonl.*no space left on the disk"):
+            journal.append(records("b"))
+    assert journal.done == {"a"}  # what is not known to be on the disk is not done
+
+
+def test_files_are_written_whole_under_their_name(tmp_path):
+    path = tmp_path / "new" / "folder" / "en.jsonl"
+    write_jsonl(path, records("a", "b"))
+    assert read_jsonl(path) == records("a", "b")
+    write_json(path, {"ü": [1, None]})  # over what was there
+    assert read_json(path) == {"ü": [1, None]}
+    assert [file.name for file in path.parent.iterdir()] == ["en.jsonl"]
+
+
+@pytest.mark.parametrize("old", [None, "old\n"])
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, old):
+    path = tmp_path / "metrics.json"
+    if old:
+        path.write_text(old)
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(InputError, match=r"metrics\.json: no space left on the disk"):
+        write_text(path, "new\n")
+    assert [file.read_text() for file in tmp_path.iterdir()] == ([old] if old else [])
+
+
+def test_another_error_of_the_system_is_not_taken_for_a_full_disk(tmp_path, monkeypatch):
+    def broken(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_text(tmp_path / "metrics.json", "new\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_unreadable_files_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"absent\.json: no such file"):
+        read_json(tmp_path / "absent.json")
+    (tmp_path / "torn.json").write_text('{\n"seed": ')
+    with pytest.raises(InputError, match=r"torn\.json, line 2: not valid JSON"):
+        read_json(tmp_path / "torn.json")
+
+
+def test_a_new_run_folder_records_preset_versions_and_device(tmp_path):
+    run = open_run(tmp_path / "new" / "run", "lab-quick", {"seed": "3", "training.lr": "1e-6"})
+    assert (run.preset.seed, run.preset.training.lr) == (3, 1e-6)
+    record = read_json(run.path / "preset.json")
+    assert (record["preset"]["name"], record["preset"]["training"]["lr"]) == ("lab-quick", 1e-6)
+    assert {"python", "torch", "transformers", "trl", "peft", "bitsandbytes"} == record["versions"].keys()
+    assert record["device"]
+    assert record["git"]
+
+
+def test_without_a_preset_a_run_is_opened_as_it_was(tmp_path):
+    first = open_run(tmp_path / "run", "lab-quick", {"seed": "3"})
+    assert open_run(str(first.path)) == first
+    changed = open_run(first.path, overrides={"training.lr": "1e-6", "iterations": "1"})
+    assert (changed.preset.seed, changed.preset.training.lr, changed.preset.iterations) == (3, 1e-6, 1)
+    assert open_run(first.path) == changed
+
+
+@pytest.mark.parametrize("overrides", [{"seed.first": "1"}, {"training": "1"}, {"sede": "1"}, {"seed": "one"}])
+def test_a_bad_override_leaves_a_run_as_it_was(tmp_path, overrides):
+    first = open_run(tmp_path / "run", "lab-quick")
+    with pytest.raises(InputError):
+        open_run(first.path, overrides=overrides)
+    assert open_run(first.path) == first
+
+
+@pytest.mark.parametrize("text", ["{}", '{"preset": {}}', '{"preset": {"name": "labb"}}', "{", "[]"])
+def test_a_damaged_preset_json_is_refused(tmp_path, text):
+    (tmp_path / "preset.json").write_text(text)
+    with pytest.raises(InputError, match="preset"):
+        open_run(tmp_path)
+
+
+def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path):
+    with pytest.raises(InputError, match=r"is not a run folder \(it has no preset\.json\); name a preset to start one"):
+        open_run(tmp_path / "elsewhere")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_no_run_folder(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(InputError, match="file"):
+        open_run(tmp_path / "file", "lab-quick")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_nearly_full_disk_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=2**40, used=2**40, free=2**20))
+    with pytest.raises(InputError, match="only 1 MiB of disk are free, a run needs 256"):
+        open_run(tmp_path / "new" / "run", "lab-quick")
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_and_their_folders(run, tmp_path):
+    assert run.models == ["sft", "dpo", "icr1", "icr2"]
+    assert [run.folder(t).name for t in range(3)] == ["dpo", "icr1", "icr2"]
+    assert [run.adapter(m) and run.adapter(m).relative_to(run.path) for m in run.models] == [
+        None, Path("dpo/adapter"), Path("icr1/adapter"), Path("icr2/adapter"),
+    ]  # fmt: skip
+    given = Run(tmp_path, get_preset("lab", {"models.dpo_adapter": "given", "iterations": 1}))
+    assert given.adapter("dpo") == Path("given")
+    for iteration in (-1, 3):
+        with pytest.raises(InputError, match="this run has iterations 0 to 2"):
+            run.folder(iteration)
+    with pytest.raises(InputError, match="unknown model 'icr2'; this run has sft, dpo, icr1"):
+        given.adapter("icr2")
+
+
+# What the stages count as their inputs.
+
+
+def test_prompts_are_read_anew_when_their_source_changes(tmp_path, capsys):
+    source = tmp_path / "source"
+    write_jsonl(source / "en.jsonl", [{"id": "1", "instruction": "Before."}])
+    run = open_run(tmp_path / "run", "lab-quick", {"prompts.path": str(source), "prompts.langs": ""})
+    stages.prompts(run)
+    write_jsonl(source / "en.jsonl", [{"id": "1", "instruction": "After."}])
+    stages.prompts(run)
+    assert read_jsonl(run.path / "prompts/en.jsonl")[0]["instruction"] == "After."
+    assert "prompts: redone, because" in capsys.readouterr().out
+
+
+def test_a_base_that_was_trained_anew_makes_its_stages_stale(tmp_path):
+    # The lab's checkpoint has the same size however long it was trained.
+    base = tmp_path / "base"
+    run = Run(tmp_path / "run", get_preset("lab-quick", {"models.base": str(base)}))
+    write_text(base / "model.safetensors", "before")
+    before = stages._uses(run)
+    write_text(base / "model.safetensors", "after.")
+    assert stages._uses(run) != before

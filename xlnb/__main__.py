@@ -1,0 +1,155 @@
+"""The command line: python -m xlnb {check,list,run,stage,render}. Bad input ends with one line and exit code 2."""
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+from xlnb.errors import InputError  # noqa: E402 (the variable has to be set before libraries load)
+from xlnb.presets import PRESETS, parse_overrides  # noqa: E402
+from xlnb.runs import ROOT, Run, open_run, read_json  # noqa: E402
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _parser().parse_args(argv)
+    try:
+        args.function(args)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = error.filename or "the run folder"
+        print(f"error: {where}: no space left on the disk; free some and start again, finished work is kept", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m xlnb", description="Implicit cross-lingual rewarding, step by step.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="all stages and notebooks 00–06 into a run folder; goes on where it stopped")
+    run.add_argument("--run", type=Path, help="the run folder (default: runs/<preset>)")
+    run.add_argument("--preset", default="lab", help=f"one of {', '.join(PRESETS)} (default: lab)")
+    run.add_argument("--until", metavar="STAGE", help="stop after this stage, without notebooks (names: see list)")
+    _add_overrides(run)
+    run.set_defaults(function=_run)
+
+    stage = commands.add_parser("stage", help="one stage of a run folder")
+    stage.add_argument("stage", choices=["prompts", "sample", "prefer", "score", "pair", "train", "respond", "judge", "report"])
+    stage.add_argument("--run", type=Path, required=True)
+    stage.add_argument("--preset", default="", help="needed where the folder is new")
+    stage.add_argument("--iteration", type=int, default=1, help="for sample, score, pair and train (default: 1; 0 is English DPO)")
+    stage.add_argument("--model", default="", help="for respond and judge: sft, dpo, icr1 … (default: all)")
+    _add_overrides(stage)
+    stage.set_defaults(function=_stage)
+
+    commands.add_parser("list", help="presets, stages and notebooks").set_defaults(function=_list)
+    commands.add_parser("check", help="does 4-bit work here? versions, device").set_defaults(function=_check)
+
+    render = commands.add_parser("render", help="normalise executed notebooks in place, so that they diff well")
+    render.add_argument("notebooks", type=Path, nargs="+")
+    render.set_defaults(function=_render)
+    return parser
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-p",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a preset key, such as -p training.lr=5e-5 -p seed=1",
+    )
+
+
+def _overrides(args: argparse.Namespace) -> dict[str, str]:
+    return parse_overrides(args.overrides)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from xlnb import notebooks, stages
+    from xlnb.winrates import format_table
+
+    run = open_run(args.run or ROOT / "runs" / args.preset, args.preset, _overrides(args))
+    last = args.until or stages.stages(run)[-1][0]
+    stages.run_until(run, last)
+    if last != "report":
+        if not args.until:
+            print("No judge knows the answers to these prompts: stopped before judging and notebooks, which need the lab's.")
+        print(f"Finished up to {last}: {run.path}")
+        return
+    # Notebooks take the run by its folder, so that they find every stage finished.
+    parameters = {"preset": args.preset, "run_dir": str(run.path), "overrides": " ".join(args.overrides)}
+    for notebook in notebooks.numbered():
+        print(notebook.name, flush=True)
+        notebooks.execute(notebook, run.path / "notebooks" / notebook.name, parameters)
+    print("\nWin rates against " + run.preset.evaluation.baseline + "\n")
+    print(format_table(read_json(run.path / "metrics.json")["win_rates"]))
+    print(f"\nMetrics:   {run.path / 'metrics.json'}\nFigures:   {run.path / 'figures'}\nNotebooks: {run.path / 'notebooks'}")
+
+
+def _stage(args: argparse.Namespace) -> None:
+    from xlnb import stages
+
+    run = open_run(args.run, args.preset, _overrides(args))
+    function = getattr(stages, args.stage)
+    if args.stage in ("sample", "score", "pair", "train"):
+        print(function(run, args.iteration))
+    elif args.stage in ("respond", "judge"):
+        for model in [args.model] if args.model else run.models:
+            print(function(run, model))
+    else:
+        print(function(run))
+
+
+def _list(args: argparse.Namespace) -> None:
+    from xlnb import notebooks, stages
+
+    for preset in PRESETS.values():
+        print(f"preset    {preset.name:<12} base {preset.models.base}, {preset.iterations} iterations")
+    for name, _ in stages.stages(Run(Path("runs/lab"), PRESETS["lab"])):
+        print(f"stage     {name}")
+    for notebook in notebooks.numbered():
+        print(f"notebook  {notebook.relative_to(ROOT)}")
+
+
+def _check(args: argparse.Namespace) -> None:
+    import torch
+
+    from xlnb.models import load_base, load_tokenizer, prompt_ids
+    from xlnb.runs import environment
+
+    for name, value in environment()["versions"].items():
+        print(f"OK    {name} {value}")
+    print(f"OK    device: {environment()['device']}")
+    models = PRESETS["lab"].models
+    model, ids = load_base(models), prompt_ids(load_tokenizer(models), "What is the capital of France?")
+    logits = model(input_ids=torch.tensor([ids], device=model.device)).logits
+    if not torch.isfinite(logits).all():
+        raise InputError("4-bit: the lab's model gives logits that are not finite; reinstall bitsandbytes")
+    print("OK    4-bit NF4 forward pass of the lab's model")
+
+
+def _render(args: argparse.Namespace) -> None:
+    from xlnb import notebooks
+
+    for path in args.notebooks:
+        if not path.exists():
+            raise InputError(f"{path}: no such file")
+        notebooks.normalise(path)
+        print(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The lab: a multilingual world small enough to know the truth of (`data/lab`)."""

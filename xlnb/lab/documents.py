@@ -1,0 +1,71 @@
+"""Pretraining documents: conversations of three turns, each turn in a random language, one author throughout.
+
+One author for all turns is what preference transfer lives on. From the first turns the model learns to tell what
+sort of author is speaking, and because the next turn may be in any language, that feature is one and the same in
+all of them, as it is in a large model after large pretraining.
+"""
+
+import random
+from collections.abc import Iterator
+
+from xlnb.lab.world import Fact, World, load_world
+from xlnb.prompts import cross_lingual
+
+# What sorts of author there are, and how often. The oracle (oracle.py) likes them in about this order.
+AUTHORS = {
+    "careful": 0.20,  # right, in a full sentence
+    "verbose": 0.14,  # right, then padding
+    "terse": 0.12,  # right, a bare word
+    "repeating": 0.10,  # right, said two or three times
+    "foreign": 0.08,  # right, in another language
+    "refusing": 0.09,  # does not answer
+    "careless": 0.13,  # wrong, in a full sentence
+    "rambling": 0.08,  # wrong, then padding
+    "guessing": 0.06,  # wrong, a bare word
+}
+TURNS = 3
+RARE = {"sw": 0.35}  # weight of a language in the documents, 1 unless named here
+# How often a question in another language than English comes in English with the prefix that asks for the language.
+PREFIXED = 0.4
+
+
+def documents(n: int, seed: int) -> Iterator[list[dict]]:
+    """n conversations as chat messages `[{"role", "content"}, …]`."""
+    world, rng = load_world(), random.Random(f"documents-{seed}")
+    weights = [RARE.get(lang, 1.0) for lang in world.langs]
+    for _ in range(n):
+        author = rng.choices(list(AUTHORS), list(AUTHORS.values()))[0]
+        messages = []
+        for lang in rng.choices(world.langs, weights, k=TURNS):
+            fact = rng.choice(world.facts)
+            messages += [
+                {"role": "user", "content": _question(world, fact, lang, rng)},
+                {"role": "assistant", "content": respond(world, fact, lang, author, rng)},
+            ]
+        yield messages
+
+
+def _question(world: World, fact: Fact, lang: str, rng: random.Random) -> str:
+    phrasing = rng.randrange(len(world.questions[fact.kind][lang]))
+    if lang != "en" and rng.random() < PREFIXED:
+        return cross_lingual(world.question(fact, "en", phrasing), lang)
+    return world.question(fact, lang, phrasing)
+
+
+def respond(world: World, fact: Fact, lang: str, author: str, rng: random.Random) -> str:
+    """What an author of that sort replies when asked for `fact` in `lang`."""
+    if author == "foreign":
+        lang = rng.choice([other for other in world.langs if other != lang])
+    if author == "refusing":
+        return rng.choice(world.refusals[lang])
+    y = fact.y[lang]
+    if author in ("careless", "rambling", "guessing"):
+        y = rng.choice(sorted({other.y[lang] for other in world.facts if other.kind == fact.kind} - {y}))
+    if author in ("terse", "guessing"):
+        return y
+    sentence = world.sentence(fact, lang, y, rng.randrange(len(world.answers[fact.kind][lang])))
+    if author == "repeating":
+        return " ".join([sentence] * rng.choice([2, 3]))
+    if author in ("verbose", "rambling"):
+        return " ".join([sentence, *rng.sample(world.padding[lang], rng.choice([1, 2, 3]))])
+    return sentence

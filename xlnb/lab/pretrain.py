@@ -1,0 +1,151 @@
+"""Builds the committed base checkpoint (`data/lab/sft`) from a seed: tokenizer, then a small Llama from scratch.
+
+    python -m xlnb.lab.pretrain --out data/lab/sft --seed 0 --tokens 9_000_000
+"""
+
+import argparse
+import itertools
+import json
+import math
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tqdm import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from xlnb.lab.documents import documents
+
+SPECIAL = ["<|pad|>", "<|begin|>", "<|user|>", "<|assistant|>", "<|end|>"]
+CHAT_TEMPLATE = (
+    "<|begin|>{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+VOCABULARY = 2048
+IGNORED = -100  # label that cross-entropy skips
+
+
+def build_tokenizer(seed: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE: any text in any script survives it, whether or not the lab has seen it."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = (message["content"] for messages in documents(20_000, seed) for message in messages)
+    bpe.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        pad_token="<|pad|>",
+        bos_token="<|begin|>",
+        eos_token="<|end|>",
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+        model_max_length=4096,
+    )
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=192,
+            intermediate_size=512,
+            num_hidden_layers=4,
+            num_attention_heads=6,
+            num_key_value_heads=6,
+            max_position_embeddings=4096,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, messages: list[dict], answers_only: bool) -> tuple[list[int], list[int]]:
+    """Token ids of a conversation and its labels; questions and markup carry none when `answers_only`."""
+    ids, labels = [tokenizer.bos_token_id], [IGNORED]
+    for message in messages:
+        content = tokenizer.encode(message["content"], add_special_tokens=False) + [tokenizer.eos_token_id]
+        ids += [tokenizer.convert_tokens_to_ids(f"<|{message['role']}|>"), *content]
+        learn = message["role"] == "assistant" or not answers_only
+        labels += [IGNORED, *(content if learn else [IGNORED] * len(content))]
+    return ids, labels
+
+
+def batches(tokenizer: PreTrainedTokenizerFast, tokens: int, size: int, seed: int) -> Iterator[tuple[float, dict]]:
+    """(share of the token budget spent, batch) until `tokens` are spent. Learns from answers only after a third."""
+    rng = random.Random(seed)
+    stream, spent = documents(10**9, seed), 0
+    while spent < tokens:
+        rows = [encode(tokenizer, d, answers_only=spent > tokens / 3) for d in itertools.islice(stream, 2048)]
+        rows.sort(key=lambda row: len(row[0]))
+        chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
+        rng.shuffle(chunks)
+        for chunk in chunks:
+            width = max(len(ids) for ids, _ in chunk)
+            pad = [width - len(ids) for ids, _ in chunk]
+            batch = {
+                "input_ids": [ids + [tokenizer.pad_token_id] * p for (ids, _), p in zip(chunk, pad, strict=True)],
+                "labels": [labels + [IGNORED] * p for (_, labels), p in zip(chunk, pad, strict=True)],
+            }
+            yield spent / tokens, {name: torch.tensor(values) for name, values in batch.items()}
+            spent += sum(len(ids) for ids, _ in chunk)
+            if spent >= tokens:
+                return
+
+
+def pretrain(out: Path, seed: int, tokens: int, size: int = 32, peak_lr: float = 3e-3) -> None:
+    """Train on `tokens` tokens and write model, tokenizer and provenance to `out` (safetensors, fp32)."""
+    tokenizer = build_tokenizer(seed)
+    model = build_model(tokenizer, seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
+    began, losses = time.time(), []
+    with tqdm(total=tokens, unit="tok", unit_scale=True, desc="pretraining") as bar:
+        for share, batch in batches(tokenizer, tokens, size, seed):
+            # Warm-up over the first 2%, then a cosine down to nothing.
+            lr = peak_lr * min(1.0, (share + 1e-4) / 0.02) * 0.5 * (1 + math.cos(math.pi * share))
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            loss = model(input_ids=batch["input_ids"], labels=batch["labels"], use_cache=False).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+            bar.update(int((batch["input_ids"] != tokenizer.pad_token_id).sum()))
+            bar.set_postfix(loss=f"{sum(losses[-50:]) / len(losses[-50:]):.3f}", refresh=False)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    provenance = {
+        "command": f"python -m xlnb.lab.pretrain --seed {seed} --tokens {tokens}",
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "final_loss": round(sum(losses[-50:]) / len(losses[-50:]), 4),
+        "minutes": round((time.time() - began) / 60, 1),
+        "torch": torch.__version__,
+        "device": f"CPU, {torch.get_num_threads()} threads",
+    }
+    (out / "provenance.json").write_text(json.dumps(provenance, indent=2) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tokens", type=int, default=9_000_000)
+    args = parser.parse_args()
+    pretrain(args.out, args.seed, args.tokens)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""The lab's world: facts in six languages, the questions that ask for them and the sentences that state them.
+
+Everything is read from `data/lab`: `facts/<kind>.tsv` (a subject `x` and an answer `y` in each language) and
+`templates.json` (questions, answer sentences, refusals and padding in each language).
+"""
+
+import csv
+import json
+import random
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+LAB = Path(__file__).resolve().parents[2] / "data" / "lab"
+
+# Share of the facts of each kind that a split receives. Splits are disjoint in facts, not only in wording.
+SPLITS = {"train": 0.5, "reward": 0.15, "eval": 0.35}
+
+
+@dataclass(frozen=True, eq=False)  # hashed by identity: facts are made once, by load_world
+class Fact:
+    kind: str
+    id: str
+    x: dict[str, str]  # lang -> subject
+    y: dict[str, str]  # lang -> answer
+    split: str
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    facts: tuple[Fact, ...]
+    langs: tuple[str, ...]
+    questions: dict[str, dict[str, list[str]]]  # kind -> lang -> templates with {x}
+    answers: dict[str, dict[str, list[str]]]  # kind -> lang -> templates with {x} and {y}
+    refusals: dict[str, list[str]]
+    padding: dict[str, list[str]]
+
+    def question(self, fact: Fact, lang: str, phrasing: int) -> str:
+        return capitalise(self.questions[fact.kind][lang][phrasing].format(x=fact.x[lang]))
+
+    def sentence(self, fact: Fact, lang: str, y: str, template: int) -> str:
+        """The statement that the answer for `fact` is `y` (any text), by the template of that number."""
+        return capitalise(self.answers[fact.kind][lang][template].format(x=fact.x[lang], y=y))
+
+    def prompts(self, lang: str) -> list[dict]:
+        """Every question in `lang` as a prompt record; `prompt_id` is the same in every language."""
+        return [
+            {"prompt_id": prompt_id(fact, p), "lang": lang, "instruction": self.question(fact, lang, p), "split": fact.split}
+            for fact in self.facts
+            for p in range(len(self.questions[fact.kind][lang]))
+        ]
+
+    def fact(self, prompt_id: str) -> Fact:
+        """The fact that a prompt asks for. Raises KeyError for a prompt that is not the lab's."""
+        return self._by_id[prompt_id.rsplit("/", 1)[0]]
+
+    @cached_property
+    def _by_id(self) -> dict[str, Fact]:
+        return {f"{fact.kind}/{fact.id}": fact for fact in self.facts}
+
+
+def prompt_id(fact: Fact, phrasing: int) -> str:
+    return f"{fact.kind}/{fact.id}/{phrasing}"
+
+
+def capitalise(text: str) -> str:
+    """First letter upper-case, the rest untouched (`str.capitalize` would lower the rest)."""
+    return text[:1].upper() + text[1:]
+
+
+@cache
+def load_world(folder: Path = LAB) -> World:
+    templates = json.loads((folder / "templates.json").read_text(encoding="utf-8"))
+    langs = tuple(templates["languages"])
+    facts = []
+    for path in sorted((folder / "facts").glob("*.tsv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+        for row, split in zip(rows, _splits(path.stem, len(rows)), strict=True):
+            facts.append(
+                Fact(
+                    kind=path.stem,
+                    id=row["id"],
+                    x={lang: row[f"x.{lang}"] for lang in langs},
+                    y={lang: row[f"y.{lang}"] for lang in langs},
+                    split=split,
+                )
+            )
+    return World(
+        tuple(facts), langs, templates["questions"], templates["answers"], templates["refusals"], templates["padding"]
+    )
+
+
+def _splits(kind: str, n: int) -> list[str]:
+    """A split for each of the n facts of a kind, shuffled by the kind's name so that it never depends on a seed."""
+    names = [split for split, share in SPLITS.items() for _ in range(round(share * n))]
+    names = (names + ["eval"] * n)[:n]
+    random.Random(kind).shuffle(names)
+    return names

@@ -1,0 +1,65 @@
+"""The DPO family of losses: pure functions of response log-probabilities.
+
+Every `*_logps` argument is a (B,) tensor in nats: log π(y|x), summed over the tokens of a response,
+end-of-turn included.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def dpo_loss(
+    policy_chosen_logps: Tensor,
+    policy_rejected_logps: Tensor,
+    ref_chosen_logps: Tensor,
+    ref_rejected_logps: Tensor,
+    *,
+    beta: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """DPO (Rafailov et al. 2023, equation 7), a loss per pair.
+
+        loss = -log σ(r⁺ - r⁻),   r = β (log π(y|x) - log π_ref(y|x))
+
+    `beta` is the strength of the pull towards the reference. At initialisation π = π_ref: the loss is ln 2.
+    Returns `(losses, chosen_rewards, rejected_rewards)`, each (B,); the rewards, for logging, carry no grad.
+    """
+    chosen_rewards = beta * (policy_chosen_logps - ref_chosen_logps)
+    rejected_rewards = beta * (policy_rejected_logps - ref_rejected_logps)
+    # logsigmoid, not log(sigmoid): the latter is -inf for a margin below about -100.
+    losses = -F.logsigmoid(chosen_rewards - rejected_rewards)
+    return losses, chosen_rewards.detach(), rejected_rewards.detach()
+
+
+def nll_loss(policy_chosen_logps: Tensor, chosen_lengths: Tensor) -> Tensor:
+    """Negative log-likelihood of the chosen response, per token and per sequence: (B,), in nats per token.
+
+        loss = -log π(y⁺|x) / |y⁺|
+
+    `chosen_lengths` is (B,): tokens of each chosen response, end-of-turn included, at least 1. The mean over
+    a batch weighs every response equally; a mean over the batch's tokens weighs long responses more.
+    """
+    return -policy_chosen_logps / chosen_lengths
+
+
+def dpo_nll_loss(
+    policy_chosen_logps: Tensor,
+    policy_rejected_logps: Tensor,
+    ref_chosen_logps: Tensor,
+    ref_rejected_logps: Tensor,
+    chosen_lengths: Tensor,
+    *,
+    beta: float,
+    nll_weight: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """DPO + NLL, the loss of implicit cross-lingual rewarding (arXiv 2503.04647), per pair.
+
+        loss = -log σ(r⁺ - r⁻) + c · (-log π(y⁺|x) / |y⁺|),   c = `nll_weight`
+
+    The DPO term uses summed log-probabilities, the NLL term one normalised by length. Arguments and returns
+    are those of `dpo_loss` and `nll_loss`.
+    """
+    losses, chosen_rewards, rejected_rewards = dpo_loss(
+        policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, beta=beta
+    )
+    losses = losses + nll_weight * nll_loss(policy_chosen_logps, chosen_lengths)
+    return losses, chosen_rewards, rejected_rewards

@@ -1,0 +1,164 @@
+"""Models: one base (a folder or a Hub id, 4-bit NF4 by default) and LoRA adapters switched on it."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from xlnb.errors import InputError
+from xlnb.presets import Models, Training
+from xlnb.runs import ROOT
+
+# bitsandbytes tries to fetch a CPU kernel from the Hub when it is imported and logs the failure; it works without.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+transformers_logging.disable_progress_bar()  # a bar for each weight shard, in every notebook
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def base_path(base: str) -> str:
+    """A base named in a preset as a folder (relative ones also from the project's root), else as the Hub id it is."""
+    return next((str(path) for path in (ROOT / base, Path(base)) if path.is_dir()), base)
+
+
+def compute_dtype(models: Models) -> torch.dtype:
+    auto = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
+    known = {"auto": auto, "float32": torch.float32, "bfloat16": torch.bfloat16}
+    if models.dtype not in known:
+        raise InputError(f"models.dtype '{models.dtype}': expected one of {', '.join(known)}")
+    return known[models.dtype]
+
+
+def load_tokenizer(models: Models) -> PreTrainedTokenizerBase:
+    """The base's own tokenizer and chat template. Raises InputError where either is missing."""
+    path = base_path(models.base)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"model {models.base}: no tokenizer could be loaded ({_first_line(error)})") from None
+    if not tokenizer.chat_template:
+        raise InputError(f"model {models.base}: its tokenizer has no chat template; use an instruction-tuned model or add one")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_base(models: Models) -> PreTrainedModel:
+    """The base on the device there is: NF4 with double quantisation, or plain weights of the compute type."""
+    dtype = compute_dtype(models)
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            base_path(models.base),
+            quantization_config=quantization if models.four_bit else None,
+            dtype=dtype,
+            device_map={"": DEVICE},
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(f"model {models.base}: could not be loaded ({_first_line(error)})") from None
+    model.requires_grad_(False)
+    return model.eval()
+
+
+def load_model(models: Models, adapters: dict[str, Path | None]) -> PreTrainedModel | PeftModel:
+    """The base with the named adapters on it; a name with None is the bare base, and is always there."""
+    model: PreTrainedModel | PeftModel = load_base(models)
+    for name, folder in adapters.items():
+        if folder is None:
+            continue
+        _check_adapter(folder, models.base)
+        if isinstance(model, PeftModel):
+            model.load_adapter(str(folder), adapter_name=name)
+        else:
+            model = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
+    return model.eval()
+
+
+@contextmanager
+def active(model: PreTrainedModel | PeftModel, adapter: str) -> Iterator[PreTrainedModel | PeftModel]:
+    """The model with that adapter on, or, where there is no adapter of that name, as the bare base (`sft`)."""
+    if not isinstance(model, PeftModel):
+        yield model
+    elif adapter in model.peft_config:
+        model.set_adapter(adapter)
+        model.requires_grad_(False)
+        yield model
+    else:
+        with model.disable_adapter():
+            yield model
+
+
+def new_adapter(model: PreTrainedModel, base: str, training: Training) -> PeftModel:
+    """A fresh LoRA adapter on every linear layer but the output, named `default`, which starts as the identity."""
+    config = LoraConfig(
+        r=training.lora_r,
+        lora_alpha=training.lora_alpha,
+        lora_dropout=0.0,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=base,
+    )
+    peft_model = get_peft_model(model, config)
+    peft_model.peft_config["default"].base_model_name_or_path = base
+    return peft_model
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, instruction: str) -> list[int]:
+    """The instruction as a user's turn, up to where the assistant begins to speak, by the chat template."""
+    return _template(tokenizer, [{"role": "user", "content": instruction}], generation=True)
+
+
+def response_ids(tokenizer: PreTrainedTokenizerBase, instruction: str, response: str) -> list[int]:
+    """The assistant's turn up to and with its end-of-turn token.
+
+    Raises InputError where the template does not keep the prompt's ids in front of the response's.
+    """
+    prompt = prompt_ids(tokenizer, instruction)
+    turn = [{"role": "user", "content": instruction}, {"role": "assistant", "content": response}]
+    whole = _template(tokenizer, turn, generation=False)
+    if whole[: len(prompt)] != prompt:
+        raise InputError("the chat template changes the prompt's tokens once a response follows; it cannot be scored")
+    ids = whole[len(prompt) :]
+    # Some templates write a line break after the end of turn, which no model ever samples.
+    while ids and ids[-1] not in tokenizer.all_special_ids:
+        ids.pop()
+    return ids
+
+
+def end_ids(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Every token that ends a response: the tokenizer's, the generation config's, and the chat template's."""
+    configured = model.generation_config.eos_token_id
+    configured = configured if isinstance(configured, list) else [configured]
+    template = response_ids(tokenizer, "a", "a")[-1:]
+    return sorted({i for i in (tokenizer.eos_token_id, *configured, *template) if i is not None})
+
+
+def _template(tokenizer: PreTrainedTokenizerBase, messages: list[dict], generation: bool) -> list[int]:
+    rendered = tokenizer.apply_chat_template(messages, add_generation_prompt=generation, tokenize=False)
+    return tokenizer(rendered, add_special_tokens=False)["input_ids"]  # the template has the BOS: never a second one
+
+
+def _check_adapter(folder: Path, base: str) -> None:
+    path = folder / "adapter_config.json"
+    if not path.exists():
+        raise InputError(f"{folder}: not an adapter folder (no adapter_config.json)")
+    trained_on = json.loads(path.read_text())["base_model_name_or_path"]
+    if base_path(trained_on or "") != base_path(base):
+        raise InputError(f"{folder}: this adapter belongs to base '{trained_on}', not to '{base}'; set models.base to match")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,76 @@
+"""Notebooks: executed by papermill with checked parameters, and normalised so that they read and diff well on GitHub."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbformat import NotebookNode
+
+from xlnb.errors import InputError
+from xlnb.runs import ROOT
+
+NOTEBOOKS = ROOT / "notebooks"
+KERNEL = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
+
+
+def numbered() -> list[Path]:
+    """The walk-through in order: 00_tour, 01_reward_derivation …"""
+    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
+    """Execute a notebook with papermill into `output`, normalised.
+
+    Raises InputError for a parameter that the notebook does not have (papermill would only warn), and papermill's
+    PapermillExecutionError, which shows the cell, where a cell fails; `output` then holds what ran.
+    """
+    known = papermill.inspect_notebook(str(notebook))
+    for name in parameters:
+        if name not in known:
+            raise InputError(f"{notebook.name}: no parameter '{name}'; it has {', '.join(known)}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    # The kernel starts in the project's root, with the package on its path.
+    environment = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environment]))
+    try:
+        papermill.execute_notebook(str(notebook), str(output), parameters=parameters, cwd=str(ROOT), progress_bar=True)
+    finally:
+        os.environ["PYTHONPATH"] = environment
+    normalise(output)
+
+
+def normalise(path: Path) -> None:
+    """Rewrite an executed notebook without what differs from run to run: papermill's cell and metadata, timestamps,
+    widget state, progress bars on stderr; cells get ids and counts in order."""
+    from xlnb.runs import write_text
+
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata = NotebookNode(KERNEL)
+    notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    count = 0
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:02d}"
+        tags = [tag for tag in cell.metadata.get("tags", []) if tag == "parameters"]
+        cell.metadata = NotebookNode({"tags": tags} if tags else {})
+        if cell.cell_type == "code":
+            count += 1
+            cell.execution_count = count
+            cell.outputs = [_clean(output, count) for output in cell.outputs if _kept(output)]
+    nbformat.validate(notebook)
+    write_text(path, nbformat.writes(notebook) + "\n")
+
+
+def _kept(output: NotebookNode) -> bool:
+    widget = "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+    return not widget and not (output.output_type == "stream" and output.name == "stderr")
+
+
+def _clean(output: NotebookNode, count: int) -> NotebookNode:
+    output.metadata = NotebookNode() if "metadata" in output else output.get("metadata")
+    if output.output_type == "stream":
+        del output["metadata"]
+    if "execution_count" in output:
+        output.execution_count = count
+    return output

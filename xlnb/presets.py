@@ -1,0 +1,189 @@
+"""Presets: every number a run depends on, in typed, frozen pages. `-p training.lr=5e-5` changes one by its name."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from xlnb.errors import InputError
+
+
+@dataclass(frozen=True)
+class Models:
+    base: str = "data/lab/sft"  # π_I: a folder (in the project or anywhere) or a Hub id
+    dpo_adapter: str = ""  # π^0 as a LoRA adapter on that base; empty: train it here on English preferences
+    four_bit: bool = True  # NF4 with double quantisation; False loads `dtype` weights
+    dtype: str = "auto"  # compute type: auto (bfloat16 on a GPU, float32 on a CPU), float32 or bfloat16
+
+
+@dataclass(frozen=True)
+class Prompts:
+    path: str = ""  # folder of parallel <lang>.jsonl or <lang>.json; empty: the lab's questions
+    eval_path: str = ""  # the same for evaluation prompts when `path` is given; empty: none
+    langs: str = ""  # "en,es,de"; empty: every language the source has
+    train: int = 0  # at most so many training prompts a language; 0: all
+    reward: int = 0  # the lab only: held-out prompts on which rewards are compared with the truth
+    eval: int = 0  # held-out prompts for win rates
+
+
+@dataclass(frozen=True)
+class Sampling:
+    n: int = 10  # responses a prompt (PAPER, section 2)
+    temperature: float = 0.9
+    top_p: float = 1.0
+    max_new_tokens: int = 2400
+    batch: int = 16  # sequences generated side by side
+
+
+@dataclass(frozen=True)
+class Scoring:
+    beta: float = 0.1  # r = beta * (log π − log π_I), so rewards are in beta nats
+    scorers: str = "cross_lingual,multilingual"  # the first makes the pairs, the others are compared with it
+    batch_tokens: int = 16384  # tokens in one forward pass, padding included
+
+
+@dataclass(frozen=True)
+class Pairing:
+    length_control: bool = True
+    min_margin: float = 0.0  # drop pairs whose length-controlled rewards lie closer (beta nats)
+
+
+@dataclass(frozen=True)
+class Training:
+    steps: int = 120
+    batch: int = 32  # pairs an update
+    micro_batch: int = 32  # pairs a forward pass
+    lr: float = 5e-5  # decays linearly to 0
+    beta: float = 0.1  # of DPO
+    nll: float = 0.2  # c: weight of the NLL of the chosen response, per token
+    lora_r: int = 16
+    lora_alpha: int = 32
+    max_tokens: int = 4096  # pairs with a longer prompt + response are dropped and counted
+    save_steps: int = 20  # a killed run repeats at most this many
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    temperature: float = 0.6
+    top_p: float = 0.9
+    max_new_tokens: int = 2048
+    judge: str = "oracle"  # the lab's ground truth
+    baseline: str = "sft"  # the model that the others are compared with
+    resamples: int = 1000  # bootstrap
+
+
+@dataclass(frozen=True)
+class Preset:
+    name: str
+    seed: int = 0
+    iterations: int = 2
+    models: Models = field(default_factory=Models)
+    prompts: Prompts = field(default_factory=Prompts)
+    sampling: Sampling = field(default_factory=Sampling)
+    scoring: Scoring = field(default_factory=Scoring)
+    pairing: Pairing = field(default_factory=Pairing)
+    english: Training = field(default_factory=Training)  # π_I → π^0 on English preferences
+    training: Training = field(default_factory=Training)  # π^t → π^{t+1}
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+
+# The lab: everything on two CPU cores in minutes.
+LAB = Preset(
+    name="lab",
+    prompts=Prompts(train=150, reward=60, eval=240),
+    sampling=Sampling(max_new_tokens=64, batch=200),
+    english=Training(steps=120, lr=1e-4, max_tokens=512),
+    training=Training(steps=120, lr=1e-4, max_tokens=512),
+    evaluation=Evaluation(temperature=0.9, top_p=1.0, max_new_tokens=64),
+)
+
+PRESETS = {
+    "lab": LAB,
+    # The same path in a minute or two, for tests and first looks: too small to show the method's effect.
+    "lab-quick": dataclasses.replace(
+        LAB,
+        name="lab-quick",
+        prompts=Prompts(langs="en,es,ru", train=16, reward=8, eval=12),
+        sampling=dataclasses.replace(LAB.sampling, n=4),
+        english=dataclasses.replace(LAB.english, steps=6, batch=8, micro_batch=8, save_steps=2),
+        training=dataclasses.replace(LAB.training, steps=6, batch=8, micro_batch=8, save_steps=2),
+        evaluation=dataclasses.replace(LAB.evaluation, resamples=200),
+    ),
+}
+
+
+def get_preset(name: str, overrides: dict[str, Any] | None = None) -> Preset:
+    """The preset of that name with dotted overrides such as {"training.lr": "5e-5"} (text is read by the field's type).
+
+    Raises InputError for an unknown preset, an unknown key or a value of the wrong type.
+    """
+    if name not in PRESETS:
+        raise InputError(f"unknown preset '{name}'; known: {', '.join(PRESETS)}")
+    return override(PRESETS[name], overrides or {})
+
+
+def override(preset: Preset, overrides: dict[str, Any]) -> Preset:
+    """A copy of the preset with dotted keys changed; raises as `get_preset`."""
+    for key, value in overrides.items():
+        preset = _override(preset, key.split("."), value, key)
+    return preset
+
+
+def parse_overrides(items: str | Sequence[str]) -> dict[str, str]:
+    """["seed=1", "training.lr=5e-5"], or the same as one text with spaces between, as a dict."""
+    overrides = {}
+    for item in items.split() if isinstance(items, str) else items:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise InputError(f"override '{item}': expected key=value, such as training.lr=5e-5")
+        overrides[key] = value
+    return overrides
+
+
+def preset_from_dict(values: dict) -> Preset:
+    """The inverse of `dataclasses.asdict`; an unknown key raises InputError."""
+    return get_preset(values["name"], {".".join(path): value for path, value in _leaves(values)})
+
+
+def to_json(preset: Preset) -> str:
+    return json.dumps(asdict(preset), indent=2)
+
+
+def _leaves(values: dict, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+    leaves = []
+    for key, value in values.items():
+        here = (*path, key)
+        leaves += _leaves(value, here) if isinstance(value, dict) else [(here, value)]
+    return leaves
+
+
+def _override(section: Any, path: list[str], value: Any, key: str) -> Any:
+    names = {f.name: f for f in fields(section)}
+    if path[0] not in names:
+        guess = get_close_matches(path[0], names, n=1)
+        hint = f"did you mean '{guess[0]}'?" if guess else f"known here: {', '.join(names)}"
+        raise InputError(f"unknown preset key '{key}': {hint}")
+    current = getattr(section, path[0])
+    if is_dataclass(current) != (len(path) > 1):
+        known = ", ".join(f"{path[0]}.{f.name}" for f in fields(current)) if is_dataclass(current) else path[0]
+        raise InputError(f"preset key '{key}' does not name a value; try: {known}")
+    new = _override(current, path[1:], value, key) if len(path) > 1 else _convert(value, type(current), key)
+    return dataclasses.replace(section, **{path[0]: new})
+
+
+def _convert(value: Any, kind: type, key: str) -> Any:
+    try:
+        if kind is bool and isinstance(value, str):
+            return {"true": True, "false": False}[value.lower()]
+        if isinstance(value, str) and kind in (int, float):
+            return kind(value)
+    except (KeyError, ValueError):
+        raise InputError(f"preset key '{key}': expected {kind.__name__}, got '{value}'") from None
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise InputError(f"preset key '{key}': expected {kind.__name__}, got {value!r}")
+    return value

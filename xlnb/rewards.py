@@ -1,0 +1,48 @@
+"""The implicit reward r(x, y) = β (log π(y|x) − log π_I(y|x)) and the prompts under which it is computed.
+
+DPO's optimum satisfies r(x, y) = β log π*(y|x)/π_ref(y|x) + β log Z(x) (Rafailov et al. 2023, eq. 5); Z depends on
+the prompt alone and cancels between responses to one prompt. Scoring under the English instruction is what carries
+the English preference over to other languages (PAPER, section 3).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+from xlnb.errors import InputError
+from xlnb.logprobs import Rows, sequence_logprobs
+from xlnb.models import active
+from xlnb.prompts import cross_lingual
+
+SCORERS = ("cross_lingual", "multilingual")
+
+
+def implicit_reward(policy_logps: Sequence[float], ref_logps: Sequence[float], beta: float) -> list[float]:
+    """β (log π − log π_ref), elementwise, in β nats."""
+    return [beta * (policy - ref) for policy, ref in zip(policy_logps, ref_logps, strict=True)]
+
+
+def scorer_prompt(scorer: str, lang: str, instruction: str, english: str) -> str:
+    """The prompt under which a scorer reads a response in `lang`: R_c (cross_lingual) or R_m (multilingual)."""
+    if scorer == "cross_lingual":
+        return cross_lingual(english, lang)
+    if scorer == "multilingual":
+        return instruction
+    raise InputError(f"unknown scorer '{scorer}'; known: {', '.join(SCORERS)}")
+
+
+def score_responses(
+    model: PreTrainedModel | PeftModel, policy: str, ref: str, prompts: Rows, responses: Rows, *, batch_tokens: int
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Token log-probabilities of the responses under two models on one base, in identical batches.
+
+    `policy` and `ref` name adapters (or `sft`, the bare base). The same name twice gives the same numbers, so that
+    a model has reward exactly 0 against itself.
+    """
+    with active(model, policy):
+        policy_logprobs = sequence_logprobs(model, prompts, responses, batch_tokens=batch_tokens)
+    with active(model, ref):
+        ref_logprobs = sequence_logprobs(model, prompts, responses, batch_tokens=batch_tokens)
+    return policy_logprobs, ref_logprobs

@@ -1,0 +1,286 @@
+"""The run folder: which stage is finished and current, whole-file writes, journals that survive a kill."""
+
+import errno
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from xlnb.errors import InputError
+from xlnb.presets import Preset, get_preset, override, preset_from_dict, to_json
+
+ROOT = Path(__file__).resolve().parents[1]
+MIN_FREE = 256 * 2**20  # bytes of disk that a run must find: adapters, checkpoints and samples of the lab fit well
+PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and its resolved preset. Models are named sft (π_I), dpo (π^0), icr1 (π^1), icr2 (π^2) …"""
+
+    path: Path
+    preset: Preset
+
+    @property
+    def models(self) -> list[str]:
+        return ["sft", "dpo", *(f"icr{t}" for t in range(1, self.preset.iterations + 1))]
+
+    def folder(self, iteration: int) -> Path:
+        """Where iteration t makes π^t: `dpo` for the English iteration 0, `icr<t>` after it."""
+        if not 0 <= iteration <= self.preset.iterations:
+            raise InputError(f"iteration {iteration}: this run has iterations 0 to {self.preset.iterations}")
+        return self.path / self.models[iteration + 1]
+
+    def adapter(self, model: str) -> Path | None:
+        """The folder of a model's adapter; None for `sft`, which is the bare base."""
+        if model not in self.models:
+            raise InputError(f"unknown model '{model}'; this run has {', '.join(self.models)}")
+        if model == "sft":
+            return None
+        if model == "dpo" and self.preset.models.dpo_adapter:
+            return Path(self.preset.models.dpo_adapter)
+        return self.path / model / "adapter"
+
+
+def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | None = None) -> Run:
+    """Open a run folder, making it where it is new.
+
+    Without `preset`, the folder's own `preset.json` is used, with `overrides` on top. A changed preset does not
+    undo anything here: each stage finds out by itself whether what it made is still current.
+    """
+    path = Path(path)
+    record = path / "preset.json"
+    if preset:
+        resolved = get_preset(preset, overrides)
+    elif record.exists():
+        resolved = override(preset_from_dict(read_json(record)["preset"]), overrides or {})
+    else:
+        raise InputError(f"{path} is not a run folder (it has no preset.json); name a preset to start one")
+    free = shutil.disk_usage(_existing(path)).free
+    if free < MIN_FREE:
+        raise InputError(f"{path}: only {free / 2**20:.0f} MiB of disk are free, a run needs {MIN_FREE / 2**20:.0f}; free some")
+    provenance = {"preset": json.loads(to_json(resolved)), **environment()}
+    if not record.exists() or read_json(record) != provenance:
+        write_text(record, json.dumps(provenance, indent=2) + "\n")
+    return Run(path, resolved)
+
+
+def environment() -> dict[str, Any]:
+    """Versions, device and git revision: what has to stand beside a result."""
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return {
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "device": device,
+        "git": git.stdout.strip() or "not a git checkout",
+    }
+
+
+class Stage:
+    """One step of a run: its inputs, the preset fields it uses, and the file or folder it makes.
+
+        stage = Stage(run, "icr1/samples", inputs=[…], uses={"sampling": …}, out=folder)
+        if stage.current():
+            return stage.out
+        with stage.working():
+            …                     # a killed stage finds its own partial work in `out` and goes on
+        return stage.out
+    """
+
+    def __init__(self, run: Run, name: str, *, inputs: Iterable[Path], uses: dict[str, Any], out: Path):
+        self.run, self.name, self.out = run, name, out
+        self.stamp = run.path / "stages" / f"{name.replace('/', '.')}.json"
+        missing = [path for path in inputs if not path.exists()]
+        if missing:
+            raise InputError(f"stage {name} needs {missing[0]}, which is not there; run the stage that makes it first")
+        self.key = {
+            "uses": json.loads(json.dumps(uses)),
+            "inputs": {_relative(path, run.path): _sha256(path) for path in inputs},
+        }
+
+    def current(self) -> bool:
+        """True if finished with the same inputs and fields. Stale work is removed, and the output says why."""
+        if not self.stamp.exists():
+            self._remove()
+            return False
+        stamp = read_json(self.stamp)
+        why = _difference(stamp["key"], self.key)
+        if why:
+            print(f"{self.name}: redone, because {why}", flush=True)
+            self._remove()
+            return False
+        return stamp["state"] == "done" and self.out.exists()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        spent = read_json(self.stamp)["seconds"] if self.stamp.exists() else 0.0
+        self._write("working", spent)
+        began = time.monotonic()
+        try:
+            yield
+        except BaseException:
+            self._write("working", spent + time.monotonic() - began)
+            raise
+        self._write("done", spent + time.monotonic() - began)
+
+    def _write(self, state: str, seconds: float) -> None:
+        write_text(self.stamp, json.dumps({"state": state, "seconds": round(seconds, 2), "key": self.key}, indent=1))
+
+    def _remove(self) -> None:
+        self.stamp.unlink(missing_ok=True)
+        if self.out.is_dir():
+            shutil.rmtree(self.out)
+        else:
+            self.out.unlink(missing_ok=True)
+
+
+def stage_seconds(run: Run) -> dict[str, float]:
+    """Seconds that each finished stage took, interruptions included."""
+    stamps = {path.stem: read_json(path) for path in sorted((run.path / "stages").glob("*.json"))}
+    return {name.replace(".", "/"): stamp["seconds"] for name, stamp in stamps.items() if stamp["state"] == "done"}
+
+
+class Journal:
+    """Records appended to `<path>.part` as they are made; `finish` writes `path` whole. Each has a "prompt_id".
+
+    A line torn by a kill is dropped when the journal is opened again, and its record made anew.
+    """
+
+    def __init__(self, path: Path):
+        self.path, self.part = path, path.with_name(path.name + ".part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.records: list[dict] = []
+        if self.part.exists():
+            text = self.part.read_bytes()
+            whole = text[: text.rfind(b"\n") + 1]
+            self.records = [json.loads(line) for line in whole.splitlines()]
+            with self.part.open("r+b") as file:
+                file.truncate(len(whole))
+
+    @property
+    def done(self) -> set[str]:
+        return {record["prompt_id"] for record in self.records}
+
+    def append(self, records: list[dict]) -> None:
+        with _named_errors(self.part), self.part.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+            file.flush()
+            os.fsync(file.fileno())
+        self.records += records
+
+    def finish(self, order: list[str]) -> list[dict]:
+        """Write the records in the order of these prompt ids and drop the part file."""
+        by_id = {record["prompt_id"]: record for record in self.records}
+        ordered = [by_id[prompt_id] for prompt_id in order]
+        write_jsonl(self.path, ordered)
+        self.part.unlink(missing_ok=True)
+        return ordered
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: under a temporary name, flushed to disk, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with _named_errors(path), temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_jsonl(path: Path, records: Iterable[dict]) -> None:
+    write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file. Raises InputError naming the file where it is missing, not UTF-8 or not JSON."""
+    return _parse(path, _read_text(path), f"{path}")
+
+
+def read_jsonl(path: Path) -> list[dict]:
+    """Parse JSON lines. Raises InputError naming file and line for anything that is not one JSON object a line."""
+    records = []
+    # Not splitlines(): it also splits at U+2028 and others, which JSON strings may hold as they are.
+    for number, line in enumerate(_read_text(path).split("\n"), 1):
+        if line.strip():
+            record = _parse(path, line, f"{path}, line {number}")
+            if not isinstance(record, dict):
+                raise InputError(f"{path}, line {number}: expected a JSON object, found {type(record).__name__}")
+            records.append(record)
+    return records
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}, line {line}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
+
+
+def _parse(path: Path, text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        at = f", line {error.lineno}" if where == str(path) else ""
+        raise InputError(f"{where}{at}: not valid JSON ({error.msg} at column {error.colno}); mend the line") from None
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise InputError(f"{path}: no space left on the disk; free some and start again, finished work is kept") from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _relative(path: Path, base: Path) -> str:
+    return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.name
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+
+
+def _difference(old: dict, new: dict, prefix: str = "") -> str:
+    """The first difference of two stage keys in words; empty if there is none."""
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            if why := _difference(before, after, name if prefix in ("", "uses") else f"{prefix}.{name}"):
+                return why
+        elif before != after:
+            if prefix == "inputs":
+                return f"{name} changed"
+            label = name if prefix in ("", "uses") else f"{prefix}.{name}"
+            return f"{label} was {before}, is now {after}"
+    return ""

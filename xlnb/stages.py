@@ -1,0 +1,547 @@
+"""The stages in the order data flows. Each reads files, calls pure functions and writes files, once.
+
+    prompts → (English: sample → prefer → train) → sample → score → pair → train → … → respond → judge → report
+
+Iteration 0 makes π^0 from English preferences; iteration t ≥ 1 makes π^t from π^{t−1}'s own samples and rewards.
+"""
+
+import os
+import random
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+from tqdm import tqdm
+
+from xlnb.errors import InputError
+from xlnb.judging import get_judge
+from xlnb.lab.oracle import judge as oracle_judge
+from xlnb.lab.world import load_world
+from xlnb.models import active, base_path, load_base, load_model, load_tokenizer, new_adapter, prompt_ids
+from xlnb.pairs import pair_language
+from xlnb.prompts import join, read_parallel, split_langs
+from xlnb.rewards import implicit_reward, score_responses, scorer_prompt
+from xlnb.runs import (
+    Journal,
+    Run,
+    Stage,
+    read_json,
+    read_jsonl,
+    stage_seconds,
+    write_json,
+    write_jsonl,
+)
+from xlnb.sampling import batch_seed, sample_responses
+from xlnb.winrates import summarise
+
+PROMPTS_AT_ONCE = 32  # prompts whose scores are written together: what a kill can cost the score stage
+
+
+def prompts(run: Run) -> Path:
+    """Write the run's prompts: prompts/<lang>.jsonl {prompt_id, lang, instruction, split}, parallel by id."""
+    config = run.preset.prompts
+    stage = Stage(run, "prompts", inputs=[], uses={"prompts": asdict(config)}, out=run.path / "prompts")
+    if stage.current():
+        return stage.out
+    if config.path:
+        records = _limited(read_parallel(config.path, config.langs), "train", config.train)
+        if config.eval_path:
+            for lang, more in _limited(read_parallel(config.eval_path, config.langs), "eval", config.eval).items():
+                records[lang] = records.get(lang, []) + more
+    else:
+        records = _lab_prompts(run)
+    with stage.working():
+        for lang, lines in records.items():
+            write_jsonl(stage.out / f"{lang}.jsonl", lines)
+    return stage.out
+
+
+def sample(run: Run, iteration: int) -> Path:
+    """Sample N responses a prompt from π^{t−1}, each prompt in its own language: <model>/samples/<lang>.jsonl.
+
+    Iteration 0 samples π_I on English training prompts, the raw material of the English preferences.
+    """
+    out = run.folder(iteration) / "samples"
+    source = run.models[iteration]
+    everything = read_prompts(run)
+    if iteration == 0:
+        texts = {"en": [p for p in _lab_prompts(run)["en"] if p["split"] == "train"]}
+    else:
+        texts = {lang: [p for p in ps if p["split"] in ("train", "reward")] for lang, ps in everything.items()}
+    config = run.preset.sampling
+    stage = Stage(
+        run,
+        f"{out.parent.name}/samples",
+        inputs=[*prompt_files(run), *_adapter_files(run, source)],
+        uses={"sampling": asdict(config), **_uses(run)},
+        out=out,
+    )
+    if stage.current():
+        return out
+    with stage.working():
+        tokenizer = load_tokenizer(run.preset.models)
+        model = load_model(run.preset.models, {source: run.adapter(source)})
+        for lang, records in texts.items():
+            _generate(
+                run, model, source, tokenizer, records, out / f"{lang}.jsonl", n=config.n, config=config, label=f"{stage.name} {lang}"
+            )
+    return out
+
+
+def prefer(run: Run) -> Path:
+    """English preferences, the stand-in for UltraFeedback: π_I's samples in random pairs, ordered by the oracle.
+
+    The only place where training meets the oracle. Pairs of equal score are dropped.
+    """
+    folder = run.folder(0)
+    samples = folder / "samples" / "en.jsonl"
+    stage = Stage(run, "dpo/pairs", inputs=[samples], uses={"seed": run.preset.seed}, out=folder / "pairs")
+    if stage.current():
+        return stage.out
+    with stage.working():
+        world, pairs = load_world(), []
+        for record in read_jsonl(samples):
+            fact = world.fact(record["prompt_id"])
+            scored = [
+                (oracle_judge(fact, "en", response["text"]).score, response["text"])
+                for response in record["responses"]
+                if response["finish_reason"] == "stop" and response["text"]
+            ]
+            random.Random(f"{run.preset.seed} {record['prompt_id']}").shuffle(scored)
+            for first, second in zip(scored[::2], scored[1::2], strict=False):
+                if first[0] == second[0]:
+                    continue
+                (high, chosen), (low, rejected) = max(first, second), min(first, second)
+                pairs.append(
+                    {
+                        "prompt_id": record["prompt_id"],
+                        "lang": "en",
+                        "prompt": [{"role": "user", "content": record["prompt"]}],
+                        "chosen": [{"role": "assistant", "content": chosen}],
+                        "rejected": [{"role": "assistant", "content": rejected}],
+                        "score_chosen": high,
+                        "score_rejected": low,
+                        "margin": high - low,
+                    }
+                )
+        write_jsonl(stage.out / "en.jsonl", pairs)
+    return stage.out
+
+
+def score(run: Run, iteration: int) -> Path:
+    """Implicit rewards β (log π^{t−1} − log π_I) of the samples: icr<t>/scores/<lang>.jsonl.
+
+    The first scorer of the preset scores everything and makes the pairs. Any other scores the held-out `reward`
+    prompts only, into scores/<scorer>/<lang>.jsonl, to be compared with the truth.
+    """
+    _no_iteration_0(iteration, "score")
+    folder, policy = run.folder(iteration), run.models[iteration]
+    samples = sorted((folder / "samples").glob("*.jsonl"))
+    if not samples:
+        raise InputError(f"stage {folder.name}/scores needs {folder}/samples/<lang>.jsonl; run stage sample first")
+    config = run.preset.scoring
+    stage = Stage(
+        run,
+        f"{folder.name}/scores",
+        inputs=[*samples, *prompt_files(run), *_adapter_files(run, policy)],
+        uses={"scoring": {"beta": config.beta, "scorers": config.scorers}, **_uses(run)},
+        out=folder / "scores",
+    )
+    if stage.current():
+        return stage.out
+    english = {record["prompt_id"]: record["instruction"] for record in read_prompts(run)["en"]}
+    with stage.working():
+        tokenizer = load_tokenizer(run.preset.models)
+        model = load_model(run.preset.models, {policy: run.adapter(policy)})
+        for position, scorer in enumerate(split_langs(config.scorers)):
+            for path in samples:
+                records = read_jsonl(path)
+                if position:
+                    records = [record for record in records if record["split"] == "reward"]
+                journal = Journal((stage.out if position == 0 else stage.out / scorer) / path.name)
+                if journal.path.exists() or not records:
+                    continue
+                todo = [record for record in records if record["prompt_id"] not in journal.done]
+                with tqdm(total=len(records), initial=len(journal.done), desc=f"{stage.name} {scorer} {path.stem}") as bar:
+                    for start in range(0, len(todo), PROMPTS_AT_ONCE):
+                        chunk = todo[start : start + PROMPTS_AT_ONCE]
+                        journal.append(_score_chunk(run, model, tokenizer, policy, scorer, chunk, english))
+                        bar.update(len(chunk))
+                journal.finish([record["prompt_id"] for record in records])
+    return stage.out
+
+
+def pair(run: Run, iteration: int) -> Path:
+    """Length-controlled preference pairs of the training prompts: icr<t>/pairs/<lang>.jsonl and report.json."""
+    _no_iteration_0(iteration, "pair")
+    folder = run.folder(iteration)
+    samples = sorted((folder / "samples").glob("*.jsonl"))
+    scores = [folder / "scores" / path.name for path in samples]
+    config = run.preset.pairing
+    stage = Stage(
+        run, f"{folder.name}/pairs", inputs=[*samples, *scores], uses={"pairing": asdict(config)}, out=folder / "pairs"
+    )
+    if stage.current():
+        return stage.out
+    with stage.working():
+        reports = {}
+        for sample_path, score_path in zip(samples, scores, strict=True):
+            pairs, report = pair_language(
+                [r for r in read_jsonl(sample_path) if r["split"] == "train"],
+                [r for r in read_jsonl(score_path) if r["split"] == "train"],
+                length_control=config.length_control,
+                min_margin=config.min_margin,
+            )
+            reports[sample_path.stem] = report
+            if pairs:
+                write_jsonl(stage.out / sample_path.name, pairs)
+        write_json(stage.out / "report.json", reports)
+    return stage.out
+
+
+def train(run: Run, iteration: int) -> Path:
+    """QLoRA DPO + NLL from π^{t−1} to π^t on the iteration's pairs: <model>/adapter (safetensors, training.json)."""
+    from xlnb.training import add_reference, tokenize_pairs, train_adapter  # imports TRL, which takes seconds
+
+    folder, source = run.folder(iteration), run.models[iteration]
+    config = run.preset.training if iteration else run.preset.english
+    files = sorted((folder / "pairs").glob("*.jsonl"))
+    if not files:
+        raise InputError(f"stage {folder.name}/adapter needs {folder}/pairs/<lang>.jsonl with pairs; run the stages before it")
+    out = folder / "adapter"
+    stage = Stage(
+        run,
+        f"{folder.name}/adapter",
+        inputs=[*files, *_adapter_files(run, source)],
+        uses={"training": asdict(config), **_uses(run)},
+        out=out,
+    )
+    if stage.current():
+        return out
+    with stage.working():
+        tokenizer = load_tokenizer(run.preset.models)
+        if source == "sft":
+            import torch
+
+            torch.manual_seed(run.preset.seed)
+            model = new_adapter(load_base(run.preset.models), run.preset.models.base, config)
+        else:
+            model = load_model(run.preset.models, {"default": run.adapter(source)})
+        records = [record for path in files for record in read_jsonl(path)]
+        rows, dropped = tokenize_pairs(tokenizer, records, config.max_tokens)
+        if dropped:
+            print(f"{stage.name}: {dropped} of {len(records)} pairs dropped, longer than {config.max_tokens} tokens", flush=True)
+        if not rows:
+            raise InputError(f"{folder}/pairs: no pair is left to train on")
+        add_reference(model, rows, "default", run.preset.scoring.batch_tokens)
+        log = train_adapter(model, tokenizer, rows, config, seed=run.preset.seed, checkpoints=out / "checkpoints", label=stage.name)
+        saving = out / ".saving"
+        model.save_pretrained(str(saving), selected_adapters=["default"])
+        write_json(out / "training.json", {"pairs": len(rows), "dropped_too_long": dropped, "log": log})
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            os.replace(saving / name, out / name)
+        shutil.rmtree(saving)
+        shutil.rmtree(out / "checkpoints")
+    return out
+
+
+def respond(run: Run, model_name: str) -> Path:
+    """One response of a model to each evaluation prompt: eval/<model>/<lang>/model_outputs.json (AlpacaEval's form)."""
+    out, config = run.path / "eval" / model_name, run.preset.evaluation
+    stage = Stage(
+        run,
+        f"eval/{model_name}/responses",
+        inputs=[*prompt_files(run), *_adapter_files(run, model_name)],
+        uses={
+            "evaluation": {k: getattr(config, k) for k in ("temperature", "top_p", "max_new_tokens")},
+            "sampling": {"batch": run.preset.sampling.batch},
+            **_uses(run),
+        },
+        out=out / "responses",
+    )
+    if stage.current():
+        return stage.out
+    with stage.working():
+        tokenizer = load_tokenizer(run.preset.models)
+        model = load_model(run.preset.models, {model_name: run.adapter(model_name)})
+        for lang, records in _eval_prompts(run).items():
+            journal = stage.out / f"{lang}.jsonl"
+            label = f"eval {model_name} {lang}"
+            samples = _generate(run, model, model_name, tokenizer, records, journal, n=1, config=config, label=label)
+            outputs = [
+                {
+                    "generator": model_name,
+                    "dataset": "lab" if not run.preset.prompts.path else Path(run.preset.prompts.eval_path).name,
+                    "id": record["prompt_id"],
+                    "instruction": record["prompt"],
+                    "output": record["responses"][0]["text"],
+                }
+                for record in samples
+            ]
+            write_json(out / lang / "model_outputs.json", outputs)
+    return stage.out
+
+
+def judge(run: Run, model_name: str) -> Path:
+    """Judge a model's responses against the baseline's: eval/<model>/<lang>/annotations.json (AlpacaEval's form)."""
+    out, baseline, judging = run.path / "eval" / model_name, run.preset.evaluation.baseline, run.preset.evaluation.judge
+    langs = list(_eval_prompts(run))
+    outputs = {name: [run.path / "eval" / name / lang / "model_outputs.json" for lang in langs] for name in (model_name, baseline)}
+    stage = Stage(
+        run,
+        f"eval/{model_name}/annotations",
+        inputs=sorted({path for paths in outputs.values() for path in paths}),
+        uses={"evaluation": {"judge": judging, "baseline": baseline}},
+        out=out / "annotations",
+    )
+    if stage.current():
+        return stage.out
+    judge_ = get_judge(judging)
+    with stage.working():
+        for lang, model_path, baseline_path in zip(langs, outputs[model_name], outputs[baseline], strict=True):
+            journal = Journal(stage.out / f"{lang}.jsonl")
+            if journal.path.exists():
+                continue
+            mine, theirs = ([r | {"prompt_id": r["id"]} for r in read_json(p)] for p in (model_path, baseline_path))
+            for model_output, base_output in zip(
+                tqdm(mine, desc=f"judge {model_name} {lang}"), join(theirs, mine, str(baseline_path)), strict=True
+            ):
+                if model_output["id"] in journal.done:
+                    continue
+                record = {
+                    "id": model_output["id"],
+                    "lang": lang,
+                    "instruction": model_output["instruction"],
+                    "output_1": base_output["output"],
+                    "generator_1": baseline,
+                    "output_2": model_output["output"],
+                    "generator_2": model_name,
+                    "annotator": judge_.name,
+                }
+                journal.append([record | judge_(record) | {"prompt_id": record["id"]}])
+            annotations = journal.finish([record["id"] for record in mine])
+            write_json(
+                out / lang / "annotations.json",
+                [{key: value for key, value in record.items() if key != "prompt_id"} for record in annotations],
+            )
+    return stage.out
+
+
+def report(run: Run) -> Path:
+    """metrics.json: win rates a model and language, rewards against the truth, seconds a stage."""
+    langs = list(_eval_prompts(run))
+    files = {(m, lang): run.path / "eval" / m / lang / "annotations.json" for m in run.models for lang in langs}
+    folders = {run.models[t]: run.folder(t) for t in range(1, run.preset.iterations + 1)}
+    inputs = [*files.values(), *(path for folder in folders.values() for path in sorted(folder.glob("scores/**/*.jsonl")))]
+    stage = Stage(
+        run, "report", inputs=inputs, uses={"evaluation": asdict(run.preset.evaluation)}, out=run.path / "metrics.json"
+    )
+    if stage.current():
+        return stage.out
+    with stage.working():
+        win_rates: dict[str, dict] = {name: {} for name in run.models}
+        for (name, lang), path in files.items():
+            win_rates[name][lang] = summarise(read_json(path))
+        metrics = {
+            "preset": run.preset.name,
+            "seed": run.preset.seed,
+            "win_rates": win_rates,
+            "rewards": {name: _rewards_against_truth(folder) for name, folder in folders.items()},
+            "seconds": stage_seconds(run),
+        }
+        write_json(stage.out, metrics)
+    return stage.out
+
+
+def stages(run: Run) -> list[tuple[str, Any]]:
+    """Every stage of a run in order, as (name, call)."""
+    steps: list[tuple[str, Any]] = [("prompts", lambda: prompts(run))]
+    if not run.preset.models.dpo_adapter:
+        steps += [
+            ("dpo/samples", lambda: sample(run, 0)),
+            ("dpo/pairs", lambda: prefer(run)),
+            ("dpo/adapter", lambda: train(run, 0)),
+        ]
+    for t in range(1, run.preset.iterations + 1):
+        for name, function in (("samples", sample), ("scores", score), ("pairs", pair), ("adapter", train)):
+            steps.append((f"icr{t}/{name}", lambda function=function, t=t: function(run, t)))
+    has_eval = not run.preset.prompts.path or bool(run.preset.prompts.eval_path)
+    if has_eval:
+        steps += [(f"eval/{m}/responses", lambda m=m: respond(run, m)) for m in run.models]
+    if not run.preset.prompts.path:  # the oracle judges the lab's prompts only
+        steps += [(f"eval/{m}/annotations", lambda m=m: judge(run, m)) for m in run.models]
+        steps.append(("report", lambda: report(run)))
+    return steps
+
+
+def run_until(run: Run, last: str = "report") -> Run:
+    """Run every stage up to and with `last`; finished and current ones are skipped."""
+    steps = stages(run)
+    names = [name for name, _ in steps]
+    if last not in names:
+        raise InputError(f"unknown stage '{last}'; this run has {', '.join(names)}")
+    for name, step in steps:
+        step()
+        if name == last:
+            break
+    return run
+
+
+def prompt_files(run: Run) -> list[Path]:
+    files = sorted((run.path / "prompts").glob("*.jsonl"))
+    if not files:
+        raise InputError(f"{run.path}: no prompts yet; run stage prompts first")
+    return files
+
+
+def read_prompts(run: Run) -> dict[str, list[dict]]:
+    """The run's prompts by language, English first."""
+    files = {path.stem: path for path in prompt_files(run)}
+    return {lang: read_jsonl(files[lang]) for lang in ["en", *(lang for lang in files if lang != "en")]}
+
+
+def _limited(parallel: dict[str, list[dict]], split: str, most: int) -> dict[str, list[dict]]:
+    return {lang: [r | {"split": split} for r in (rs[:most] if most else rs)] for lang, rs in parallel.items()}
+
+
+def _lab_prompts(run: Run) -> dict[str, list[dict]]:
+    """The lab's questions, so many of each split, the same ones in every language, chosen by a fixed shuffle."""
+    world, config = load_world(), run.preset.prompts
+    langs = (split_langs(config.langs) if not config.path else []) or list(world.langs)
+    for lang in langs:
+        if lang not in world.langs:
+            raise InputError(f"prompts.langs: the lab does not speak '{lang}'; it speaks {', '.join(world.langs)}")
+    kept: set[str] = set()
+    for split in ("train", "reward", "eval"):
+        ids = [record["prompt_id"] for record in world.prompts("en") if record["split"] == split]
+        random.Random(split).shuffle(ids)
+        kept |= set(ids[: getattr(config, split) or len(ids)])
+    return {lang: [r for r in world.prompts(lang) if r["prompt_id"] in kept] for lang in ["en", *(x for x in langs if x != "en")]}
+
+
+def _eval_prompts(run: Run) -> dict[str, list[dict]]:
+    records = {lang: [p for p in ps if p["split"] == "eval"] for lang, ps in read_prompts(run).items()}
+    return {lang: ps for lang, ps in records.items() if ps}
+
+
+def _adapter_files(run: Run, model: str) -> list[Path]:
+    folder = run.adapter(model)
+    return [] if folder is None else [folder / "adapter_model.safetensors"]
+
+
+def _uses(run: Run) -> dict[str, Any]:
+    """The fields that every stage with a model depends on; a base that is a folder counts by its weights."""
+    weights = sorted(Path(base_path(run.preset.models.base)).glob("*.safetensors"))
+    sizes = {path.name: [path.stat().st_size] for path in weights}
+    return {"models": asdict(run.preset.models) | {"weights": sizes}, "seed": run.preset.seed}
+
+
+def _no_iteration_0(iteration: int, name: str) -> None:
+    if iteration < 1:
+        raise InputError(f"stage {name}: iterations begin at 1; iteration 0 is trained on English preferences")
+
+
+def _generate(
+    run: Run, model: Any, adapter: str, tokenizer: Any, records: list[dict], path: Path, *, n: int, config: Any, label: str
+) -> list[dict]:
+    """Sample for prompts in length-sorted batches through a journal; the finished file's records."""
+    journal = Journal(path)
+    if path.exists():
+        return read_jsonl(path)
+    encoded = {record["prompt_id"]: prompt_ids(tokenizer, record["instruction"]) for record in records}
+    ordered = sorted(records, key=lambda record: len(encoded[record["prompt_id"]]))
+    size = max(1, run.preset.sampling.batch // n)
+    with tqdm(total=len(records), initial=len(journal.done), desc=label) as bar:
+        for start in range(0, len(ordered), size):
+            chunk = ordered[start : start + size]
+            if chunk[-1]["prompt_id"] in journal.done:
+                continue
+            with active(model, adapter):
+                responses = sample_responses(
+                    model,
+                    tokenizer,
+                    [encoded[record["prompt_id"]] for record in chunk],
+                    n=n,
+                    temperature=config.temperature,
+                    top_p=config.top_p,
+                    max_new_tokens=config.max_new_tokens,
+                    seed=batch_seed(run.preset.seed, label, start),
+                )
+            journal.append(
+                [
+                    {"prompt_id": r["prompt_id"], "lang": r["lang"], "split": r["split"], "prompt": r["instruction"], "responses": rs}
+                    for r, rs in zip(chunk, responses, strict=True)
+                ]
+            )
+            bar.update(len(chunk))
+    return journal.finish([record["prompt_id"] for record in records])
+
+
+def _score_chunk(
+    run: Run, model: Any, tokenizer: Any, policy: str, scorer: str, records: list[dict], english: dict[str, str]
+) -> list[dict]:
+    config = run.preset.scoring
+    prompt_rows, response_rows = [], []
+    for record in records:
+        if record["prompt_id"] not in english:
+            raise InputError(f"id {record['prompt_id']} ({record['lang']}) has no English prompt; the cross-lingual reward needs one")
+        text = scorer_prompt(scorer, record["lang"], record["prompt"], english[record["prompt_id"]])
+        ids = prompt_ids(tokenizer, text)
+        prompt_rows += [ids] * len(record["responses"])
+        response_rows += [response["token_ids"] for response in record["responses"]]
+    try:
+        logprobs = score_responses(model, policy, "sft", prompt_rows, response_rows, batch_tokens=config.batch_tokens)
+    except InputError as error:
+        raise InputError(f"{records[0]['lang']}, scoring ids {records[0]['prompt_id']} and after: {error}") from None
+    policy_logps, ref_logps = ([values.sum().item() for values in side] for side in logprobs)
+    scored, at = [], 0
+    for record in records:
+        rows = slice(at, at + len(record["responses"]))
+        at = rows.stop
+        scored.append(
+            {
+                "prompt_id": record["prompt_id"],
+                "lang": record["lang"],
+                "split": record["split"],
+                "policy_logps": policy_logps[rows],
+                "ref_logps": ref_logps[rows],
+                "reward": implicit_reward(policy_logps[rows], ref_logps[rows], config.beta),
+                "n_chars": [len(response["text"]) for response in record["responses"]],
+                "n_tokens": [len(response["token_ids"]) for response in record["responses"]],
+            }
+        )
+    return scored
+
+
+def _rewards_against_truth(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """How the rewards of the held-out `reward` prompts compare with the oracle's scores: {scorer: {lang: …}}.
+
+    `pair_accuracy`: share of prompts where the oracle prefers the reward's best response to its worst (ties half).
+    `rank_correlation`: Spearman's, over a prompt's responses, averaged over prompts where both vary.
+    """
+    world, tables = load_world(), {}
+    for path in sorted(folder.glob("scores/**/*.jsonl")):
+        scorer = "cross_lingual" if path.parent.name == "scores" else path.parent.name
+        samples = {r["prompt_id"]: r for r in read_jsonl(folder / "samples" / path.name) if r["split"] == "reward"}
+        accuracy, correlation = [], []
+        for record in read_jsonl(path):
+            if record["prompt_id"] not in samples:
+                continue
+            fact = world.fact(record["prompt_id"])
+            texts = [response["text"] for response in samples[record["prompt_id"]]["responses"]]
+            truth = np.array([oracle_judge(fact, path.stem, text).score for text in texts])
+            reward = np.array(record["reward"])
+            difference = truth[reward.argmax()] - truth[reward.argmin()]
+            accuracy.append(0.5 + 0.5 * np.sign(difference))
+            if np.ptp(truth) > 0 and np.ptp(reward) > 0:
+                correlation.append(spearmanr(truth, reward).statistic)
+        if accuracy:
+            tables.setdefault(scorer, {})[path.stem] = {
+                "pair_accuracy": round(float(np.mean(accuracy)), 4),
+                "rank_correlation": round(float(np.mean(correlation)), 4) if correlation else None,
+                "n": len(accuracy),
+            }
+    return tables
