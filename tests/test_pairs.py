@@ -36,9 +36,7 @@ def record(responses, prompt_id="p0", lang="es", split="train"):
     texts, rewards = [response[0] for response in responses], [response[1] for response in responses]
     ends = [response[2] if len(response) > 2 else "stop" for response in responses]
     ids = {"prompt_id": prompt_id, "lang": lang, "split": split}
-    turns = [
-        {"text": text, "token_ids": [1], "finish_reason": end} for text, end in zip(texts, ends, strict=True)
-    ]
+    turns = [{"text": text, "token_ids": [1], "finish_reason": end} for text, end in zip(texts, ends, strict=True)]
     return (
         ids | {"prompt": f"¿{prompt_id}?", "responses": turns},
         ids | {"reward": rewards, "n_chars": [len(text) for text in texts]},
@@ -55,9 +53,7 @@ def exact_gap(rewards, n_chars, alpha):
     """The objective in exact arithmetic, ties as documented: the shorter is chosen, the longer rejected."""
     total = 0
     for s, c in zip(rewards, n_chars, strict=True):
-        scored = [
-            (Fraction(s_i) - Fraction(alpha) * Fraction(c_i), c_i) for s_i, c_i in zip(s, c, strict=True)
-        ]
+        scored = [(Fraction(s_i) - Fraction(alpha) * Fraction(c_i), c_i) for s_i, c_i in zip(s, c, strict=True)]
         total += max(scored, key=lambda x: (x[0], -x[1]))[1] - min(scored, key=lambda x: (x[0], -x[1]))[1]
     return total / len(rewards)
 
@@ -77,8 +73,8 @@ def brute_force(rewards, n_chars, allow_negative):
 
 
 # Eighths and whole characters: crossings tie often, and no two of them are near without being equal.
-responses_of_a_prompt = st.lists(st.tuples(st.integers(-16, 16), st.integers(0, 12)), min_size=1, max_size=6)
-tables = st.lists(responses_of_a_prompt, min_size=1, max_size=4).map(
+responses_of_a_prompt = st.lists(st.tuples(st.integers(-16, 16), st.integers(0, 12)), min_size=1, max_size=5)
+tables = st.lists(responses_of_a_prompt, min_size=1, max_size=3).map(
     lambda prompts: ([[s / 8 for s, _ in p] for p in prompts], [[c for _, c in p] for p in prompts])
 )
 
@@ -120,7 +116,8 @@ def test_a_step_that_is_only_rounding_is_not_one():
     # Both prompts cross at α = 0.1, the first at 0.2/2 and the second at (0.3 - 0.1)/2 = 0.09999999999999999.
     rewards, n_chars = [[0.2, 0.0], [0.3, 0.1]], [[3, 1], [3, 1]]
     crossings = length_gap_curve(rewards, n_chars)[0][1:]
-    assert len(crossings) == 2 and crossings[1] - crossings[0] < 1e-15
+    assert len(crossings) == 2
+    assert crossings[1] - crossings[0] < 1e-15
     assert length_alpha(rewards, n_chars) == (0.0, 2.0, 2.0, False)
 
 
@@ -128,17 +125,17 @@ def test_a_step_that_is_only_rounding_is_not_one():
 @given(tables, st.booleans())
 def test_alpha_is_as_good_as_brute_force(table, allow_negative):
     control = length_alpha(*table, allow_negative=allow_negative)
-    assert abs(control.gap) == float(brute_force(*table, allow_negative))
-    assert control.gap == float(exact_gap(*table, control.alpha))
-    assert control.gap_before == float(exact_gap(*table, 0))
+    assert abs(control.gap) == float(brute_force(table[0], table[1], allow_negative))
+    assert control.gap == float(exact_gap(table[0], table[1], control.alpha))
+    assert control.gap_before == float(exact_gap(table[0], table[1], 0))
     assert control.alpha >= 0 or allow_negative
     assert control.at_edge == (not allow_negative and control.gap_before < 0)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(6))
 def test_alpha_is_as_good_as_brute_force_on_real_numbers(seed):
     rng = np.random.default_rng(seed)
-    n_chars = [rng.integers(1, 300, size=rng.integers(1, 9)).tolist() for _ in range(8)]
+    n_chars = [rng.integers(1, 300, size=rng.integers(1, 9)).tolist() for _ in range(6)]
     rewards = [(0.02 * np.array(c) + rng.normal(size=len(c))).tolist() for c in n_chars]
     control = length_alpha(rewards, n_chars)
     assert abs(control.gap) == float(brute_force(rewards, n_chars, allow_negative=False))
@@ -151,7 +148,7 @@ def test_the_curve_falls_and_is_the_gap(table):
     alphas, gaps = length_gap_curve(*table)
     assert (np.diff(gaps) < 0).all()
     for alpha, gap in zip((alphas[1:-1] + alphas[2:]) / 2, gaps[1:-1], strict=True):
-        assert gap == float(exact_gap(*table, alpha))
+        assert gap == float(exact_gap(table[0], table[1], alpha))
 
 
 @settings(deadline=None)
@@ -162,8 +159,8 @@ def test_grid_is_the_best_of_the_grid(table):
     control = grid_alpha(*table)
     grid = np.arange(1000) / 1000
     # A thinned grid keeps brute force quick; no point of it is better.
-    assert all(abs(control.gap) <= abs(exact_gap(*table, alpha)) for alpha in grid[::50])
-    assert control.gap == float(exact_gap(*table, control.alpha))
+    assert all(abs(control.gap) <= abs(exact_gap(table[0], table[1], alpha)) for alpha in grid[::100])
+    assert control.gap == float(exact_gap(table[0], table[1], control.alpha))
     assert abs(length_alpha(*table).gap) <= abs(control.gap)
 
 
@@ -171,7 +168,8 @@ def test_grid_needs_the_scores_without_beta():
     # The best step is 0.5 … 0.556; with β = 0.001 in the rewards it lies between two points of the grid.
     assert grid_alpha(REWARDS, N_CHARS) == (0.5, -0.5, 6.5, False)
     rewards = [[0.001 * s for s in row] for row in REWARDS]
-    assert grid_alpha(rewards, N_CHARS).alpha == 0.001 and grid_alpha(rewards, N_CHARS).gap == -5
+    assert grid_alpha(rewards, N_CHARS).alpha == 0.001
+    assert grid_alpha(rewards, N_CHARS).gap == -5
     assert length_alpha(rewards, N_CHARS).gap == -0.5
 
 
@@ -217,9 +215,7 @@ def test_a_pair_as_trl_reads_it():
 
 
 def test_length_control_changes_the_pairs_and_the_report_says_by_how_much():
-    prompts = [
-        [("x" * c, s) for s, c in zip(*row, strict=True)] for row in zip(REWARDS, N_CHARS, strict=True)
-    ]
+    prompts = [[("x" * c, s) for s, c in zip(*row, strict=True)] for row in zip(REWARDS, N_CHARS, strict=True)]
     pairs, report = pair_language(*records(*prompts))
     alpha = length_alpha(REWARDS, N_CHARS).alpha
     assert report["alpha"] == alpha
@@ -267,9 +263,7 @@ def test_a_margin_of_just_min_margin_is_kept():
 
 
 def test_alpha_ignores_what_cannot_be_in_a_pair():
-    prompts = [
-        [("x" * c, s) for s, c in zip(*row, strict=True)] for row in zip(REWARDS, N_CHARS, strict=True)
-    ]
+    prompts = [[("x" * c, s) for s, c in zip(*row, strict=True)] for row in zip(REWARDS, N_CHARS, strict=True)]
     noise = [("y" * 99, 99.0, "length"), ("x" * 10, 7.0)]
     tied = [("z" * 50, 1.0), ("z", 1.0)]
     _, report = pair_language(*records(prompts[0] + noise, prompts[1], tied))
@@ -279,21 +273,25 @@ def test_alpha_ignores_what_cannot_be_in_a_pair():
 def test_equal_scores_prefer_the_shorter():
     samples, scores = records([("long", 1.0), ("s", 1.0), ("x", 0.0), ("long too", 0.0)])
     (pair,), _ = pair_language(samples, scores, length_control=False)
-    assert pair["chosen"][0]["content"] == "s" and pair["rejected"][0]["content"] == "long too"
+    assert pair["chosen"][0]["content"] == "s"
+    assert pair["rejected"][0]["content"] == "long too"
 
 
 def test_a_tie_made_by_alpha_is_dropped():
     prompt = candidates(*record([("xxx", 3.0), ("x", 1.0)]))
     pairs, report = make_pairs([prompt], alpha=1.0)
-    assert pairs == [] and report["dropped"]["tied"] == 1 and report["length_gap"] is None
+    assert pairs == []
+    assert report["dropped"]["tied"] == 1
+    assert report["length_gap"] is None
 
 
-def test_no_prompt_gives_no_pair_and_a_report_that_json_takes():
-    samples, scores = records([("a", 1.0)])
-    for records_ in ((samples, scores), ([], [])):
-        pairs, report = pair_language(*records_)
-        assert pairs == [] and report["alpha"] == 0 and report["length_gap"] is None
-        json.dumps(report, allow_nan=False)
+@pytest.mark.parametrize("prompts", [[], [[("a", 1.0)]]])
+def test_no_pair_gives_a_report_that_json_takes(prompts):
+    pairs, report = pair_language(*records(*prompts))
+    assert pairs == []
+    assert report["alpha"] == 0
+    assert report["length_gap"] is None
+    json.dumps(report, allow_nan=False)
 
 
 def test_scores_are_joined_by_id_not_position():
@@ -365,9 +363,7 @@ def test_records_that_do_not_belong_together_are_named(breaks, message):
 texts = st.text(alphabet="ab é", max_size=4)
 ends = st.sampled_from(["stop", "stop", "stop", "length"])
 prompts = st.lists(st.lists(st.tuples(texts, st.integers(-8, 8), ends), max_size=6), max_size=6)
-options = st.fixed_dictionaries(
-    {"length_control": st.booleans(), "min_margin": st.sampled_from([0.0, 0.5, 2.0])}
-)
+options = st.fixed_dictionaries({"length_control": st.booleans(), "min_margin": st.sampled_from([0.0, 0.5, 2.0])})
 
 
 @settings(deadline=None)
@@ -384,15 +380,14 @@ def test_every_pair_is_one_and_every_prompt_is_counted(prompts, options):
         assert chosen != rejected
         assert {chosen, rejected} <= allowed[int(pair["prompt_id"][1:])]
         assert pair["margin"] == pair["score_chosen"] - pair["score_rejected"]
-        assert pair["margin"] > 0 and pair["margin"] >= options["min_margin"]
+        assert pair["margin"] > 0
+        assert pair["margin"] >= options["min_margin"]
     gaps = [len(pair["chosen"][0]["content"]) - len(pair["rejected"][0]["content"]) for pair in pairs]
     assert report["length_gap"] == (pytest.approx(np.mean(gaps)) if gaps else None)
 
 
 @settings(deadline=None)
-@given(
-    st.lists(st.dictionaries(texts, st.floats(-8, 8, width=32), max_size=6), max_size=4), options, st.data()
-)
+@given(st.lists(st.dictionaries(texts, st.floats(-8, 8, width=32), max_size=6), max_size=4), options, st.data())
 def test_the_order_of_responses_does_not_matter(prompts, options, data):
     # One reward a text, and no two texts of a prompt as long and as good: only those are told apart by order.
     prompts = [list({(len(text), s): (text, s) for text, s in prompt.items()}.values()) for prompt in prompts]

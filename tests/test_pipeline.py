@@ -18,10 +18,11 @@ from xlnb.runs import ROOT, open_run, read_json, read_jsonl
 SMALL = {
     "iterations": "1",
     "prompts.langs": "en,es",
-    "prompts.train": "12",
-    "prompts.reward": "6",
-    "prompts.eval": "8",
-    "sampling.batch": "16",
+    "lab.english": "12",
+    "lab.train": "12",
+    "lab.reward": "6",
+    "lab.eval": "8",
+    "sampling.batch_tokens": "1600",
     "scoring.batch_tokens": "2048",
 }
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-from xlnb.errors import InputError  # noqa: E402 (the variable has to be set before libraries load)
-from xlnb.presets import PRESETS, parse_overrides  # noqa: E402
-from xlnb.runs import ROOT, Run, open_run, read_json  # noqa: E402
+from xlnb.errors import InputError
+from xlnb.presets import PRESETS, parse_overrides
+from xlnb.runs import ROOT, Run, open_run, read_json
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno != errno.ENOSPC:
             raise
         where = error.filename or "the run folder"
-        print(f"error: {where}: no space left on the disk; free some and start again, finished work is kept", file=sys.stderr)
+        print(
+            f"error: {where}: no space left on the disk; free some and start again, finished work is kept",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
@@ -34,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m xlnb", description="Implicit cross-lingual rewarding, step by step.")
+    parser = argparse.ArgumentParser(
+        prog="python -m xlnb", description="Implicit cross-lingual rewarding, step by step."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="all stages and notebooks 00–06 into a run folder; goes on where it stopped")
@@ -45,10 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(function=_run)
 
     stage = commands.add_parser("stage", help="one stage of a run folder")
-    stage.add_argument("stage", choices=["prompts", "sample", "prefer", "score", "pair", "train", "respond", "judge", "report"])
+    stage.add_argument(
+        "stage", choices=["prompts", "sample", "prefer", "score", "pair", "train", "respond", "judge", "report"]
+    )
     stage.add_argument("--run", type=Path, required=True)
     stage.add_argument("--preset", default="", help="needed where the folder is new")
-    stage.add_argument("--iteration", type=int, default=1, help="for sample, score, pair and train (default: 1; 0 is English DPO)")
+    stage.add_argument(
+        "--iteration", type=int, default=1, help="for sample, score, pair and train (default: 1; 0 is English DPO)"
+    )
     stage.add_argument("--model", default="", help="for respond and judge: sft, dpo, icr1 … (default: all)")
     _add_overrides(stage)
     stage.set_defaults(function=_stage)
@@ -86,7 +95,7 @@ def _run(args: argparse.Namespace) -> None:
     stages.run_until(run, last)
     if last != "report":
         if not args.until:
-            print("No judge knows the answers to these prompts: stopped before judging and notebooks, which need the lab's.")
+            print("The oracle judges the lab's prompts only: stopped before judging and notebooks.")
         print(f"Finished up to {last}: {run.path}")
         return
     # Notebooks take the run by its folder, so that they find every stage finished.
@@ -96,7 +105,9 @@ def _run(args: argparse.Namespace) -> None:
         notebooks.execute(notebook, run.path / "notebooks" / notebook.name, parameters)
     print("\nWin rates against " + run.preset.evaluation.baseline + "\n")
     print(format_table(read_json(run.path / "metrics.json")["win_rates"]))
-    print(f"\nMetrics:   {run.path / 'metrics.json'}\nFigures:   {run.path / 'figures'}\nNotebooks: {run.path / 'notebooks'}")
+    print()
+    for name in ("metrics.json", "figures", "notebooks"):
+        print(f"{name:<13} {run.path / name}")
 
 
 def _stage(args: argparse.Namespace) -> None:

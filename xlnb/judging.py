@@ -25,7 +25,9 @@ class OracleJudge:
         try:
             fact = load_world().fact(record["id"])
         except KeyError:
-            raise InputError(f"id {record['id']}: the oracle judges the lab's prompts only; choose another judge") from None
+            raise InputError(
+                f"id {record['id']}: the oracle judges the lab's prompts only; choose another judge"
+            ) from None
         baseline = oracle.judge(fact, record["lang"], record["output_1"])
         model = oracle.judge(fact, record["lang"], record["output_2"])
         return {

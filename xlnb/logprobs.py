@@ -53,7 +53,9 @@ def batches(prompt_lengths: Sequence[int], response_lengths: Sequence[int], batc
     Rows are taken by length, longest first, so that a batch that is too large shows at once; a single row may
     exceed the budget.
     """
-    order = sorted(range(len(prompt_lengths)), key=lambda i: (-prompt_lengths[i] - response_lengths[i], -prompt_lengths[i]))
+    order = sorted(
+        range(len(prompt_lengths)), key=lambda i: (-prompt_lengths[i] - response_lengths[i], -prompt_lengths[i])
+    )
     batch: list[int] = []
     longest_prompt = longest_response = 0
     for i in order:

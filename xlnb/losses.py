@@ -39,27 +39,3 @@ def nll_loss(policy_chosen_logps: Tensor, chosen_lengths: Tensor) -> Tensor:
     a batch weighs every response equally; a mean over the batch's tokens weighs long responses more.
     """
     return -policy_chosen_logps / chosen_lengths
-
-
-def dpo_nll_loss(
-    policy_chosen_logps: Tensor,
-    policy_rejected_logps: Tensor,
-    ref_chosen_logps: Tensor,
-    ref_rejected_logps: Tensor,
-    chosen_lengths: Tensor,
-    *,
-    beta: float,
-    nll_weight: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """DPO + NLL, the loss of implicit cross-lingual rewarding (arXiv 2503.04647), per pair.
-
-        loss = -log σ(r⁺ - r⁻) + c · (-log π(y⁺|x) / |y⁺|),   c = `nll_weight`
-
-    The DPO term uses summed log-probabilities, the NLL term one normalised by length. Arguments and returns
-    are those of `dpo_loss` and `nll_loss`.
-    """
-    losses, chosen_rewards, rejected_rewards = dpo_loss(
-        policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, beta=beta
-    )
-    losses = losses + nll_weight * nll_loss(policy_chosen_logps, chosen_lengths)
-    return losses, chosen_rewards, rejected_rewards

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from xlnb.errors import InputError
@@ -43,7 +49,9 @@ def load_tokenizer(models: Models) -> PreTrainedTokenizerBase:
     except (OSError, ValueError) as error:
         raise InputError(f"model {models.base}: no tokenizer could be loaded ({_first_line(error)})") from None
     if not tokenizer.chat_template:
-        raise InputError(f"model {models.base}: its tokenizer has no chat template; use an instruction-tuned model or add one")
+        raise InputError(
+            f"model {models.base}: its tokenizer has no chat template; use an instruction-tuned model or add one"
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -132,8 +140,10 @@ def response_ids(tokenizer: PreTrainedTokenizerBase, instruction: str, response:
     if whole[: len(prompt)] != prompt:
         raise InputError("the chat template changes the prompt's tokens once a response follows; it cannot be scored")
     ids = whole[len(prompt) :]
-    # Some templates write a line break after the end of turn, which no model ever samples.
-    while ids and ids[-1] not in tokenizer.all_special_ids:
+    # Some templates write a line break after the end of turn, which no model ever samples. `all_special_ids` would
+    # miss an end of turn that the tokenizer has no name for, such as Phi's and some Gemmas'.
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    while ids and ids[-1] not in special:
         ids.pop()
     return ids
 
@@ -148,7 +158,11 @@ def end_ids(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBa
 
 def _template(tokenizer: PreTrainedTokenizerBase, messages: list[dict], generation: bool) -> list[int]:
     rendered = tokenizer.apply_chat_template(messages, add_generation_prompt=generation, tokenize=False)
-    return tokenizer(rendered, add_special_tokens=False)["input_ids"]  # the template has the BOS: never a second one
+    ids = tokenizer(rendered, add_special_tokens=False)["input_ids"]  # most templates write the BOS: never a second one
+    bos = tokenizer.bos_token_id
+    if bos is not None and ids[0] != bos and tokenizer("")["input_ids"][:1] == [bos]:
+        ids = [bos, *ids]  # Zephyr's template leaves it to the tokenizer
+    return ids
 
 
 def _check_adapter(folder: Path, base: str) -> None:
@@ -157,7 +171,9 @@ def _check_adapter(folder: Path, base: str) -> None:
         raise InputError(f"{folder}: not an adapter folder (no adapter_config.json)")
     trained_on = json.loads(path.read_text())["base_model_name_or_path"]
     if base_path(trained_on or "") != base_path(base):
-        raise InputError(f"{folder}: this adapter belongs to base '{trained_on}', not to '{base}'; set models.base to match")
+        raise InputError(
+            f"{folder}: this adapter belongs to base '{trained_on}', not to '{base}'; set models.base to match"
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Notebooks: executed by papermill with checked parameters, and normalised so that they read and diff well on GitHub."""
+"""Notebooks: executed by papermill with checked parameters, and normalised so that they read and diff well."""
 
 import os
 from pathlib import Path

@@ -62,9 +62,9 @@ def _argmax_lengths(rewards: Floats, lengths: Floats) -> tuple[float, Floats, Fl
 def length_gap_curve(rewards: Rows, n_chars: Rows) -> tuple[Floats, Floats]:
     """The mean over prompts of len(chosen) - len(rejected) as a function of α: exact, a falling staircase.
 
-    As α grows the chosen response only gets shorter and the rejected one longer. Returns `(alphas, gaps)`,
-    both (K,), in reward per character and characters: the gap is gaps[k] for alphas[k] <= α < alphas[k + 1];
-    alphas[0] is -inf. Raises ValueError without prompts or responses, for unlike sizes, NaN and inf.
+    As α grows the chosen response gets shorter and the rejected one longer. Returns `(alphas, gaps)`, both (K,), in
+    reward per character and characters: the gap is gaps[k] for alphas[k] <= α < alphas[k + 1]; alphas[0] is -inf.
+    Raises ValueError without prompts or responses, for unlike sizes, NaN and inf.
     """
     s, c = _tables(rewards, n_chars)
     # argmin(s - α c) = argmax(-s - α (-c)): the rejected response is the chosen one of the negated problem,
@@ -79,16 +79,15 @@ def length_gap_curve(rewards: Rows, n_chars: Rows) -> tuple[Floats, Floats]:
 def length_alpha(rewards: Rows, n_chars: Rows, *, allow_negative: bool = False) -> LengthControl:
     """The α >= 0 at which the mean of len(chosen) - len(rejected) is nearest 0: exact, with no grid.
 
-    All α within a step of the gap's staircase select the same pairs. Of the best step the answer is 0 if the
-    step holds it, else the middle, away from ties; of two steps equally good, the one nearer 0. `at_edge` is
-    true when the gap is negative at α = 0: short responses are preferred and only α < 0, which
-    `allow_negative` searches too, could correct it. Arguments, units and errors: `length_gap_curve`.
+    All α within a step of the gap's staircase select the same pairs. Of the best step the answer is 0 if the step
+    holds it, else the middle, away from ties; of two equally good, the one nearer 0. `at_edge`: the gap is negative at
+    α = 0, so short responses are preferred and only α < 0, which `allow_negative` searches too, could correct it.
     """
     left, gaps = length_gap_curve(rewards, n_chars)
     right = np.append(left[1:], np.inf)
     zero = (left <= 0) & (right > 0)
-    # Crossings equal on paper can differ by rounding: a step so narrow is not one. Unbounded steps fail this
-    # test too, and are not needed: no |gap| is greater than that of longest against shortest everywhere.
+    # Crossings equal on paper can differ by rounding: a step so narrow is not one. Unbounded steps fail this test
+    # too and are not needed: no |gap| is greater than that of longest against shortest everywhere.
     wide = right - left > 1e-12 * np.maximum(np.abs(left), np.abs(right))
     keep = zero | (wide & (allow_negative | (left > 0)))
     middles = (np.where(zero, 0.0, left)[keep] + np.where(zero, 0.0, right)[keep]) / 2
@@ -131,16 +130,15 @@ def join_scores(samples: Sequence[Record], scores: Sequence[Record]) -> list[tup
             found.setdefault((record["prompt_id"], record["lang"]), ([], []))[side].append(record)
     for (prompt_id, lang), (a, b) in found.items():
         if len(a) != 1 or len(b) != 1:
-            n = f"{len(a)} sample and {len(b)} score records"
-            raise InputError(f"prompt {prompt_id} ({lang}) has {n}, expected one of each; score again")
+            counts = f"{len(a)} sample and {len(b)} score records"
+            raise InputError(f"prompt {prompt_id} ({lang}) has {counts}, expected one of each; score again")
     return [(sample, score) for (sample,), (score,) in found.values()]
 
 
 def candidates(sample: Record, score: Record) -> Candidates:
     """The candidates of a prompt: responses that ended by themselves, not blank, each text once (the first).
 
-    Raises InputError naming the prompt_id and the response's index from 0 where a reward is not finite or the
-    scores are of other responses: another number or length of them.
+    Raises InputError naming prompt_id and response (from 0) for a reward not finite or scores of other responses.
     """
     responses, where = sample["responses"], f"prompt {sample['prompt_id']} ({sample['lang']})"
     for field in ("reward", "n_chars"):
@@ -164,15 +162,13 @@ def candidates(sample: Record, score: Record) -> Candidates:
     return Candidates(sample, list(index), rewards, np.array([len(text) for text in index], float), dropped)
 
 
-def make_pairs(
-    prompts: Sequence[Candidates], *, alpha: float, min_margin: float = 0.0
-) -> tuple[list[Record], Record]:
+def make_pairs(prompts: Sequence[Candidates], *, alpha: float, min_margin: float = 0.0) -> tuple[list[Record], Record]:
     """A pair a prompt, argmax and argmin of s' = reward - alpha·n_chars, in TRL's conversational form.
 
-    Scores and margin are of s', in β nats. No pair comes of fewer than two candidates (`too_few_candidates`),
-    of rewards or s' all equal (`tied`: only length or order would tell them apart), or of a margin below
-    `min_margin` (`below_min_margin`). Returns the pairs and {"dropped": prompts by reason, "length_gap": mean
-    of len(chosen) - len(rejected) over the pairs in characters, None without any}.
+    Scores and margin are of s', in β nats. No pair comes of fewer than two candidates (`too_few_candidates`), of
+    rewards or s' all equal (`tied`: only length or order would tell them apart), or of a margin below `min_margin`
+    (`below_min_margin`). Returns the pairs and {"dropped": prompts by reason, "length_gap": mean of len(chosen) -
+    len(rejected) over the pairs in characters, None without any}.
     """
     pairs: list[Record] = []
     dropped, gaps = {"too_few_candidates": 0, "tied": 0, "below_min_margin": 0}, []

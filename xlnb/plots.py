@@ -13,7 +13,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch, Patch
+from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 from numpy.typing import ArrayLike
 
 PALETTE = sns.color_palette("colorblind").as_hex()
@@ -65,9 +65,7 @@ def diagram(
     for x, y, text, fill in boxes.values():
         style = "round,pad=0,rounding_size=0.08"
         corner = (x - half[0], y - half[1])
-        ax.add_patch(
-            FancyBboxPatch(corner, 2 * half[0], 2 * half[1], boxstyle=style, fc=fill, ec="#444444", lw=1)
-        )
+        ax.add_patch(FancyBboxPatch(corner, 2 * half[0], 2 * half[1], boxstyle=style, fc=fill, ec="#444444", lw=1))
         ax.text(x, y, text, ha="center", va="center", fontsize=10, linespacing=1.35)
     for start, end, label in arrows:
         (x0, y0), (x1, y1) = boxes[start][:2], boxes[end][:2]
@@ -85,9 +83,7 @@ def diagram(
         }
         ax.annotate("", head, tail, arrowprops=arrow)
         if label:
-            at = (
-                ((tail[0] + head[0]) / 2, tail[1] + 0.06) if along_x else (x0 + 0.07, (tail[1] + head[1]) / 2)
-            )
+            at = ((tail[0] + head[0]) / 2, tail[1] + 0.06) if along_x else (x0 + 0.07, (tail[1] + head[1]) / 2)
             ax.text(
                 *at,
                 label,
@@ -158,9 +154,7 @@ def reward_kl_frontier(curve: pd.DataFrame, others: pd.DataFrame, beta: float, a
     ax.plot(others["kl"], others["reward"], ".", color=GREY, ms=4, alpha=0.5, label="other policies")
     ax.plot(curve["kl"], curve["reward"], color=BLUE, lw=2, label="π* for every β")
     best = curve.iloc[(curve["beta"] - beta).abs().argmin()]
-    ax.axline(
-        (best["kl"], best["reward"]), slope=beta, color=ORANGE, ls="--", lw=1.5, label="E[r] − β KL = β log Z"
-    )
+    ax.axline((best["kl"], best["reward"]), slope=beta, color=ORANGE, ls="--", lw=1.5, label="E[r] − β KL = β log Z")
     ax.plot(best["kl"], best["reward"], "o", color=ORANGE, ms=9, zorder=4, label=f"π* at β = {beta:g}")
     ax.set_xlim(0, curve["kl"].max() * 1.05)
     ax.set_ylim(min(others["reward"].min(), curve["reward"].min()) - 0.2, curve["reward"].max() + 0.5)
@@ -199,9 +193,7 @@ def dpo_loss_curve(table: pd.DataFrame, ax: Axes) -> None:
         label="weight of the gradient, σ(−margin)",
     )
     ax.plot(0, np.log(2), "o", color=BLUE, ms=8, zorder=4)
-    ax.annotate(
-        "at the start: ln 2", (0, np.log(2)), (0.6, 1.5), arrowprops={"arrowstyle": "-", "color": "#444444"}
-    )
+    ax.annotate("at the start: ln 2", (0, np.log(2)), (0.6, 1.5), arrowprops={"arrowstyle": "-", "color": "#444444"})
     ax.set_xlabel("margin of implicit rewards, chosen − rejected (β nats)")
     ax.set_ylim(0, None)
     ax.legend(loc="upper right")
@@ -226,9 +218,7 @@ def reward_by_score(table: pd.DataFrame, ax: Axes) -> None:
         label="mean, 95% interval over prompts",
     )
     for score, n in zip(table["score"], table["n"], strict=True):
-        ax.text(
-            score, 0.015, f"{n}", transform=ax.get_xaxis_transform(), ha="center", fontsize=8, color="#444444"
-        )
+        ax.text(score, 0.015, f"{n}", transform=ax.get_xaxis_transform(), ha="center", fontsize=8, color="#444444")
     ax.set(xlabel="oracle's score (points)", ylabel="implicit reward − prompt's mean (β nats)")
     ax.margins(y=0.18)
     ax.legend(loc="upper left")
@@ -252,7 +242,7 @@ def nf4_block(weights: ArrayLike, dequantised: ArrayLike, levels: ArrayLike, abs
 def training_curve(
     logs: Mapping[str, Sequence[float]], ax: Axes, *, start: float | None = None, window: int = 11
 ) -> None:
-    """A logged quantity over training steps, a line a model: a running mean over `window` steps, raw values faint.
+    """A logged quantity over training steps, a line a model: a running mean over `window` steps, raw faint.
 
     `logs`: {model: values, one a step}; `start`: what theory predicts for the first step, a dotted line.
     """
@@ -405,7 +395,7 @@ def length_and_win_rate(win_rates: Mapping[str, Mapping[str, Mapping[str, Any]]]
 def win_rate_and_lc(win_rates: Mapping[str, Mapping[str, Mapping[str, Any]]], ax: Axes) -> None:
     """Win rate against length-controlled win rate, both in points: a dot a model and language.
 
-    `win_rates`: {model: {lang: {"wr", "lc"}}}, as in metrics.json. Above the diagonal, length held a model back.
+    `win_rates`: {model: {lang: {"wr", "lc"}}}, as in metrics.json. Above the diagonal, length held it back.
     """
     for model, rows in win_rates.items():
         wr, lc = ([row[key] for row in rows.values()] for key in ("wr", "lc"))
@@ -434,3 +424,275 @@ def seed_points(values: Mapping[str, Mapping[str, Sequence[float]]], ax: Axes) -
     ax.set_xticks(range(len(langs)), langs)
     ax.set(xlabel="language of the prompts", ylabel="win rate (%)")
     ax.legend(ncols=len(values), loc="upper left")
+
+
+# Notebook 02: log-probabilities. A cell's colour says what its token is to a score.
+ROLE_COLORS = {"pad": "#f4f4f4", "prompt": "#d6d6d6", "response": SKY, "end of turn": BLUE}
+
+
+def token_logprobs(table: Mapping[str, Sequence[Any]], ax: Axes) -> None:
+    """A response token by token: log-probability (nats) under two models, and their difference above.
+
+    `table`: `token` (text), and `sft` and `dpo`, log π(y_t | x, y_<t) in nats.
+    """
+    x, sft, dpo = np.arange(len(table["token"])), np.asarray(table["sft"]), np.asarray(table["dpo"])
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.bar(x - 0.2, sft, 0.4, color=model_color("sft"), label=f"log {model_label('sft')}")
+    ax.bar(x + 0.2, dpo, 0.4, color=model_color("dpo"), label=f"log {model_label('dpo')}")
+    room = max(0.2, -min(sft.min(), dpo.min()))
+    for i, difference in enumerate(dpo - sft):
+        ax.annotate(f"{difference:+.2f}", (i, 0.03 * room), ha="center", va="bottom", fontsize=9)
+    ax.set_xticks(x, [_visible(token) for token in table["token"]], rotation=30, ha="right")
+    ax.set(ylabel="log-probability (nats)", ylim=(-1.08 * room, 0.14 * room))
+    ax.grid(axis="x", visible=False)
+    ax.legend(loc="lower right")
+
+
+def batch_layout(
+    tokens: Sequence[Sequence[str]],
+    attention_mask: ArrayLike,
+    response_mask: ArrayLike,
+    ended: ArrayLike,
+    ax: Axes,
+) -> None:
+    """A padded batch as a grid, a row a response: what each column holds and which columns' logits are read.
+
+    `tokens`: texts, (B, P + R); `attention_mask` (B, P + R) and `response_mask` (B, R): see `logprobs.collate`;
+    `ended`: whether a token is an end of turn, (B, P + R).
+    """
+    attended, counted, ended = map(np.asarray, (attention_mask, response_mask, ended))
+    height, width = attended.shape
+    prompt_width = width - counted.shape[1]
+    for row, column in np.ndindex(height, width):
+        if not attended[row, column]:
+            role = "pad"
+        elif column < prompt_width:
+            role = "prompt"
+        else:
+            role = "end of turn" if ended[row, column] else "response"
+        ax.add_patch(Rectangle((column, row), 1, 1, facecolor=ROLE_COLORS[role], edgecolor="white"))
+        if role != "pad":
+            text, color = _visible(tokens[row][column]), "white" if role == "end of turn" else "black"
+            ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8, color=color, rotation=60)
+    brackets = (
+        (prompt_width, -0.15, -0.6, "log-probabilities of these tokens …"),
+        (
+            prompt_width - 1,
+            height + 0.15,
+            height + 0.6,
+            "… from the logits of these columns, one to the left",
+        ),
+    )
+    for start, y, y_text, text in brackets:
+        end = start + width - prompt_width
+        ax.plot([start + 0.08, end - 0.08], [y, y], color=RED, linewidth=3, solid_capstyle="butt")
+        ax.text((start + end) / 2, y_text, text, ha="center", va="center", fontsize=10, color=RED)
+    ax.set(xlim=(0, width), ylim=(height + 1, -1), xlabel="column", ylabel="row")
+    ticks = [0, prompt_width - 1, prompt_width, width - 1]
+    ax.set_xticks([tick + 0.5 for tick in ticks], ["0", "P−1 ", " P", "P+R−1"])
+    ax.set_yticks(np.arange(height) + 0.5, [str(row) for row in range(height)])
+    ax.tick_params(length=0)
+    ax.grid(visible=False)
+    sns.despine(ax=ax, left=True, bottom=True)
+    patches = [Patch(facecolor=color, edgecolor="#bbbbbb", label=role) for role, color in ROLE_COLORS.items()]
+    ax.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=len(patches))
+
+
+def agreement(x: ArrayLike, y: ArrayLike, ax: Axes) -> None:
+    """Two measurements of one quantity against each other, with the line on which they are equal."""
+    x, y = np.asarray(x), np.asarray(y)
+    ax.axline((float(x.mean()), float(x.mean())), slope=1, color="black", linewidth=1, label="equal")
+    ax.scatter(x, y, s=9, alpha=0.35, color=BLUE, linewidths=0, label=f"a response (n = {len(x)})", rasterized=True)
+    ax.legend(loc="upper left")
+
+
+def summation_error(logps: ArrayLike, errors: ArrayLike, ax: Axes) -> None:
+    """|error| of log-probabilities summed in bfloat16 against their size, and what 8 bits predict (nats)."""
+    size = np.abs(np.asarray(logps))
+    ax.scatter(
+        size,
+        np.abs(np.asarray(errors)),
+        s=9,
+        alpha=0.35,
+        color=ORANGE,
+        linewidths=0,
+        label=f"a response (n = {len(size)})",
+        rasterized=True,
+    )
+    line = np.geomspace(max(size.min(), 0.25), size.max(), 400)
+    ax.plot(line, 2.0 ** (np.floor(np.log2(line)) - 8), color="black", linewidth=1.2, label="half a bfloat16 step")
+    ax.set(xlabel="|log π(y|x)| (nats)", ylabel="|bfloat16 − float32| (nats)")
+    ax.legend(loc="upper left")
+
+
+def masked_scores(table: Mapping[str, Sequence[Any]], ax: Axes) -> None:
+    """One prompt's responses under the right mask and the release's, whose value depends on the batch (nats).
+
+    `table`: `text`, `score` (every token), `alone` (first token dropped) and `padded` (and log p(pad) added),
+    each log π − log π_I in nats.
+    """
+    order = np.argsort(table["score"])
+    y = np.arange(len(order))
+    score, alone, padded = (np.asarray(table[name])[order] for name in ("score", "alone", "padded"))
+    ax.hlines(y, np.minimum(alone, padded), np.maximum(alone, padded), color=RED, alpha=0.45, linewidth=2)
+    ax.scatter(
+        alone,
+        y,
+        color=RED,
+        marker="o",
+        facecolor="white",
+        s=45,
+        zorder=3,
+        label="release, longest of its batch",
+    )
+    ax.scatter(padded, y, color=RED, marker="X", s=45, zorder=3, label="release, shorter than its batch")
+    ax.scatter(score, y, color="black", marker="D", s=38, zorder=4, label="all tokens of the response")
+    ax.set_yticks(y, [shorten(table["text"][i], 48) for i in order])
+    ax.set(xlabel="log $π^0$ − log $π_I$ (nats)")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.35, -0.13), ncols=3, columnspacing=1.2, handletextpad=0.2)
+
+
+def shares(table: Mapping[str, Mapping[str, tuple[float, float, float, int]]], n: int, ax: Axes) -> None:
+    """Grouped bars of shares of prompts (percent) with 95% intervals and, above each, how many prompts of n.
+
+    `table`: {series: {lang: (share, low, high, count)}}, shares in percent.
+    """
+    colors = dict(zip(table, (YELLOW, RED, PURPLE), strict=False))
+    width = 0.8 / len(table)
+    for number, (series, rows) in enumerate(table.items()):
+        x = np.arange(len(rows)) - 0.4 + width * (number + 0.5)
+        share, low, high = (np.array([row[i] for row in rows.values()]) for i in range(3))
+        ax.bar(x, share, width * 0.94, color=colors[series], label=series)
+        ax.errorbar(x, share, [share - low, high - share], fmt="none", ecolor="black", elinewidth=1, capsize=2)
+        for at, top, row in zip(x, high, rows.values(), strict=True):
+            ax.annotate(str(row[3]), (at, top), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8)
+    ax.set_xticks(range(len(rows)), list(rows))
+    ax.set(ylabel=f"% of prompts (numbers: prompts of {n})", ylim=(0, None))
+    ax.grid(axis="x", visible=False)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=len(table))
+
+
+# Notebook 03: annotation. R_c and R_m keep their colours.
+SCORER_COLORS = {"cross_lingual": GREEN, "multilingual": PURPLE}
+SCORER_NAMES = {
+    "cross_lingual": "$R_c$ (English question)",
+    "multilingual": "$R_m$ (question in the language)",
+}
+
+
+def truth_by_rank(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    """Mean oracle score (0 to 7) of the responses that a reward ranks first, second …; a language an axes.
+
+    `table`: a row a response and scorer, with `lang`, `scorer`, `rank` (1: highest reward) and `truth`. Bands:
+    95% bootstrap intervals over prompts.
+    """
+    for ax, (lang, rows) in zip(axes, table.groupby("lang", sort=False), strict=True):
+        ax.axhline(rows["truth"].mean(), color="black", linestyle=":", linewidth=1, label="mean of all responses")
+        for scorer, ranked in rows.groupby("scorer", sort=False):
+            sns.lineplot(
+                ranked,
+                x="rank",
+                y="truth",
+                ax=ax,
+                color=SCORER_COLORS[scorer],
+                label=SCORER_NAMES[scorer],
+                errorbar=("ci", 95),
+                n_boot=300,
+                seed=0,
+                marker="o",
+                markersize=5,
+                legend=False,
+            )
+        ax.set(title=lang, xlabel="rank by reward (1: highest)", ylabel="oracle score (0–7)")
+        ax.set_xticks(sorted(set(rows["rank"]))[:: 1 + table["rank"].max() // 7])
+
+
+def intervals(table: Mapping[str, Mapping[str, tuple[float, float, float]]], chance: float, ax: Axes) -> None:
+    """A point and a 95% interval for each language and scorer, in percent, beside the value of a coin.
+
+    `table`: {scorer: {lang: (value, low, high)}}.
+    """
+    ax.axhline(chance, color="black", linestyle=":", linewidth=1, label="a coin")
+    for number, (scorer, rows) in enumerate(table.items()):
+        x = np.arange(len(rows)) + 0.22 * (number - (len(table) - 1) / 2)
+        value, low, high = np.array(list(rows.values())).T
+        ax.errorbar(
+            x,
+            value,
+            [value - low, high - value],
+            fmt="os"[number % 2],
+            markersize=7,
+            capsize=3,
+            elinewidth=2,
+            color=SCORER_COLORS[scorer],
+            label=SCORER_NAMES[scorer],
+        )
+    ax.set_xticks(range(len(rows)), list(rows))
+    ax.set(ylim=(0, 105))
+    ax.grid(axis="x", visible=False)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3)
+
+
+def reward_against_length(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
+    """Reward (β nats) against characters, both less their prompt's mean, and the least-squares line.
+
+    `table`: a row a response, with `lang`, `reward`, `n_chars` and `kind`. A language an axes.
+    """
+    for ax, (lang, rows) in zip(axes, table.groupby("lang", sort=False), strict=True):
+        centred = rows[["reward", "n_chars"]] - rows.groupby("prompt_id")[["reward", "n_chars"]].transform("mean")
+        for kind, color in RESPONSE_KINDS.items():
+            some = centred[rows["kind"] == kind]
+            ax.scatter(some["n_chars"], some["reward"], s=7, alpha=0.5, color=color, linewidths=0, rasterized=True)
+        slope = (centred["n_chars"] * centred["reward"]).sum() / max((centred["n_chars"] ** 2).sum(), 1)
+        ax.axline((0, 0), slope=slope, color="black", linewidth=1.6)
+        ax.set(title=f"{lang}: slope {1000 * slope:+.1f} β nats per 1,000")
+        ax.set(xlabel="characters − prompt's mean", ylabel="reward − prompt's mean (β nats)")
+
+
+def length_gap(curve: tuple[ArrayLike, ArrayLike], marks: Mapping[str, tuple[float, float]], ax: Axes) -> None:
+    """The staircase of the mean of len(chosen) − len(rejected) (characters) over α (β nats a character).
+
+    `curve`: see `pairs.length_gap_curve`; `marks`: {"before" | "exact" | "grid" | "negative": (α, gap)}.
+    The region α < 0, which the release does not search, is shaded.
+    """
+    alphas, gaps = map(np.asarray, curve)
+    looks = {
+        "before": ("o", "black", "α = 0"),
+        "grid": ("s", ORANGE, "release's grid"),
+        "exact": ("D", BLUE, "exact, α ≥ 0"),
+        "negative": ("v", PURPLE, "exact, any α"),
+    }
+    reach = 3 * max((abs(alpha) for alpha, _ in marks.values()), default=0) or 0.01
+    ax.axvspan(-reach, 0, color="#eeeeee")
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.step(
+        np.append(np.maximum(alphas, -1e6), 1e6),
+        np.append(gaps, gaps[-1]),
+        where="post",
+        color=GREY,
+        linewidth=1.6,
+    )
+    for size, (name, (alpha, gap)) in zip((90, 90, 45, 45), marks.items(), strict=False):
+        marker, color, label = looks[name]
+        ax.scatter(alpha, gap, marker=marker, color=color, s=size, zorder=3, label=label)
+    ax.set(xlim=(-reach, reach), xlabel="α (β nats a character)", ylabel="mean length gap (characters)")
+
+
+def panels(n: int, *, height: float, columns: int = 3, **shared: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of n axes in rows of at most `columns`, `height` inches a row; `shared`: sharex, sharey."""
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(11, height * rows), squeeze=False, **shared)
+    for ax in grid.flat[n:]:
+        ax.set_axis_off()
+    return figure, list(grid.flat[:n])
+
+
+def shorten(text: str, most: int) -> str:
+    """The text in at most so many characters, an ellipsis for the rest."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _visible(token: str) -> str:
+    """A token's text with its spaces drawn; a dollar sign would start mathematics."""
+    return token.replace(" ", "␣").replace("\n", "⏎").replace("$", r"\$")

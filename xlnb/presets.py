@@ -20,12 +20,20 @@ class Models:
 
 @dataclass(frozen=True)
 class Prompts:
-    path: str = ""  # folder of parallel <lang>.jsonl or <lang>.json; empty: the lab's questions
-    eval_path: str = ""  # the same for evaluation prompts when `path` is given; empty: none
+    path: str = ""  # folder of parallel <lang>.jsonl or <lang>.json to train on; empty: the lab's questions
+    eval_path: str = ""  # the same for evaluation, where `path` is given; empty: none
     langs: str = ""  # "en,es,de"; empty: every language the source has
-    train: int = 0  # at most so many training prompts a language; 0: all
-    reward: int = 0  # the lab only: held-out prompts on which rewards are compared with the truth
-    eval: int = 0  # held-out prompts for win rates
+    limit: int = 0  # at most so many prompts a language from each path; 0: all
+
+
+@dataclass(frozen=True)
+class Lab:
+    """How many of the lab's questions a run uses, a language; the three splits share no fact."""
+
+    english: int = 426  # for the English preferences
+    train: int = 100  # for the cross-lingual iterations
+    reward: int = 40  # held out, to compare rewards with the truth
+    eval: int = 200  # held out, for win rates
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ class Sampling:
     temperature: float = 0.9
     top_p: float = 1.0
     max_new_tokens: int = 2400
-    batch: int = 16  # sequences generated side by side
+    batch_tokens: int = 16384  # tokens side by side: sequences × (prompt + max_new_tokens)
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ class Preset:
     iterations: int = 2
     models: Models = field(default_factory=Models)
     prompts: Prompts = field(default_factory=Prompts)
+    lab: Lab = field(default_factory=Lab)
     sampling: Sampling = field(default_factory=Sampling)
     scoring: Scoring = field(default_factory=Scoring)
     pairing: Pairing = field(default_factory=Pairing)
@@ -93,8 +102,7 @@ class Preset:
 # The lab: everything on two CPU cores in minutes.
 LAB = Preset(
     name="lab",
-    prompts=Prompts(train=150, reward=60, eval=240),
-    sampling=Sampling(max_new_tokens=64, batch=200),
+    sampling=Sampling(max_new_tokens=64),
     english=Training(steps=120, lr=1e-4, max_tokens=512),
     training=Training(steps=120, lr=1e-4, max_tokens=512),
     evaluation=Evaluation(temperature=0.9, top_p=1.0, max_new_tokens=64),
@@ -106,7 +114,8 @@ PRESETS = {
     "lab-quick": dataclasses.replace(
         LAB,
         name="lab-quick",
-        prompts=Prompts(langs="en,es,ru", train=16, reward=8, eval=12),
+        prompts=Prompts(langs="en,es,ru"),
+        lab=Lab(english=16, train=16, reward=8, eval=12),
         sampling=dataclasses.replace(LAB.sampling, n=4),
         english=dataclasses.replace(LAB.english, steps=6, batch=8, micro_batch=8, save_steps=2),
         training=dataclasses.replace(LAB.training, steps=6, batch=8, micro_batch=8, save_steps=2),
@@ -153,7 +162,7 @@ def to_json(preset: Preset) -> str:
 
 
 def _leaves(values: dict, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
-    leaves = []
+    leaves: list[tuple[tuple[str, ...], Any]] = []
     for key, value in values.items():
         here = (*path, key)
         leaves += _leaves(value, here) if isinstance(value, dict) else [(here, value)]

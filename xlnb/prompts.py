@@ -89,7 +89,9 @@ def _read_prompts(path: Path, lang: str) -> list[dict]:
                 raise InputError(f"{where}: key '{needed}' is missing; expected instruction and instruction_id (or id)")
         prompt_id, instruction = str(record[key]), record["instruction"]
         if not isinstance(instruction, str) or not instruction.strip():
-            raise InputError(f"{where}: the instruction of id {prompt_id} is empty; fill it in or remove the id everywhere")
+            raise InputError(
+                f"{where}: the instruction of id {prompt_id} is empty; fill it in or remove the id everywhere"
+            )
         if prompt_id in prompts:
             raise InputError(f"{where}: id {prompt_id} is there twice; ids must be unique in a file")
         prompts[prompt_id] = {"prompt_id": prompt_id, "lang": lang, "instruction": instruction}

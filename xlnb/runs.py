@@ -67,7 +67,9 @@ def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | Non
         raise InputError(f"{path} is not a run folder (it has no preset.json); name a preset to start one")
     free = shutil.disk_usage(_existing(path)).free
     if free < MIN_FREE:
-        raise InputError(f"{path}: only {free / 2**20:.0f} MiB of disk are free, a run needs {MIN_FREE / 2**20:.0f}; free some")
+        raise InputError(
+            f"{path}: only {free / 2**20:.0f} MiB of disk are free, a run needs {MIN_FREE / 2**20:.0f}; free some"
+        )
     provenance = {"preset": json.loads(to_json(resolved)), **environment()}
     if not record.exists() or read_json(record) != provenance:
         write_text(record, json.dumps(provenance, indent=2) + "\n")
@@ -92,12 +94,12 @@ def environment() -> dict[str, Any]:
 class Stage:
     """One step of a run: its inputs, the preset fields it uses, and the file or folder it makes.
 
-        stage = Stage(run, "icr1/samples", inputs=[…], uses={"sampling": …}, out=folder)
-        if stage.current():
-            return stage.out
-        with stage.working():
-            …                     # a killed stage finds its own partial work in `out` and goes on
+    stage = Stage(run, "icr1/samples", inputs=[…], uses={"sampling": …}, out=folder)
+    if stage.current():
         return stage.out
+    with stage.working():
+        …                     # a killed stage finds its own partial work in `out` and goes on
+    return stage.out
     """
 
     def __init__(self, run: Run, name: str, *, inputs: Iterable[Path], uses: dict[str, Any], out: Path):
@@ -255,7 +257,9 @@ def _named_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise InputError(f"{path}: no space left on the disk; free some and start again, finished work is kept") from None
+        raise InputError(
+            f"{path}: no space left on the disk; free some and start again, finished work is kept"
+        ) from None
 
 
 def _sha256(path: Path) -> str:

@@ -2,16 +2,17 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from xlnb.logprobs import Rows
 from xlnb.models import end_ids
 
 
 def sample_responses(
-    model: PreTrainedModel,
+    model: Any,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Rows,
     *,
@@ -54,7 +55,7 @@ def _record(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], ends: Sequen
     stop = next((i for i, token in enumerate(ids) if token in ends), None)
     token_ids = list(ids) if stop is None else list(ids[: stop + 1])
     return {
-        "text": tokenizer.decode(token_ids, skip_special_tokens=True).strip(),
+        "text": str(tokenizer.decode(token_ids, skip_special_tokens=True)).strip(),
         "token_ids": token_ids,
         "finish_reason": "length" if stop is None else "stop",
     }

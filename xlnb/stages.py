@@ -8,17 +8,16 @@ Iteration 0 makes π^0 from English preferences; iteration t ≥ 1 makes π^t fr
 import os
 import random
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.stats import spearmanr
 from tqdm import tqdm
 
 from xlnb.errors import InputError
 from xlnb.judging import get_judge
-from xlnb.lab.oracle import judge as oracle_judge
+from xlnb.lab.truth import english_preferences, reward_accuracy
 from xlnb.lab.world import load_world
 from xlnb.models import active, base_path, load_base, load_model, load_tokenizer, new_adapter, prompt_ids
 from xlnb.pairs import pair_language
@@ -43,13 +42,19 @@ PROMPTS_AT_ONCE = 32  # prompts whose scores are written together: what a kill c
 def prompts(run: Run) -> Path:
     """Write the run's prompts: prompts/<lang>.jsonl {prompt_id, lang, instruction, split}, parallel by id."""
     config = run.preset.prompts
-    stage = Stage(run, "prompts", inputs=[], uses={"prompts": asdict(config)}, out=run.path / "prompts")
+    stage = Stage(
+        run,
+        "prompts",
+        inputs=[],
+        uses={"prompts": asdict(config), "lab": asdict(run.preset.lab)},
+        out=run.path / "prompts",
+    )
     if stage.current():
         return stage.out
     if config.path:
-        records = _limited(read_parallel(config.path, config.langs), "train", config.train)
+        records = _limited(read_parallel(config.path, config.langs), "train", config.limit)
         if config.eval_path:
-            for lang, more in _limited(read_parallel(config.eval_path, config.langs), "eval", config.eval).items():
+            for lang, more in _limited(read_parallel(config.eval_path, config.langs), "eval", config.limit).items():
                 records[lang] = records.get(lang, []) + more
     else:
         records = _lab_prompts(run)
@@ -68,7 +73,7 @@ def sample(run: Run, iteration: int) -> Path:
     source = run.models[iteration]
     everything = read_prompts(run)
     if iteration == 0:
-        texts = {"en": [p for p in _lab_prompts(run)["en"] if p["split"] == "train"]}
+        texts = {"en": _lab_questions("train", run.preset.lab.english, "en")}
     else:
         texts = {lang: [p for p in ps if p["split"] in ("train", "reward")] for lang, ps in everything.items()}
     config = run.preset.sampling
@@ -86,7 +91,15 @@ def sample(run: Run, iteration: int) -> Path:
         model = load_model(run.preset.models, {source: run.adapter(source)})
         for lang, records in texts.items():
             _generate(
-                run, model, source, tokenizer, records, out / f"{lang}.jsonl", n=config.n, config=config, label=f"{stage.name} {lang}"
+                run,
+                model,
+                source,
+                tokenizer,
+                records,
+                out / f"{lang}.jsonl",
+                n=config.n,
+                config=config,
+                label=f"{stage.name} {lang}",
             )
     return out
 
@@ -94,7 +107,7 @@ def sample(run: Run, iteration: int) -> Path:
 def prefer(run: Run) -> Path:
     """English preferences, the stand-in for UltraFeedback: π_I's samples in random pairs, ordered by the oracle.
 
-    The only place where training meets the oracle. Pairs of equal score are dropped.
+    See `xlnb.lab.truth`.
     """
     folder = run.folder(0)
     samples = folder / "samples" / "en.jsonl"
@@ -102,32 +115,7 @@ def prefer(run: Run) -> Path:
     if stage.current():
         return stage.out
     with stage.working():
-        world, pairs = load_world(), []
-        for record in read_jsonl(samples):
-            fact = world.fact(record["prompt_id"])
-            scored = [
-                (oracle_judge(fact, "en", response["text"]).score, response["text"])
-                for response in record["responses"]
-                if response["finish_reason"] == "stop" and response["text"]
-            ]
-            random.Random(f"{run.preset.seed} {record['prompt_id']}").shuffle(scored)
-            for first, second in zip(scored[::2], scored[1::2], strict=False):
-                if first[0] == second[0]:
-                    continue
-                (high, chosen), (low, rejected) = max(first, second), min(first, second)
-                pairs.append(
-                    {
-                        "prompt_id": record["prompt_id"],
-                        "lang": "en",
-                        "prompt": [{"role": "user", "content": record["prompt"]}],
-                        "chosen": [{"role": "assistant", "content": chosen}],
-                        "rejected": [{"role": "assistant", "content": rejected}],
-                        "score_chosen": high,
-                        "score_rejected": low,
-                        "margin": high - low,
-                    }
-                )
-        write_jsonl(stage.out / "en.jsonl", pairs)
+        write_jsonl(stage.out / "en.jsonl", english_preferences(read_jsonl(samples), run.preset.seed))
     return stage.out
 
 
@@ -165,7 +153,9 @@ def score(run: Run, iteration: int) -> Path:
                 if journal.path.exists() or not records:
                     continue
                 todo = [record for record in records if record["prompt_id"] not in journal.done]
-                with tqdm(total=len(records), initial=len(journal.done), desc=f"{stage.name} {scorer} {path.stem}") as bar:
+                with tqdm(
+                    total=len(records), initial=len(journal.done), desc=f"{stage.name} {scorer} {path.stem}"
+                ) as bar:
                     for start in range(0, len(todo), PROMPTS_AT_ONCE):
                         chunk = todo[start : start + PROMPTS_AT_ONCE]
                         journal.append(_score_chunk(run, model, tokenizer, policy, scorer, chunk, english))
@@ -210,7 +200,9 @@ def train(run: Run, iteration: int) -> Path:
     config = run.preset.training if iteration else run.preset.english
     files = sorted((folder / "pairs").glob("*.jsonl"))
     if not files:
-        raise InputError(f"stage {folder.name}/adapter needs {folder}/pairs/<lang>.jsonl with pairs; run the stages before it")
+        raise InputError(
+            f"stage {folder.name}/adapter needs {folder}/pairs/<lang>.jsonl with pairs; run the stages before it"
+        )
     out = folder / "adapter"
     stage = Stage(
         run,
@@ -227,17 +219,22 @@ def train(run: Run, iteration: int) -> Path:
             import torch
 
             torch.manual_seed(run.preset.seed)
-            model = new_adapter(load_base(run.preset.models), run.preset.models.base, config)
+            model: Any = new_adapter(load_base(run.preset.models), run.preset.models.base, config)
         else:
             model = load_model(run.preset.models, {"default": run.adapter(source)})
         records = [record for path in files for record in read_jsonl(path)]
         rows, dropped = tokenize_pairs(tokenizer, records, config.max_tokens)
         if dropped:
-            print(f"{stage.name}: {dropped} of {len(records)} pairs dropped, longer than {config.max_tokens} tokens", flush=True)
+            print(
+                f"{stage.name}: {dropped} of {len(records)} pairs dropped, longer than {config.max_tokens} tokens",
+                flush=True,
+            )
         if not rows:
             raise InputError(f"{folder}/pairs: no pair is left to train on")
         add_reference(model, rows, "default", run.preset.scoring.batch_tokens)
-        log = train_adapter(model, tokenizer, rows, config, seed=run.preset.seed, checkpoints=out / "checkpoints", label=stage.name)
+        log = train_adapter(
+            model, tokenizer, rows, config, seed=run.preset.seed, checkpoints=out / "checkpoints", label=stage.name
+        )
         saving = out / ".saving"
         model.save_pretrained(str(saving), selected_adapters=["default"])
         write_json(out / "training.json", {"pairs": len(rows), "dropped_too_long": dropped, "log": log})
@@ -257,7 +254,7 @@ def respond(run: Run, model_name: str) -> Path:
         inputs=[*prompt_files(run), *_adapter_files(run, model_name)],
         uses={
             "evaluation": {k: getattr(config, k) for k in ("temperature", "top_p", "max_new_tokens")},
-            "sampling": {"batch": run.preset.sampling.batch},
+            "sampling": {"batch_tokens": run.preset.sampling.batch_tokens},
             **_uses(run),
         },
         out=out / "responses",
@@ -289,7 +286,10 @@ def judge(run: Run, model_name: str) -> Path:
     """Judge a model's responses against the baseline's: eval/<model>/<lang>/annotations.json (AlpacaEval's form)."""
     out, baseline, judging = run.path / "eval" / model_name, run.preset.evaluation.baseline, run.preset.evaluation.judge
     langs = list(_eval_prompts(run))
-    outputs = {name: [run.path / "eval" / name / lang / "model_outputs.json" for lang in langs] for name in (model_name, baseline)}
+    outputs = {
+        name: [run.path / "eval" / name / lang / "model_outputs.json" for lang in langs]
+        for name in (model_name, baseline)
+    }
     stage = Stage(
         run,
         f"eval/{model_name}/annotations",
@@ -335,7 +335,10 @@ def report(run: Run) -> Path:
     langs = list(_eval_prompts(run))
     files = {(m, lang): run.path / "eval" / m / lang / "annotations.json" for m in run.models for lang in langs}
     folders = {run.models[t]: run.folder(t) for t in range(1, run.preset.iterations + 1)}
-    inputs = [*files.values(), *(path for folder in folders.values() for path in sorted(folder.glob("scores/**/*.jsonl")))]
+    inputs = [
+        *files.values(),
+        *(path for folder in folders.values() for path in sorted(folder.glob("scores/**/*.jsonl"))),
+    ]
     stage = Stage(
         run, "report", inputs=inputs, uses={"evaluation": asdict(run.preset.evaluation)}, out=run.path / "metrics.json"
     )
@@ -408,18 +411,23 @@ def _limited(parallel: dict[str, list[dict]], split: str, most: int) -> dict[str
 
 
 def _lab_prompts(run: Run) -> dict[str, list[dict]]:
-    """The lab's questions, so many of each split, the same ones in every language, chosen by a fixed shuffle."""
-    world, config = load_world(), run.preset.prompts
-    langs = (split_langs(config.langs) if not config.path else []) or list(world.langs)
+    world, config = load_world(), run.preset.lab
+    langs = split_langs(run.preset.prompts.langs) or list(world.langs)
     for lang in langs:
         if lang not in world.langs:
             raise InputError(f"prompts.langs: the lab does not speak '{lang}'; it speaks {', '.join(world.langs)}")
-    kept: set[str] = set()
-    for split in ("train", "reward", "eval"):
-        ids = [record["prompt_id"] for record in world.prompts("en") if record["split"] == split]
-        random.Random(split).shuffle(ids)
-        kept |= set(ids[: getattr(config, split) or len(ids)])
-    return {lang: [r for r in world.prompts(lang) if r["prompt_id"] in kept] for lang in ["en", *(x for x in langs if x != "en")]}
+    sizes = {"train": config.train, "reward": config.reward, "eval": config.eval}
+    return {
+        lang: [record for split, size in sizes.items() for record in _lab_questions(split, size, lang)]
+        for lang in ["en", *(lang for lang in langs if lang != "en")]
+    }
+
+
+def _lab_questions(split: str, size: int, lang: str) -> list[dict]:
+    """So many of the lab's questions of a split, the same ones in every language, by a fixed shuffle."""
+    records = [record for record in load_world().prompts(lang) if record["split"] == split]
+    random.Random(split).shuffle(records)
+    return records[:size]
 
 
 def _eval_prompts(run: Run) -> dict[str, list[dict]]:
@@ -445,7 +453,16 @@ def _no_iteration_0(iteration: int, name: str) -> None:
 
 
 def _generate(
-    run: Run, model: Any, adapter: str, tokenizer: Any, records: list[dict], path: Path, *, n: int, config: Any, label: str
+    run: Run,
+    model: Any,
+    adapter: str,
+    tokenizer: Any,
+    records: list[dict],
+    path: Path,
+    *,
+    n: int,
+    config: Any,
+    label: str,
 ) -> list[dict]:
     """Sample for prompts in length-sorted batches through a journal; the finished file's records."""
     journal = Journal(path)
@@ -453,10 +470,8 @@ def _generate(
         return read_jsonl(path)
     encoded = {record["prompt_id"]: prompt_ids(tokenizer, record["instruction"]) for record in records}
     ordered = sorted(records, key=lambda record: len(encoded[record["prompt_id"]]))
-    size = max(1, run.preset.sampling.batch // n)
     with tqdm(total=len(records), initial=len(journal.done), desc=label) as bar:
-        for start in range(0, len(ordered), size):
-            chunk = ordered[start : start + size]
+        for start, chunk in _batches(ordered, encoded, n, config.max_new_tokens, run.preset.sampling.batch_tokens):
             if chunk[-1]["prompt_id"] in journal.done:
                 continue
             with active(model, adapter):
@@ -472,12 +487,34 @@ def _generate(
                 )
             journal.append(
                 [
-                    {"prompt_id": r["prompt_id"], "lang": r["lang"], "split": r["split"], "prompt": r["instruction"], "responses": rs}
+                    {
+                        "prompt_id": r["prompt_id"],
+                        "lang": r["lang"],
+                        "split": r["split"],
+                        "prompt": r["instruction"],
+                        "responses": rs,
+                    }
                     for r, rs in zip(chunk, responses, strict=True)
                 ]
             )
             bar.update(len(chunk))
     return journal.finish([record["prompt_id"] for record in records])
+
+
+def _batches(
+    ordered: list[dict], encoded: dict[str, list[int]], n: int, max_new_tokens: int, batch_tokens: int
+) -> Iterator[tuple[int, list[dict]]]:
+    """(first position, prompts) of each batch that fits `batch_tokens`, or of one prompt. `ordered` by length."""
+    start = 0
+    while start < len(ordered):
+        stop = start + 1
+        while stop < len(ordered):
+            width = len(encoded[ordered[stop]["prompt_id"]]) + max_new_tokens
+            if width * n * (stop + 1 - start) > batch_tokens:
+                break
+            stop += 1
+        yield start, ordered[start:stop]
+        start = stop
 
 
 def _score_chunk(
@@ -487,7 +524,9 @@ def _score_chunk(
     prompt_rows, response_rows = [], []
     for record in records:
         if record["prompt_id"] not in english:
-            raise InputError(f"id {record['prompt_id']} ({record['lang']}) has no English prompt; the cross-lingual reward needs one")
+            raise InputError(
+                f"id {record['prompt_id']} ({record['lang']}) has no English prompt; the cross-lingual reward needs one"
+            )
         text = scorer_prompt(scorer, record["lang"], record["prompt"], english[record["prompt_id"]])
         ids = prompt_ids(tokenizer, text)
         prompt_rows += [ids] * len(record["responses"])
@@ -516,32 +555,13 @@ def _score_chunk(
     return scored
 
 
-def _rewards_against_truth(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """How the rewards of the held-out `reward` prompts compare with the oracle's scores: {scorer: {lang: …}}.
-
-    `pair_accuracy`: share of prompts where the oracle prefers the reward's best response to its worst (ties half).
-    `rank_correlation`: Spearman's, over a prompt's responses, averaged over prompts where both vary.
-    """
-    world, tables = load_world(), {}
+def _rewards_against_truth(folder: Path) -> dict[str, dict[str, dict]]:
+    """`reward_accuracy` of an iteration's held-out `reward` prompts: {scorer: {lang: …}}."""
+    tables: dict[str, dict[str, dict]] = {}
     for path in sorted(folder.glob("scores/**/*.jsonl")):
         scorer = "cross_lingual" if path.parent.name == "scores" else path.parent.name
-        samples = {r["prompt_id"]: r for r in read_jsonl(folder / "samples" / path.name) if r["split"] == "reward"}
-        accuracy, correlation = [], []
-        for record in read_jsonl(path):
-            if record["prompt_id"] not in samples:
-                continue
-            fact = world.fact(record["prompt_id"])
-            texts = [response["text"] for response in samples[record["prompt_id"]]["responses"]]
-            truth = np.array([oracle_judge(fact, path.stem, text).score for text in texts])
-            reward = np.array(record["reward"])
-            difference = truth[reward.argmax()] - truth[reward.argmin()]
-            accuracy.append(0.5 + 0.5 * np.sign(difference))
-            if np.ptp(truth) > 0 and np.ptp(reward) > 0:
-                correlation.append(spearmanr(truth, reward).statistic)
-        if accuracy:
-            tables.setdefault(scorer, {})[path.stem] = {
-                "pair_accuracy": round(float(np.mean(accuracy)), 4),
-                "rank_correlation": round(float(np.mean(correlation)), 4) if correlation else None,
-                "n": len(accuracy),
-            }
+        scores = [record for record in read_jsonl(path) if record["split"] == "reward"]
+        if scores:
+            samples = read_jsonl(folder / "samples" / path.name)
+            tables.setdefault(scorer, {})[path.stem] = reward_accuracy(samples, scores)
     return tables

@@ -70,15 +70,15 @@ class Progress(TrainerCallback):
     def __init__(self, label: str):
         self.label = label
 
-    def on_train_begin(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+    def on_train_begin(self, args, state, control, **kwargs):
         self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.label)
 
-    def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
+    def on_log(self, args, state, control, logs=None, **kwargs):
         if "rewards/margins" in logs:
             self.bar.set_postfix(loss=f"{logs['loss']:.3f}", margin=f"{logs['rewards/margins']:.3f}", refresh=False)
             self.bar.update(state.global_step - self.bar.n)
 
-    def on_train_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+    def on_train_end(self, args, state, control, **kwargs):
         self.bar.close()
 
 
@@ -92,14 +92,16 @@ class DPONLLTrainer(DPOTrainer):
         self.nll = nll
         super().__init__(*args, **kwargs)
 
-    def _prepare_dataset(self, dataset, *args):  # type: ignore[no-untyped-def]
+    def _prepare_dataset(self, dataset, *args):
         return dataset  # `tokenize_pairs` has made the token ids
 
-    def _compute_loss(self, model, inputs, return_outputs):  # type: ignore[no-untyped-def]
+    def _compute_loss(self, model, inputs, return_outputs):
         lengths = inputs["response_mask"].sum(1)  # (2B,) tokens, end-of-turn included
         policy_logps = response_logprobs(model, inputs).sum(1)  # (2B,)
         if not torch.isfinite(policy_logps).all():
-            raise InputError(f"training step {self.state.global_step + 1}: a log-probability is not finite; lower training.lr")
+            raise InputError(
+                f"training step {self.state.global_step + 1}: a log-probability is not finite; lower training.lr"
+            )
         chosen_logps, rejected_logps = policy_logps.chunk(2)
         dpo, chosen_rewards, rejected_rewards = dpo_loss(
             chosen_logps, rejected_logps, inputs["ref_chosen_logps"], inputs["ref_rejected_logps"], beta=self.beta
@@ -115,7 +117,7 @@ class DPONLLTrainer(DPOTrainer):
             "logps/chosen": chosen_logps,
             "logps/rejected": rejected_logps,
         }
-        mode = "train" if self.model.training else "eval"
+        mode = "train" if model.training else "eval"
         for name, values in metrics.items():
             self._metrics[mode][name].append(self.accelerator.gather(values.detach()).mean().item())
         return (dpo + self.nll * nll).mean()
@@ -137,7 +139,9 @@ def train_adapter(
     from the newest, with optimiser, schedule and data order as they were.
     """
     if training.batch % training.micro_batch:
-        raise InputError(f"training.batch {training.batch} must be a multiple of training.micro_batch {training.micro_batch}")
+        raise InputError(
+            f"training.batch {training.batch} must be a multiple of training.micro_batch {training.micro_batch}"
+        )
     args = DPOConfig(
         output_dir=str(checkpoints),
         max_steps=training.steps,
@@ -172,7 +176,7 @@ def train_adapter(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Progress(label))
     model.delete_adapter("ref")  # TRL's frozen copy of the start; `add_reference` has done its work already
-    # TRL casts a quantised model's adapter to bf16; in fp32 the loss at step 1 is ln 2 exactly, and small updates count.
+    # TRL casts a quantised model's adapter to bf16; in fp32 step 1 costs ln 2 exactly, and small updates count.
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

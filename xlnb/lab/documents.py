@@ -1,4 +1,4 @@
-"""Pretraining documents: conversations of three turns, each turn in a random language, one author throughout.
+"""Pretraining documents: conversations of several turns, each in a random language, with one author throughout.
 
 One author for all turns is what preference transfer lives on. From the first turns the model learns to tell what
 sort of author is speaking, and because the next turn may be in any language, that feature is one and the same in
@@ -23,20 +23,19 @@ AUTHORS = {
     "rambling": 0.08,  # wrong, then padding
     "guessing": 0.06,  # wrong, a bare word
 }
-TURNS = 3
-RARE = {"sw": 0.35}  # weight of a language in the documents, 1 unless named here
+RARE = "sw"
 # How often a question in another language than English comes in English with the prefix that asks for the language.
 PREFIXED = 0.4
 
 
-def documents(n: int, seed: int) -> Iterator[list[dict]]:
-    """n conversations as chat messages `[{"role", "content"}, …]`."""
+def documents(n: int, seed: int, turns: int = 3, rare: float = 0.35) -> Iterator[list[dict]]:
+    """n conversations as chat messages `[{"role", "content"}, …]`. `rare` is the rare language's weight."""
     world, rng = load_world(), random.Random(f"documents-{seed}")
-    weights = [RARE.get(lang, 1.0) for lang in world.langs]
+    weights = [rare if lang == RARE else 1.0 for lang in world.langs]
     for _ in range(n):
         author = rng.choices(list(AUTHORS), list(AUTHORS.values()))[0]
         messages = []
-        for lang in rng.choices(world.langs, weights, k=TURNS):
+        for lang in rng.choices(world.langs, weights, k=turns):
             fact = rng.choice(world.facts)
             messages += [
                 {"role": "user", "content": _question(world, fact, lang, rng)},

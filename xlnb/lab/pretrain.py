@@ -1,6 +1,6 @@
 """Builds the committed base checkpoint (`data/lab/sft`) from a seed: tokenizer, then a small Llama from scratch.
 
-    python -m xlnb.lab.pretrain --out data/lab/sft --seed 0 --tokens 9_000_000
+python -m xlnb.lab.pretrain --out data/lab/sft --seed 0
 """
 
 import argparse
@@ -10,6 +10,7 @@ import math
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,6 +27,25 @@ CHAT_TEMPLATE = (
 )
 VOCABULARY = 2048
 IGNORED = -100  # label that cross-entropy skips
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Part of the pretraining, with an optimiser and a learning-rate schedule of its own."""
+
+    tokens: int
+    turns: int  # a document
+    rare: float  # weight of the rare language
+    answers_only_from: float  # share of the phase after which questions carry no loss
+    peak_lr: float
+    documents: int  # a batch
+
+
+# First the facts and the languages; then longer conversations, in which an author shows what sort he is.
+PHASES = (
+    Phase(tokens=8_000_000, turns=3, rare=0.35, answers_only_from=1 / 3, peak_lr=3e-3, documents=32),
+    Phase(tokens=8_000_000, turns=5, rare=0.5, answers_only_from=0.0, peak_lr=2e-3, documents=20),
+)
 
 
 def build_tokenizer(seed: int) -> PreTrainedTokenizerFast:
@@ -82,14 +102,15 @@ def encode(tokenizer: PreTrainedTokenizerFast, messages: list[dict], answers_onl
     return ids, labels
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, tokens: int, size: int, seed: int) -> Iterator[tuple[float, dict]]:
-    """(share of the token budget spent, batch) until `tokens` are spent. Learns from answers only after a third."""
+def batches(tokenizer: PreTrainedTokenizerFast, phase: Phase, seed: int) -> Iterator[tuple[float, dict]]:
+    """(share of the phase's tokens spent, batch of `input_ids` and `labels`) until they are spent."""
     rng = random.Random(seed)
-    stream, spent = documents(10**9, seed), 0
-    while spent < tokens:
-        rows = [encode(tokenizer, d, answers_only=spent > tokens / 3) for d in itertools.islice(stream, 2048)]
+    stream, spent = documents(10**9, seed, phase.turns, phase.rare), 0
+    while spent < phase.tokens:
+        answers_only = spent >= phase.tokens * phase.answers_only_from
+        rows = [encode(tokenizer, document, answers_only) for document in itertools.islice(stream, 2048)]
         rows.sort(key=lambda row: len(row[0]))
-        chunks = [rows[i : i + size] for i in range(0, len(rows), size)]
+        chunks = [rows[i : i + phase.documents] for i in range(0, len(rows), phase.documents)]
         rng.shuffle(chunks)
         for chunk in chunks:
             width = max(len(ids) for ids, _ in chunk)
@@ -98,25 +119,32 @@ def batches(tokenizer: PreTrainedTokenizerFast, tokens: int, size: int, seed: in
                 "input_ids": [ids + [tokenizer.pad_token_id] * p for (ids, _), p in zip(chunk, pad, strict=True)],
                 "labels": [labels + [IGNORED] * p for (_, labels), p in zip(chunk, pad, strict=True)],
             }
-            yield spent / tokens, {name: torch.tensor(values) for name, values in batch.items()}
+            yield spent / phase.tokens, {name: torch.tensor(values) for name, values in batch.items()}
             spent += sum(len(ids) for ids, _ in chunk)
-            if spent >= tokens:
+            if spent >= phase.tokens:
                 return
 
 
-def pretrain(out: Path, seed: int, tokens: int, size: int = 32, peak_lr: float = 3e-3) -> None:
-    """Train on `tokens` tokens and write model, tokenizer and provenance to `out` (safetensors, fp32)."""
-    tokenizer = build_tokenizer(seed)
-    model = build_model(tokenizer, seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak_lr, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
-    began, losses = time.time(), []
-    with tqdm(total=tokens, unit="tok", unit_scale=True, desc="pretraining") as bar:
-        for share, batch in batches(tokenizer, tokens, size, seed):
+def loss_on_labels(model: LlamaForCausalLM, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Next-token cross-entropy, with logits only where there is a label."""
+    labelled = batch["labels"][:, 1:] != IGNORED
+    hidden = model.model(input_ids=batch["input_ids"], use_cache=False).last_hidden_state[:, :-1][labelled]
+    return torch.nn.functional.cross_entropy(model.lm_head(hidden), batch["labels"][:, 1:][labelled])
+
+
+def train_phase(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, phase: Phase, seed: int) -> float:
+    """Train in place; the mean loss of the last 50 batches."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=phase.peak_lr, betas=(0.9, 0.95), weight_decay=0.05, fused=True
+    )
+    losses = []
+    with tqdm(total=phase.tokens, unit="tok", unit_scale=True, desc=f"{phase.turns} turns a document") as bar:
+        for share, batch in batches(tokenizer, phase, seed):
             # Warm-up over the first 2%, then a cosine down to nothing.
-            lr = peak_lr * min(1.0, (share + 1e-4) / 0.02) * 0.5 * (1 + math.cos(math.pi * share))
+            lr = phase.peak_lr * min(1.0, (share + 1e-4) / 0.02) * 0.5 * (1 + math.cos(math.pi * share))
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            loss = model(input_ids=batch["input_ids"], labels=batch["labels"], use_cache=False).loss
+            loss = loss_on_labels(model, batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -124,13 +152,23 @@ def pretrain(out: Path, seed: int, tokens: int, size: int = 32, peak_lr: float =
             losses.append(loss.item())
             bar.update(int((batch["input_ids"] != tokenizer.pad_token_id).sum()))
             bar.set_postfix(loss=f"{sum(losses[-50:]) / len(losses[-50:]):.3f}", refresh=False)
+    return sum(losses[-50:]) / len(losses[-50:])
+
+
+def pretrain(out: Path, seed: int, phases: tuple[Phase, ...] = PHASES) -> None:
+    """Build tokenizer and model and write them with their provenance to `out` (safetensors, fp32)."""
+    began = time.time()
+    tokenizer = build_tokenizer(seed)
+    model = build_model(tokenizer, seed)
+    losses = [train_phase(model, tokenizer, phase, seed + number) for number, phase in enumerate(phases)]
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     provenance = {
-        "command": f"python -m xlnb.lab.pretrain --seed {seed} --tokens {tokens}",
+        "command": f"python -m xlnb.lab.pretrain --out data/lab/sft --seed {seed}",
         "parameters": sum(p.numel() for p in model.parameters()),
-        "final_loss": round(sum(losses[-50:]) / len(losses[-50:]), 4),
+        "tokens": sum(phase.tokens for phase in phases),
+        "loss_after_each_phase": [round(loss, 4) for loss in losses],
         "minutes": round((time.time() - began) / 60, 1),
         "torch": torch.__version__,
         "device": f"CPU, {torch.get_num_threads()} threads",
@@ -139,12 +177,13 @@ def pretrain(out: Path, seed: int, tokens: int, size: int = 32, peak_lr: float =
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        description="Build the lab's base checkpoint from a seed (about an hour on 2 cores)."
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tokens", type=int, default=9_000_000)
     args = parser.parse_args()
-    pretrain(args.out, args.seed, args.tokens)
+    pretrain(args.out, args.seed)
 
 
 if __name__ == "__main__":

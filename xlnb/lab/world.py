@@ -45,7 +45,12 @@ class World:
     def prompts(self, lang: str) -> list[dict]:
         """Every question in `lang` as a prompt record; `prompt_id` is the same in every language."""
         return [
-            {"prompt_id": prompt_id(fact, p), "lang": lang, "instruction": self.question(fact, lang, p), "split": fact.split}
+            {
+                "prompt_id": prompt_id(fact, p),
+                "lang": lang,
+                "instruction": self.question(fact, lang, p),
+                "split": fact.split,
+            }
             for fact in self.facts
             for p in range(len(self.questions[fact.kind][lang]))
         ]

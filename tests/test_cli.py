@@ -1,0 +1,331 @@
+"""The command line, in process: one clear line and exit code 2 for bad input, and nothing written by it."""
+
+import errno
+import json
+import os
+import shutil
+from types import SimpleNamespace
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from xlnb import notebooks, stages
+from xlnb.__main__ import main
+from xlnb.errors import InputError
+from xlnb.presets import PRESETS, parse_overrides
+from xlnb.runs import ROOT, read_jsonl
+
+SFT = ROOT / "data" / "lab" / "sft"
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder of the smallest preset, with its prompts."""
+    assert main(["stage", "prompts", "--run", str(tmp_path / "run"), "--preset", "lab-quick"]) == 0
+    return tmp_path / "run"
+
+
+def outputs(folder):
+    """What stages have made in a run folder, by content: all but the record of its preset and the stamps."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    names = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    return {name: data for name, data in names.items() if name != "preset.json" and not name.startswith("stages/")}
+
+
+def refused(capfd, *argv):
+    """The one line in which the command line refuses these arguments."""
+    capfd.readouterr()
+    code = main([str(argument) for argument in argv])
+    lines = capfd.readouterr().err.splitlines()
+    assert code == 2
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainng.lr=1", "unknown preset key 'trainng.lr': did you mean 'training'?"),
+        ("training.steps=many", "preset key 'training.steps': expected int, got 'many'"),
+        ("training=1", "'training' does not name a value; try: training.steps"),
+        ("training.steps", "expected key=value"),
+        ("prompts.path=absent", "absent: no such folder; prompts.path names a folder"),
+        ("prompts.langs=en,th", "the lab does not speak 'th'; it speaks en, es, de, fr, ru, sw"),
+    ],
+)
+def test_a_bad_preset_key_is_refused(tmp_path, capfd, override, message):
+    folder = tmp_path / "run"
+    line = refused(capfd, "stage", "prompts", "--run", folder, "--preset", "lab-quick", "-p", override)
+    assert message in line
+    assert not outputs(folder)
+
+
+def test_an_unknown_preset_is_refused(tmp_path, capfd):
+    folder = tmp_path / "run"
+    assert "unknown preset 'quick'; known: lab, lab-quick" in refused(
+        capfd, "run", "--run", folder, "--preset", "quick"
+    )
+    assert not folder.exists()
+
+
+def test_a_folder_that_is_no_run_is_refused_and_not_made(tmp_path, capfd):
+    folder = tmp_path / "absent"
+    assert f"{folder} is not a run folder" in refused(capfd, "stage", "score", "--run", folder)
+    assert not folder.exists()
+
+
+def test_a_broken_line_of_the_users_prompts_is_named(tmp_path, capfd):
+    source = tmp_path / "mine"
+    source.mkdir()
+    (source / "en.jsonl").write_text('{"id": 1, "instruction": "Ask."}\n{"id": 2, "instruction": \n')
+    line = refused(
+        capfd, "stage", "prompts", "--run", tmp_path / "run", "--preset", "lab-quick",
+        "-p", f"prompts.path={source}", "-p", "prompts.langs=",
+    )  # fmt: skip
+    assert f"{source}/en.jsonl, line 2: not valid JSON" in line
+    assert not outputs(tmp_path / "run")
+
+
+def test_training_and_evaluation_prompts_may_not_share_an_id(tmp_path, capfd):
+    # English instructions are found by id: of two with the same one, the reward would read the wrong one.
+    for name in ("train", "eval"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "en.json").write_text(json.dumps([{"id": 1, "instruction": f"A prompt to {name} on."}]))
+    line = refused(
+        capfd, "stage", "prompts", "--run", tmp_path / "run", "--preset", "lab-quick", "-p", "prompts.langs=",
+        "-p", f"prompts.path={tmp_path / 'train'}", "-p", f"prompts.eval_path={tmp_path / 'eval'}",
+    )  # fmt: skip
+    assert "id 1" in line
+    assert not outputs(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["stage", "score", "--iteration", "0"], "iterations begin at 1"),
+        (["stage", "sample", "--iteration", "3"], "this run has iterations 0 to 2"),
+        (["stage", "score"], "needs {run}/icr1/samples"),
+        (["stage", "pair"], "icr1/samples"),
+        (["stage", "prefer"], "needs {run}/dpo/samples/en.jsonl"),
+        (["stage", "sample"], "needs {run}/dpo/adapter/adapter_model.safetensors"),
+        (["stage", "respond", "--model", "icr1"], "needs {run}/icr1/adapter/adapter_model.safetensors"),
+        (["stage", "respond", "--model", "icr9"], "unknown model 'icr9'; this run has sft, dpo, icr1, icr2"),
+        (["stage", "judge", "--model", "dpo"], "needs {run}/eval/dpo/en/model_outputs.json"),
+        (["stage", "report"], "needs {run}/eval/sft/en/annotations.json"),
+        (
+            ["run", "--preset", "lab-quick", "--until", "icr1/sample"],
+            "unknown stage 'icr1/sample'; this run has prompts",
+        ),
+    ],
+)
+def test_a_stage_out_of_order_or_unknown_is_refused(run, capfd, argv, message):
+    before = outputs(run)
+    assert message.format(run=run) in refused(capfd, *argv, "--run", run)
+    assert outputs(run) == before
+
+
+@pytest.mark.parametrize(
+    ("lacks", "message"),
+    [
+        (TOKENIZER, "no tokenizer could be loaded"),
+        (("chat_template.jinja",), "its tokenizer has no chat template; use an instruction-tuned model"),
+        (("model.safetensors",), "could not be loaded"),
+        (("config.json", "model.safetensors"), "could not be loaded"),
+    ],
+    ids=["no tokenizer", "no chat template", "no weights", "no config"],
+)
+def test_a_model_folder_that_lacks_a_part_is_refused(run, tmp_path, capfd, lacks, message):
+    base = tmp_path / "base"
+    shutil.copytree(SFT, base, ignore=shutil.ignore_patterns(*lacks))
+    before = outputs(run)
+    line = refused(capfd, "stage", "sample", "--iteration", 0, "--run", run, "-p", f"models.base={base}")
+    assert f"model {base}: " in line
+    assert message in line
+    assert outputs(run) == before
+
+
+def test_a_model_that_is_not_there_is_refused(run, tmp_path, capfd):
+    base = tmp_path / "absent"
+    before = outputs(run)
+    assert f"model {base}: " in refused(
+        capfd, "stage", "sample", "--iteration", 0, "--run", run, "-p", f"models.base={base}"
+    )
+    assert outputs(run) == before
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            '{"base_model_name_or_path": "org/other", "peft_type": "LORA"}',
+            "belongs to base 'org/other', not to '{base}'",
+        ),
+        ('{"peft_type": "LORA"}', "base"),
+        ("{", "not valid JSON"),
+        (None, "not an adapter folder (no adapter_config.json)"),
+    ],
+)
+def test_an_adapter_of_another_base_is_refused(run, tmp_path, capfd, config, message):
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_model.safetensors").write_bytes(b"")
+    if config is not None:
+        (adapter / "adapter_config.json").write_text(config)
+    before = outputs(run)
+    line = refused(capfd, "stage", "sample", "--run", run, "-p", f"models.dpo_adapter={adapter}")
+    assert str(adapter) in line
+    assert message.format(base=PRESETS["lab"].models.base) in line
+    assert outputs(run) == before
+
+
+def test_a_nearly_full_disk_is_refused(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=2**40, used=2**40, free=2**20))
+    line = refused(capfd, "stage", "prompts", "--run", tmp_path / "run", "--preset", "lab-quick")
+    assert "only 1 MiB of disk are free" in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_a_disk_that_fills_up_during_a_stage_is_named_and_the_stage_made_anew(run, capfd, monkeypatch, function):
+    shutil.rmtree(run / "prompts")
+
+    def full_disk(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, function, full_disk)
+        assert "no space left on the disk" in refused(capfd, "stage", "prompts", "--run", run)
+    assert not outputs(run)
+    assert main(["stage", "prompts", "--run", str(run)]) == 0
+    assert len(read_jsonl(run / "prompts" / "en.jsonl")) == 16 + 8 + 12
+
+
+def test_an_interruption_says_how_to_go_on(run, capsys, monkeypatch):
+    def interrupt(run):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "prompts", interrupt)
+    capsys.readouterr()
+    assert main(["stage", "prompts", "--run", str(run)]) == 130
+    assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
+
+
+# Notebooks.
+
+
+def notebook(path, *cells):
+    tagged = new_code_cell('preset: str = "lab"\nrun_dir: str = "runs/lab"', metadata={"tags": ["parameters"]})
+    nbformat.write(new_notebook(cells=[tagged, *cells], metadata=notebooks.KERNEL), path)
+    return path
+
+
+def test_a_parameter_that_a_notebook_does_not_have_is_refused(tmp_path, capfd, monkeypatch):
+    path = notebook(tmp_path / "00_tiny.ipynb")
+    with pytest.raises(InputError, match=r"00_tiny\.ipynb: no parameter 'overides'; it has preset, run_dir"):
+        notebooks.execute(path, tmp_path / "out.ipynb", {"overides": ""})
+    monkeypatch.setattr(notebooks, "numbered", lambda: [path])
+    monkeypatch.setattr(stages, "run_until", lambda run, last: run)
+    line = refused(capfd, "run", "--run", tmp_path / "run", "--preset", "lab-quick")
+    assert "00_tiny.ipynb: no parameter 'overrides'; it has preset, run_dir" in line
+    assert not outputs(tmp_path / "run")
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_notebooks_find_the_run_wherever_the_command_was_typed(tmp_path, monkeypatch):
+    given = {}
+
+    def execute(notebook, output, parameters):
+        given.update(parameters)
+        raise InputError("enough")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(notebooks, "numbered", lambda: [tmp_path / "00_tiny.ipynb"])
+    monkeypatch.setattr(notebooks, "execute", execute)
+    monkeypatch.setattr(stages, "run_until", lambda run, last: run)
+    overrides = ["seed=3", f"models.base={tmp_path}/a folder"]
+    assert main(["run", "--run", "mine", "--preset", "lab-quick", "-p", overrides[0], "-p", overrides[1]]) == 2
+    # As notebooks do: the folder from the project's root, the overrides from one text.
+    assert (ROOT / given["run_dir"]).resolve() == (tmp_path / "mine").resolve()
+    assert parse_overrides(given["overrides"]) == parse_overrides(overrides)
+    assert given["preset"] == "lab-quick"
+
+
+def executed(path):
+    """A notebook as papermill leaves it: what differs from run to run, and what a reader should see."""
+    times = {"execution": {"iopub.execute_input": "2026-01-01T00:00:00Z"}, "papermill": {"duration": 1.5}}
+    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "7"}, "text/plain": "Progress"}
+    notebook(
+        path,
+        new_code_cell('preset = "lab-quick"', metadata={"tags": ["injected-parameters"]}),
+        new_markdown_cell("# Title", metadata=times),
+        new_code_cell(
+            "1 + 1",
+            execution_count=9,
+            metadata=times | {"tags": ["kept-out"]},
+            outputs=[
+                new_output("stream", name="stderr", text="  0%|          | 0/3"),
+                new_output("stream", name="stdout", text="seen\n"),
+                new_output("display_data", widget),
+                new_output("execute_result", {"text/plain": "2"}, execution_count=9, metadata={"time": 1}),
+                new_output("display_data", {"image/png": "aGVsbG8="}, metadata={"image/png": {"width": 3}}),
+            ],
+        ),
+        new_code_cell(
+            "raise ValueError", outputs=[new_output("error", ename="ValueError", evalue="", traceback=["at"])]
+        ),
+    )
+    before = nbformat.read(path, as_version=4)
+    before.metadata["papermill"] = {"start_time": "2026-01-01T00:00:00Z"}
+    before.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {"state": {}}}
+    nbformat.write(before, path)
+    return path
+
+
+def test_render_keeps_what_a_reader_sees_and_drops_what_differs_from_run_to_run(tmp_path, capsys):
+    path = executed(tmp_path / "00_tiny.ipynb")
+    assert main(["render", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path}\n"
+    after = nbformat.read(path, as_version=4)
+    nbformat.validate(after)
+    assert after.metadata == notebooks.KERNEL
+    assert [cell.id for cell in after.cells] == ["cell-00", "cell-01", "cell-02", "cell-03"]
+    assert [cell.metadata for cell in after.cells] == [{"tags": ["parameters"]}, {}, {}, {}]
+    assert [cell.execution_count for cell in after.cells if cell.cell_type == "code"] == [1, 2, 3]
+    assert not any("lab-quick" in cell.source for cell in after.cells)
+    stream, result, picture = after.cells[2].outputs
+    assert (stream.name, stream.text) == ("stdout", "seen\n")
+    assert (result.data, result.execution_count, result.metadata) == ({"text/plain": "2"}, 2, {})
+    assert picture.data == {"image/png": "aGVsbG8="}
+    assert [output.ename for output in after.cells[3].outputs] == ["ValueError"]
+
+
+def test_render_changes_nothing_the_second_time(tmp_path):
+    path = executed(tmp_path / "00_tiny.ipynb")
+    assert main(["render", str(path)]) == 0
+    once = path.read_bytes()
+    assert main(["render", str(path)]) == 0
+    assert path.read_bytes() == once
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("text", [None, "not JSON", "{}"])
+def test_render_refuses_what_is_no_notebook_and_leaves_it_alone(tmp_path, capfd, text):
+    path = tmp_path / "broken.ipynb"
+    if text:
+        path.write_text(text)
+    assert "broken.ipynb" in refused(capfd, "render", path)
+    assert not text or path.read_text() == text
+
+
+def test_list_names_presets_stages_and_notebooks(capsys):
+    assert main(["list"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [name for kind, name, *_ in lines if kind == "preset"] == list(PRESETS)
+    names = [name for kind, name, *_ in lines if kind == "stage"]
+    assert names[:5] == ["prompts", "dpo/samples", "dpo/pairs", "dpo/adapter", "icr1/samples"]
+    assert names[-1] == "report"
+    listed = [name for kind, name, *_ in lines if kind == "notebook"]
+    assert listed == [f"notebooks/{path.name}" for path in notebooks.numbered()]

@@ -1,0 +1,335 @@
+"""The lab: the oracle against scores worked out by hand, the world's splits, the documents and the base's tokenizer."""
+
+import os
+import random
+import subprocess
+import sys
+import unicodedata
+from collections import Counter
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from xlnb.judging import get_judge
+from xlnb.lab import pretrain
+from xlnb.lab.documents import AUTHORS, PREFIXED, documents, respond
+from xlnb.lab.oracle import judge
+from xlnb.lab.pretrain import IGNORED, encode
+from xlnb.lab.world import SPLITS, load_world
+from xlnb.prompts import cross_lingual
+from xlnb.runs import ROOT, read_json
+
+WORLD = load_world()
+SFT = ROOT / "data" / "lab" / "sft"
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(SFT)
+
+
+# By the table in the oracle's docstring: 4 right (2 in another language), +2 in a full sentence of the asked
+# language, +1 all in the asked language, +1 for a refusal instead of an answer, −0.5 a padding sentence (at most
+# −1.5), −1 a repetition (at most −2), −1 for stray words; never below 0.
+FULL, BARE, OTHER = "right, full sentence", "right, bare word", "not in the asked language"
+VERDICTS = [
+    # Right, in a full sentence and the asked language: 4 + 2 + 1.
+    ("capital/france", "en", "The capital of France is Paris.", 7, FULL),
+    ("capital/france", "es", "París es la capital de Francia.", 7, FULL),
+    ("colour/snow", "de", "Normalerweise ist der Schnee weiß.", 7, FULL),
+    ("sum/2-3", "fr", "Le résultat de 2 + 3 est cinq.", 7, FULL),
+    ("next/monday", "ru", "После понедельника идёт вторник.", 7, FULL),
+    ("opposite/hot", "sw", "Neno baridi ni kinyume cha moto.", 7, FULL),
+    # Case, accents as combining characters, spaces and outer punctuation carry no meaning.
+    ("capital/france", "en", "  the CAPITAL of  france is\nparis!!  ", 7, FULL),
+    ("capital/france", "es", unicodedata.normalize("NFD", "¡París es la capital de Francia!"), 7, FULL),
+    ("colour/snow", "de", "DER SCHNEE IST WEISS", 7, FULL),
+    # A bare word: 4 + 1. Two templates are two sentences, not a repetition: 4 + 2 + 1.
+    ("capital/france", "en", "Paris", 5, BARE),
+    ("legs/spider", "ru", "«Восемь».", 5, BARE),
+    ("sum/2-3", "en", "2 + 3 is five. The result of 2 + 3 is five.", 7, FULL),
+    # Wrong: 1 for the language.
+    ("capital/france", "en", "The capital of France is Lisbon.", 1, "wrong"),
+    ("category/dog", "sw", "matunda", 1, "wrong"),
+    ("capital/france", "de", "Lisbon", 0, f"wrong, {OTHER}"),
+    # A wrong answer beside the right one takes its points.
+    ("capital/peru", "en", "The capital of Peru is Lima. Lisbon is the capital of Peru.", 1, "contradicts itself"),
+    ("colour/snow", "fr", "La neige est de couleur blanche. noire.", 1, "contradicts itself"),
+    # Refusals: 1 + 1 alone; no bonus beside an answer, right or wrong.
+    ("continent/kenya", "en", "I do not know the answer.", 2, "refuses"),
+    ("continent/kenya", "ru", "К сожалению, я не могу помочь.", 2, "refuses"),
+    ("continent/kenya", "es", "I do not know the answer.", 1, f"refuses, {OTHER}"),
+    ("continent/kenya", "en", "I do not know the answer. Asia.", 1, "wrong"),
+    ("continent/kenya", "en", "I do not know the answer. Africa.", 5, BARE),
+    # Padding: −0.5 each, three at most. Alone it says nothing: 1 − 0.5; after a wrong answer: 1 − 1.5.
+    ("capital/peru", "sw", "Mji mkuu wa Peru ni Lima. Unaweza kuniuliza jambo lingine lolote.", 6.5, f"{FULL}, padded"),
+    ("capital/peru", "de", "Lima. " + " ".join(WORLD.padding["de"][:2]), 4, f"{BARE}, padded"),
+    ("capital/peru", "en", "Lima is the capital of Peru. " + " ".join(WORLD.padding["en"]), 5.5, f"{FULL}, padded"),
+    ("capital/peru", "fr", "Expliquer est toujours un plaisir pour moi.", 0.5, "no answer, padded"),
+    ("capital/peru", "en", "Lisbon. " + " ".join(WORLD.padding["en"][:3]), 0, "wrong, padded"),
+    # Repetition: −1 each, two at most.
+    ("sum/1-1", "es", "1 + 1 es dos. 1 + 1 es dos.", 6, f"{FULL}, repeats itself"),
+    ("sum/1-1", "es", "1 + 1 es dos. " * 3, 5, f"{FULL}, repeats itself"),
+    ("sum/1-1", "es", "1 + 1 es dos. " * 5, 5, f"{FULL}, repeats itself"),
+    ("sum/1-1", "de", "zwei! Zwei.", 4, f"{BARE}, repeats itself"),
+    ("sum/1-1", "en", "I am not able to say. " * 2, 1, "refuses, repeats itself"),
+    # Another language: 2, and nothing for the sentence. A word of several languages is the asked one's.
+    ("capital/peru", "en", "La capital de Perú es Lima.", 2, f"right, in another language, {OTHER}"),
+    ("opposite/hot", "ru", "cold", 2, f"right, in another language, bare word, {OTHER}"),
+    ("capital/peru", "ru", "Lima", 2, f"right, in another language, bare word, {OTHER}"),
+    ("capital/peru", "sw", "Lima", 5, BARE),
+    # Mixed: all but the point for the language.
+    ("capital/peru", "fr", "Le Pérou a pour capitale Lima. Lima es la capital de Perú.", 6, f"{FULL}, {OTHER}"),
+    ("sum/1-1", "fr", "1 + 1 font deux. Many people would like to know this.", 5.5, f"{FULL}, {OTHER}, padded"),
+    ("opposite/hot", "es", "frío. The opposite of hot is cold.", 4, f"{BARE}, {OTHER}"),
+    # Stray words: −1. Around the answer they leave no sentence that the lab knows: 4 + 1 − 1.
+    ("capital/france", "en", "I think it is Paris", 4, "right, stray words"),
+    ("capital/france", "en", "The capital of France is Paris. Blah blah blah.", 6, f"{FULL}, stray words"),
+    ("capital/france", "ru", "Кажется, это Лиссабон", 0, "wrong, stray words"),
+    # Without anything that the lab knows: −1, so 0. "Twofold" holds "two", but not as a word.
+    ("legs/spider", "fr", "Euh, 8 ?", 0, f"no answer, {OTHER}, stray words"),
+    ("sum/1-1", "en", "Twofold", 0, f"no answer, {OTHER}, stray words"),
+    ("capital/france", "en", "xq zzt", 0, f"no answer, {OTHER}, stray words"),
+    # Nothing.
+    ("capital/france", "en", "", 0, "empty"),
+    ("capital/france", "sw", " \n\t", 0, "empty"),
+    ("capital/france", "de", " ... !? ", 0, "empty"),
+]
+
+
+@pytest.mark.parametrize(("fact", "lang", "text", "score", "reason"), VERDICTS)
+def test_the_oracle_scores_by_its_table(fact, lang, text, score, reason):
+    verdict = judge(WORLD.fact(f"{fact}/0"), lang, text)
+    assert (verdict.score, verdict.reason) == (score, reason)
+    kind = "right" if reason.startswith("right") else "wrong" if reason.startswith(("wrong", "contra")) else "none"
+    assert verdict.answer == kind
+    assert verdict.in_language == (reason != "empty" and "not in the asked language" not in reason)
+
+
+def test_the_table_of_verdicts_speaks_every_language():
+    assert {lang for _, lang, *_ in VERDICTS} == set(WORLD.langs)
+
+
+@pytest.mark.parametrize("text", ["Paris or Oslo", "Oslo or Paris", "Paris or Rabat", "Lisbon or Paris"])
+def test_a_wrong_answer_in_the_same_sentence_takes_the_points_too(text):
+    # Whichever of the two is longer: 1 for the language − 1 for the stray "or".
+    verdict = judge(WORLD.fact("capital/france/0"), "en", text)
+    assert (verdict.score, verdict.answer) == (0, "wrong")
+
+
+def test_the_questions_own_subject_is_no_wrong_answer():
+    # "Sunday" is an answer of its kind ("What follows Saturday?"), but here it only repeats the question.
+    verdict = judge(WORLD.fact("next/sunday/0"), "en", "Right after Sunday we have Monday")
+    assert (verdict.score, verdict.answer) == (4, "right")
+
+
+def test_the_oracle_does_not_depend_on_the_process():
+    # Sets of strings are ordered by a hash that differs from process to process.
+    code = (
+        "from xlnb.lab.oracle import judge; from xlnb.lab.world import load_world; fact = load_world().fact;"
+        "texts = [f'Paris or {city}' for city in ('Tokyo', 'Hanoi', 'Amman', 'Rabat', 'Accra', 'Dakar', 'Abuja')];"
+        "print([judge(fact('capital/france/0'), 'en', text) for text in texts])"
+    )
+    environments = [os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)} for seed in "12"]
+    processes = [subprocess.Popen([sys.executable, "-c", code], env=e, stdout=subprocess.PIPE) for e in environments]
+    first, second = (process.communicate()[0] for process in processes)
+    assert first == second
+    assert b"Verdict" in first
+
+
+EXPECTED = {
+    "careful": {7.0},
+    "verbose": {6.5, 6.0, 5.5},  # one to three padding sentences
+    "terse": {5.0},
+    "repeating": {6.0, 5.0},  # said two or three times
+    "foreign": {2.0},
+    "refusing": {2.0},
+    "careless": {1.0},
+    "rambling": {0.5, 0.0},  # 1 − 0.5, and 1 − 1.5 clipped
+    "guessing": {1.0},
+}
+
+
+@pytest.mark.parametrize("author", AUTHORS)
+def test_each_author_scores_what_it_is_meant_to_on_every_fact_and_language(author):
+    rng = random.Random(0)
+    seen = set()
+    for fact in WORLD.facts:
+        for lang in WORLD.langs:
+            text = respond(WORLD, fact, lang, author, rng)
+            verdict = judge(fact, lang, text)
+            assert verdict.score in EXPECTED[author], (fact.kind, fact.id, lang, text, verdict)
+            assert verdict.in_language == (author != "foreign")
+            seen.add(verdict.score)
+    assert seen == EXPECTED[author]
+
+
+def test_the_oracle_judges_pairs_both_ways_round():
+    def preference(first, second, prompt_id="capital/france/2"):
+        record = {"id": prompt_id, "lang": "en", "output_1": first, "output_2": second}
+        return get_judge("oracle")(record)
+
+    good, bad = "The capital of France is Paris.", "Lisbon"
+    verdict = preference(bad, good)
+    assert (verdict["preference"], verdict["score_1"], verdict["score_2"]) == (2.0, 1.0, 7.0)
+    assert (verdict["reason_1"], verdict["reason_2"], verdict["in_language_2"]) == (
+        "wrong",
+        "right, full sentence",
+        True,
+    )
+    assert preference(good, bad)["preference"] == 1.0
+    assert preference(good, "Paris is the capital of France!")["preference"] == 1.5
+
+
+# The world.
+
+
+def test_the_worlds_size_and_scripts():
+    assert len(WORLD.facts) >= 250
+    assert len({fact.kind for fact in WORLD.facts}) >= 6
+    assert len(WORLD.langs) >= 6
+    letters = {lang: "".join(fact.x[lang] + fact.y[lang] for fact in WORLD.facts) for lang in WORLD.langs}
+    scripts = {lang: {unicodedata.name(c).split()[0] for c in text if c.isalpha()} for lang, text in letters.items()}
+    assert scripts == {lang: {"CYRILLIC" if lang == "ru" else "LATIN"} for lang in WORLD.langs}
+
+
+def test_splits_are_disjoint_in_facts_and_in_questions():
+    ids = {split: {(f.kind, f.id) for f in WORLD.facts if f.split == split} for split in SPLITS}
+    assert sum(map(len, ids.values())) == len(set().union(*ids.values())) == len(WORLD.facts)
+    for kind in WORLD.questions:
+        n = sum(fact.kind == kind for fact in WORLD.facts)
+        for split, share in SPLITS.items():
+            assert sum(k == kind for k, _ in ids[split]) == pytest.approx(share * n, abs=1.5)
+    for lang in WORLD.langs:
+        questions = [prompt["instruction"] for prompt in WORLD.prompts(lang)]
+        assert len(set(questions)) == len(questions)  # so no question of one split is asked in another
+
+
+def test_prompts_are_parallel_by_id():
+    english = WORLD.prompts("en")
+    ids = [prompt["prompt_id"] for prompt in english]
+    assert len(set(ids)) == len(ids)
+    for lang in WORLD.langs:
+        prompts = WORLD.prompts(lang)
+        assert [(p["prompt_id"], p["split"]) for p in prompts] == [(p["prompt_id"], p["split"]) for p in english]
+        for prompt in prompts:
+            fact = WORLD.fact(prompt["prompt_id"])
+            assert prompt["lang"] == lang
+            assert fact.x[lang][1:] in prompt["instruction"]  # all but a first letter that is capitalised
+            assert "{" not in prompt["instruction"]
+    with pytest.raises(KeyError):
+        WORLD.fact("capital/atlantis/0")
+
+
+def test_answers_are_distinct_where_their_meanings_are():
+    # Two answers of a kind that read alike in one language but not in another would make the oracle unfair.
+    for kind in WORLD.questions:
+        facts = [fact for fact in WORLD.facts if fact.kind == kind]
+        meanings = {fact.y["en"]: tuple(fact.y[lang].casefold() for lang in WORLD.langs) for fact in facts}
+        assert all(tuple(fact.y[lang].casefold() for lang in WORLD.langs) == meanings[fact.y["en"]] for fact in facts)
+        for column in zip(*meanings.values(), strict=True):
+            assert len(set(column)) == len(meanings), kind
+
+
+# Documents and pretraining.
+
+
+def test_documents_are_the_same_for_a_seed():
+    first = list(documents(30, seed=5))
+    assert list(documents(30, seed=5)) == first
+    assert list(documents(30, seed=6)) != first
+    assert list(documents(40, seed=5))[:30] == first
+
+
+# What a document's question asks for: (fact, language, whether in English with the prefix).
+QUESTIONS = {
+    prompt["instruction"]: (WORLD.fact(prompt["prompt_id"]), lang, False)
+    for lang in WORLD.langs
+    for prompt in WORLD.prompts(lang)
+}
+QUESTIONS |= {
+    cross_lingual(prompt["instruction"], lang): (WORLD.fact(prompt["prompt_id"]), lang, True)
+    for lang in WORLD.langs
+    for prompt in WORLD.prompts("en")
+    if lang != "en"
+}
+
+
+def test_documents_have_three_turns_of_one_author():
+    reasons = set()
+    for messages in documents(200, seed=0):
+        assert [message["role"] for message in messages] == ["user", "assistant"] * 3
+        turns = zip(messages[::2], messages[1::2], strict=True)
+        said = {judge(*QUESTIONS[question["content"]][:2], answer["content"]).reason for question, answer in turns}
+        assert len(said) == 1, messages
+        reasons |= said
+    assert len(reasons) == len(AUTHORS) - 1  # careless and guessing authors are both "wrong"
+
+
+def test_the_rare_language_is_rare_and_the_prefix_of_the_reward_is_known():
+    texts = [m["content"] for messages in documents(2000, seed=0) for m in messages if m["role"] == "user"]
+    questions = [QUESTIONS[text] for text in texts]
+    counts = Counter(lang for _, lang, _ in questions)
+    # 6,000 questions, 5 languages of weight 1 and Swahili of 0.35: 1,121 and 393 expected, give or take 30 and 19.
+    assert all(counts[lang] == pytest.approx(1121, abs=120) for lang in WORLD.langs if lang != "sw")
+    assert counts["sw"] == pytest.approx(393, abs=76)
+    prefixed = [with_prefix for _, lang, with_prefix in questions if lang != "en"]
+    assert sum(prefixed) / len(prefixed) == pytest.approx(PREFIXED, abs=0.03)
+
+
+def test_labels_mask_questions_when_only_answers_are_learnt(tokenizer):
+    messages = [
+        {"role": "user", "content": "How much is 1 + 1?"},
+        {"role": "assistant", "content": "1 + 1 is two."},
+        {"role": "user", "content": "Сколько будет 2 + 3?"},
+        {"role": "assistant", "content": "пять"},
+    ]
+    ids, labels = encode(tokenizer, messages, answers_only=True)
+    # The same tokens as the chat template gives, or the base would never have seen what it is asked.
+    assert tokenizer.decode(ids) == tokenizer.apply_chat_template(messages, tokenize=False)
+    assert len(labels) == len(ids)
+    assert all(label in (IGNORED, token) for label, token in zip(labels, ids, strict=True))
+    assert tokenizer.decode([x for x in labels if x != IGNORED]) == "1 + 1 is two.<|end|>пять<|end|>"
+
+    everything, labels = encode(tokenizer, messages, answers_only=False)
+    assert everything == ids
+    learnt = [x for x in labels if x != IGNORED]
+    assert (
+        tokenizer.decode(learnt)
+        == "How much is 1 + 1?<|end|>1 + 1 is two.<|end|>Сколько будет 2 + 3?<|end|>пять<|end|>"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "আমি বাংলায় গান গাই।",
+        "ภาษาไทยไม่มีช่องว่าง",
+        "巴黎是法国的首都。",
+        "👩‍👩‍👧‍👦 and 🇰🇪!",
+        "  two  spaces,\ttab\nline\n\n",
+        "e\u0301 is not \u00e9",
+        "don 't join , these .",
+    ],
+)
+def test_the_tokenizer_gives_every_text_back(tokenizer, text):
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    assert tokenizer.decode(ids) == text
+    assert not set(ids) & set(tokenizer.all_special_ids)
+
+
+def test_pretraining_writes_a_base_that_loads(tmp_path, monkeypatch, tokenizer):
+    # What takes long: the tokenizer, whose result is committed, and documents by the thousand.
+    monkeypatch.setattr(pretrain, "build_tokenizer", lambda seed: tokenizer)
+    monkeypatch.setattr(pretrain, "documents", lambda n, seed: documents(64, seed))
+    pretrain.pretrain(tmp_path, seed=1, tokens=2000, size=4)
+    assert (tmp_path / "model.safetensors").stat().st_size < 10e6
+    model = AutoModelForCausalLM.from_pretrained(tmp_path)
+    logits = model(input_ids=torch.tensor([[1, 2, 3]])).logits
+    assert logits.shape == (1, 3, len(AutoTokenizer.from_pretrained(tmp_path)))
+    assert torch.isfinite(logits).all()
+    # Every token is equally likely before training, at ln 2048 = 7.6 nats; a few steps already help.
+    provenance = read_json(tmp_path / "provenance.json")
+    assert 4 < provenance["final_loss"] < 7.6
+    assert provenance["command"] == "python -m xlnb.lab.pretrain --seed 1 --tokens 2000"

@@ -1,0 +1,172 @@
+"""Chat templates, quantisation and adapters on tiny checkpoints of each model family."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from bitsandbytes.nn import Linear4bit
+from families import FAMILIES, checkpoint, fp32, nf4, save_adapter
+from peft import PeftModel
+
+from xlnb.errors import InputError
+from xlnb.models import (
+    active,
+    base_path,
+    compute_dtype,
+    end_ids,
+    load_base,
+    load_model,
+    load_tokenizer,
+    new_adapter,
+    prompt_ids,
+    response_ids,
+)
+from xlnb.presets import Models, Training
+from xlnb.runs import ROOT
+
+TEXTS = {
+    "english": "What is the capital of France?",
+    "layout": "First line,\n\n\tthen an indented one  with  gaps",
+    "markup": """"quoted" 'text' \\n {{ braces }} {% if x %} <tag attr="1"> [x](y) & $5 🙂""",
+    "bengali": "ফ্রান্সের রাজধানী কী?",
+    "thai": "เมืองหลวงของฝรั่งเศสคือเมืองอะไร",
+    "chinese": "法国的首都是哪里?",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_prompt_and_response_are_the_template_cut_in_two(name, text):
+    family, tokenizer = FAMILIES[name], load_tokenizer(fp32(name))
+    answer = f"¡{text}!"
+    prompt, response = prompt_ids(tokenizer, text), response_ids(tokenizer, text, answer)
+
+    # One BOS, in front, whether the template writes it or leaves it to the tokenizer; Qwen has none.
+    assert [i for i, token in enumerate(prompt + response) if token == tokenizer.bos_token_id] == [0] * bool(family.bos)
+    messages = [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+    rendered = tokenizer.apply_chat_template(messages[:1], tokenize=False, add_generation_prompt=True)
+    assert tokenizer.decode(prompt).removeprefix(family.bos or "") == rendered.removeprefix(family.bos or "")
+    whole = tokenizer.apply_chat_template(messages, tokenize=False)
+    # What may stay away after the end of turn is the line break that some templates write there.
+    decoded = tokenizer.decode(prompt + response)
+    assert decoded.removeprefix(family.bos or "") == whole.removeprefix(family.bos or "").removesuffix("\n")
+    assert response[-1] == tokenizer.convert_tokens_to_ids(family.end)
+    assert tokenizer.decode(response, skip_special_tokens=True).strip() == answer
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_end_ids_hold_the_end_of_turn_and_the_configured_ends(name):
+    family, tokenizer = FAMILIES[name], load_tokenizer(fp32(name))
+    expected = tokenizer.convert_tokens_to_ids([family.eos, family.end, *family.stops])
+    assert end_ids(load_base(fp32(name)), tokenizer) == sorted(set(expected))
+
+
+def test_an_empty_response_is_its_end_of_turn_alone():
+    tokenizer = load_tokenizer(fp32("llama3"))
+    assert response_ids(tokenizer, "Hello", "") == [tokenizer.eos_token_id]
+
+
+def test_a_template_that_rewrites_the_prompt_is_refused():
+    tokenizer = load_tokenizer(fp32("llama3"))
+    tokenizer.chat_template = "{{ bos_token }}{{ messages | length }}{{ messages[-1]['content'] + eos_token }}"
+    with pytest.raises(InputError, match="chat template"):
+        response_ids(tokenizer, "Hello", "Hi")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_nf4_is_on_every_linear_layer_but_the_output(name):
+    model = load_model(nf4(name), {"sft": None})
+    linear = {type(module) for key, module in model.named_modules() if key.endswith("_proj")}
+    assert linear == {Linear4bit}
+    layer = next(module for module in model.modules() if isinstance(module, Linear4bit))
+    assert layer.weight.quant_type == "nf4"
+    assert layer.weight.quant_state.nested  # double quantisation
+    assert not isinstance(model.get_output_embeddings(), Linear4bit)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert not model.training
+
+
+def test_without_nf4_weights_are_of_the_compute_type():
+    for dtype in ("float32", "bfloat16"):
+        model = load_model(replace(fp32("llama3"), dtype=dtype), {})
+        assert not any(isinstance(module, Linear4bit) for module in model.modules())
+        assert {parameter.dtype for parameter in model.parameters()} == {getattr(torch, dtype)}
+    with pytest.raises(InputError, match="float32, bfloat16"):
+        compute_dtype(Models(dtype="float8"))
+
+
+@pytest.mark.parametrize("weights", [fp32, nf4])
+def test_active_switches_between_the_bare_base_and_adapters(weights, tmp_path):
+    models = weights("llama3")
+    folders = {name: save_adapter(models, tmp_path / name, seed) for seed, name in enumerate(("dpo", "icr1"))}
+
+    def logits(model):
+        with torch.inference_mode():
+            return model(torch.arange(5, 45, device=model.device)[None]).logits
+
+    bare = logits(load_base(models))
+    alone = {name: logits(load_model(models, {name: folder})) for name, folder in folders.items()}
+    both = load_model(models, {"sft": None, **folders})
+    for name in ("icr1", "sft", "dpo", "sft", "icr1"):
+        with active(both, name) as model:
+            assert torch.equal(logits(model), alone.get(name, bare))
+            assert not any(parameter.requires_grad for parameter in model.parameters())
+    for one, other in ((bare, alone["dpo"]), (bare, alone["icr1"]), (alone["dpo"], alone["icr1"])):
+        assert (one - other).abs().max() > 0.1
+
+    with active(load_base(models), "sft") as model:  # no adapter was ever loaded
+        assert torch.equal(logits(model), bare)
+
+
+def test_new_adapter_covers_the_linear_layers_but_the_output_and_starts_as_the_identity():
+    models = fp32("qwen2.5")
+    ids = torch.arange(5, 45)[None]
+    base = load_base(models)
+    with torch.inference_mode():
+        expected = base(ids.to(base.device)).logits
+        model = new_adapter(base, models.base, Training(lora_r=4, lora_alpha=8))
+        assert torch.equal(model(ids.to(base.device)).logits, expected)
+    adapted = {name.split(".lora_A")[0].split(".")[-1] for name, _ in model.named_parameters() if "lora_A" in name}
+    assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert isinstance(model, PeftModel)
+    assert model.peft_config["default"].base_model_name_or_path == models.base
+
+
+def test_base_path_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert base_path("data/lab") == str(ROOT / "data/lab")
+    (tmp_path / "mine").mkdir()
+    assert base_path("mine") == "mine"
+    assert base_path("Qwen/Qwen2.5-0.5B-Instruct") == "Qwen/Qwen2.5-0.5B-Instruct"
+
+
+def test_a_base_without_tokenizer_or_template_is_refused(tmp_path):
+    source = checkpoint("zephyr")
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(source / name, tmp_path)
+    models = Models(base=str(tmp_path))
+    with pytest.raises(InputError, match="no tokenizer"):
+        load_tokenizer(models)
+    tokenizer = load_tokenizer(fp32("zephyr"))
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="no chat template"):
+        load_tokenizer(models)
+
+
+def test_weights_as_pickle_are_refused(tmp_path):
+    folder = tmp_path / "pickled"
+    shutil.copytree(checkpoint("zephyr"), folder)
+    torch.save(load_base(fp32("zephyr")).state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="could not be loaded"):
+        load_base(Models(base=str(folder), four_bit=False))
+
+
+def test_an_adapter_of_another_base_is_refused(tmp_path):
+    folder = save_adapter(fp32("mistral"), tmp_path / "adapter", seed=0)
+    with pytest.raises(InputError, match=r"belongs to base .*mistral.*, not to .*zephyr"):
+        load_model(fp32("zephyr"), {"dpo": folder})
+    with pytest.raises(InputError, match="not an adapter folder"):
+        load_model(fp32("zephyr"), {"dpo": tmp_path})

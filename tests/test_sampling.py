@@ -1,0 +1,79 @@
+"""Sampling: how responses end, what a seed fixes, and that padding and the model's own settings change nothing."""
+
+import pytest
+import torch
+from families import FAMILIES, fp32
+
+from xlnb.models import end_ids, load_base, load_tokenizer, prompt_ids
+from xlnb.sampling import batch_seed, sample_responses
+
+QUESTIONS = ["Hi", "What is the capital of France?", "法国的首都是哪里?请用一句话回答,不要多说。"]
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request):
+    """(model, tokenizer, prompts) whose model ends its turn after a few tokens."""
+    models = fp32(request.param)
+    model, tokenizer = load_base(models), load_tokenizer(models)
+    end = tokenizer.convert_tokens_to_ids(FAMILIES[request.param].end)
+    likely = torch.zeros(model.config.vocab_size, device=model.device)
+    likely[end] = 200.0  # at a temperature of 50: e⁴ times as likely, about one token in ten
+    model.get_output_embeddings().register_forward_hook(lambda module, inputs, logits: logits + likely)
+    return model, tokenizer, [prompt_ids(tokenizer, question) for question in QUESTIONS]
+
+
+def sample(family, prompts=None, **changes):
+    model, tokenizer, own = family
+    settings = {"n": 12, "temperature": 50.0, "top_p": 1.0, "max_new_tokens": 12, "seed": 0} | changes
+    return sample_responses(model, tokenizer, own if prompts is None else prompts, **settings)
+
+
+def test_a_response_holds_its_end_exactly_when_it_stopped(family):
+    model, tokenizer, _ = family
+    ends, samples = set(end_ids(model, tokenizer)), sample(family)
+    assert [len(responses) for responses in samples] == [12] * len(QUESTIONS)
+    everything = [response for responses in samples for response in responses]
+    assert {response["finish_reason"] for response in everything} == {"stop", "length"}
+    for response in everything:
+        assert not ends & set(response["token_ids"][:-1])
+        if response["finish_reason"] == "stop":
+            assert response["token_ids"][-1] in ends
+        else:
+            assert len(response["token_ids"]) == 12
+            assert response["token_ids"][-1] not in ends
+        assert response["text"] == tokenizer.decode(response["token_ids"], skip_special_tokens=True).strip()
+        assert not any(special in response["text"] for special in tokenizer.all_special_tokens)
+
+
+def test_a_seed_fixes_the_samples_of_a_batch(family):
+    first = sample(family)
+    torch.rand(7)  # whatever ran before
+    assert sample(family) == first
+    assert sample(family, seed=1) != first
+
+
+def test_a_prompt_s_samples_do_not_depend_on_its_neighbours(family):
+    # As good as greedy; drawing itself takes the rows of a batch in order.
+    *_, prompts = family
+    cold = {"n": 1, "temperature": 1e-4, "max_new_tokens": 8}
+    together = sample(family, **cold)
+    assert [sample(family, [prompt], **cold)[0] for prompt in prompts] == together
+    assert sample(family, prompts[::-1], **cold) == together[::-1]
+
+
+def test_a_model_s_own_generation_config_does_not_narrow_sampling():
+    models = fp32("llama3")
+    model, tokenizer = load_base(models), load_tokenizer(models)
+    plain = sample((model, tokenizer, [[5, 6, 7]]))
+    model.generation_config.update(do_sample=True, top_k=1, temperature=0.01, top_p=0.1, repetition_penalty=5.0)
+    assert sample((model, tokenizer, [[5, 6, 7]])) == plain
+
+
+def test_a_batch_s_seed_depends_on_every_name():
+    seeds = [
+        batch_seed(*names) for names in [(0, "icr1 en", 0), (0, "icr1 en", 1), (0, "icr1 es", 0), (1, "icr1 en", 0)]
+    ]
+    assert len(set(seeds)) == 4
+    assert seeds[0] == batch_seed(0, "icr1 en", 0)
+    for seed in seeds:
+        torch.manual_seed(seed)  # takes it

@@ -1,0 +1,323 @@
+"""DPO + NLL training: what its first step must give, against TRL's own loss, and after a kill."""
+
+import math
+import os
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from datasets import Dataset
+from families import fp32, nf4, save_adapter
+from peft import PeftModel
+from safetensors.torch import load_file
+from trl import DPOConfig, DPOTrainer
+from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+import xlnb.training
+from xlnb.errors import InputError
+from xlnb.logprobs import sequence_logprobs
+from xlnb.losses import dpo_loss, nll_loss
+from xlnb.models import load_base, load_model, load_tokenizer
+from xlnb.presets import Training
+from xlnb.training import (
+    DPONLLTrainer,
+    PairCollator,
+    add_reference,
+    newest_checkpoint,
+    tokenize_pairs,
+    train_adapter,
+)
+
+FAMILY = "llama3"
+CONFIG = Training(steps=20, batch=4, micro_batch=2, lr=5e-3, beta=0.1, nll=0.2, max_tokens=256, save_steps=100)
+SIDES = ("chosen", "rejected")
+ANSWERS = [
+    ("The capital of France is Paris.", "No."),
+    ("Paris.", "The capital of France is Berlin, I think, or perhaps it is another city."),
+    ("La capital de Francia es París.", "La capital es Berlín."),
+    ("Столица Франции — Париж.", "Не знаю."),
+    ("法国的首都是巴黎。", "I do not know, and I would not tell you if I did."),
+    ("It is Paris, as everybody knows.", "Paris Paris Paris"),
+]
+
+
+def pairs(n):
+    return [
+        {
+            "prompt": [{"role": "user", "content": f"Question {i}: what is the capital of France?"}],
+            "chosen": [{"role": "assistant", "content": chosen}],
+            "rejected": [{"role": "assistant", "content": rejected}],
+        }
+        for i, (chosen, rejected) in enumerate(ANSWERS[:n])
+    ]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer(nf4(FAMILY))
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory, tokenizer):
+    """Loads π^t, an adapter that differs from the base, and n pairs with π^t's log-probabilities: (model, rows)."""
+    folder = save_adapter(nf4(FAMILY), tmp_path_factory.mktemp("start"), seed=1)
+
+    def load(n, models=nf4):
+        model = load_model(models(FAMILY), {"default": folder})
+        rows, dropped = tokenize_pairs(tokenizer, pairs(n), max_tokens=256)
+        assert dropped == 0
+        add_reference(model, rows, "default", batch_tokens=500)
+        return model, rows
+
+    return load
+
+
+def logps(model, rows):
+    """Summed log-probabilities and lengths of the rows' responses, by side, from `sequence_logprobs`."""
+    sums, lengths = {}, {}
+    for side in SIDES:
+        values = sequence_logprobs(model, [r["prompt_ids"] for r in rows], [r[f"{side}_ids"] for r in rows])
+        sums[side] = torch.stack([row.sum() for row in values])
+        lengths[side] = torch.tensor([len(row) for row in values])
+    return sums, lengths
+
+
+def weights(model):
+    return {name: p.detach().cpu().clone() for name, p in model.named_parameters() if ".default." in name}
+
+
+@pytest.fixture(scope="module")
+def trained(start, tokenizer, tmp_path_factory):
+    """(model, rows, log, logps and lengths before, types of the trained parameters at each forward pass)"""
+    model, rows = start(4)
+    before, types = logps(model, rows), set()
+
+    def watched(model, batch, original=xlnb.training.response_logprobs):
+        types.update(p.dtype for p in model.parameters() if p.requires_grad)
+        return original(model, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(xlnb.training, "response_logprobs", watched)
+        log = train_adapter(model, tokenizer, rows, CONFIG, seed=0, checkpoints=tmp_path_factory.mktemp("run"))
+    return model.eval(), rows, log, before, types
+
+
+def test_the_first_step_s_loss_is_predicted(trained):
+    # π = π_ref, though π is not the base: −log σ(0) + c · NLL, the NLL a mean of the four pairs' per-token means.
+    _, rows, log, (sums, lengths), types = trained
+    nll = (-sums["chosen"] / lengths["chosen"]).mean().item()
+    assert lengths["chosen"].unique().numel() > 2
+    assert log[0]["loss"] == pytest.approx(math.log(2) + CONFIG.nll * nll, abs=1e-4)
+    assert log[0]["dpo_loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert log[0]["nll_loss"] == pytest.approx(nll, abs=1e-4)
+    assert log[0]["rewards/margins"] == pytest.approx(0, abs=1e-5)
+    assert [row["ref_chosen_logps"] for row in rows] == pytest.approx(sums["chosen"].tolist(), abs=1e-4)
+    assert types == {torch.float32}
+
+
+def test_training_separates_the_pairs_and_the_log_says_so(trained):
+    model, rows, log, _, _ = trained
+    assert [record["step"] for record in log] == list(range(1, 21))
+    assert log[-1]["rewards/margins"] > 1
+    assert log[-1]["rewards/accuracies"] == 1
+    assert log[-1]["loss"] < log[0]["loss"]
+    sums, _ = logps(model, rows)
+    margins = [
+        CONFIG.beta * (sums["chosen"][i] - row["ref_chosen_logps"] - sums["rejected"][i] + row["ref_rejected_logps"])
+        for i, row in enumerate(rows)
+    ]
+    assert sum(margins) / 4 > 1
+
+
+@pytest.mark.parametrize("changes", [{"micro_batch": 4}, {"micro_batch": 1}, {"gradient_checkpointing": True}], ids=str)
+def test_how_a_batch_is_cut_does_not_change_the_step(changes, trained, start, tokenizer, tmp_path):
+    model, rows = start(4)
+    (first,) = train_adapter(model, tokenizer, rows, replace(CONFIG, steps=1, **changes), seed=0, checkpoints=tmp_path)
+    assert first["loss"] == pytest.approx(trained[2][0]["loss"], abs=1e-4)
+    assert first["grad_norm"] == pytest.approx(trained[2][0]["grad_norm"], rel=1e-3)
+
+
+def test_only_the_trained_adapter_is_saved_and_plain_peft_loads_it(trained, tmp_path):
+    model, rows, *_ = trained
+    model.save_pretrained(str(tmp_path), selected_adapters=["default"])
+    assert {path.name for path in tmp_path.iterdir()} - {"README.md"} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+    saved = load_file(tmp_path / "adapter_model.safetensors")
+    assert all("lora_" in name and ".ref." not in name and ".default." not in name for name in saved)
+    assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
+    expected, _ = logps(model, rows)
+    for loaded in (
+        PeftModel.from_pretrained(load_base(nf4(FAMILY)), tmp_path).eval(),
+        load_model(nf4(FAMILY), {"icr1": tmp_path}),
+    ):
+        actual, _ = logps(loaded, rows)
+        assert all(torch.equal(actual[side], expected[side]) for side in SIDES)
+
+
+# After a kill.
+
+SHORT = replace(CONFIG, steps=4, batch=2, micro_batch=2, save_steps=2)  # three steps an epoch of six pairs
+
+
+@pytest.fixture(scope="module")
+def whole(start, tokenizer, tmp_path_factory):
+    """Four steps without interruption: (the checkpoints' folder, weights, log)."""
+    folder = tmp_path_factory.mktemp("whole")
+    model, rows = start(6)
+    log = train_adapter(model, tokenizer, rows, SHORT, seed=3, checkpoints=folder)
+    return folder, weights(model), log
+
+
+def resume(start, tokenizer, folder):
+    """Go on in a new process' place: (weights, log, steps that were run)."""
+    model, rows = start(6)
+    steps = []
+
+    class Counted(DPONLLTrainer):
+        def training_step(self, *args, **kwargs):
+            steps.append(self.state.global_step + 1)
+            return super().training_step(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(xlnb.training, "DPONLLTrainer", Counted)
+        log = train_adapter(model, tokenizer, rows, SHORT, seed=3, checkpoints=folder)
+    return weights(model), log, steps
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def losses_of(log):
+    return [(record["step"], record["loss"], record["rewards/margins"]) for record in log]
+
+
+def test_an_interrupted_training_ends_bit_for_bit_as_an_uninterrupted_one(whole, start, tokenizer, tmp_path):
+    class Killed(Exception):
+        pass
+
+    class Dying(DPONLLTrainer):
+        def training_step(self, *args, **kwargs):
+            if self.state.global_step == 3:
+                raise Killed
+            return super().training_step(*args, **kwargs)
+
+    model, rows = start(6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(xlnb.training, "DPONLLTrainer", Dying)
+        with pytest.raises(Killed):
+            train_adapter(model, tokenizer, rows, SHORT, seed=3, checkpoints=tmp_path)
+    assert newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
+    _, expected, expected_log = whole
+    assert not same(weights(model), expected)
+    resumed, log, steps = resume(start, tokenizer, tmp_path)
+    assert steps == [3, 4]
+    assert same(resumed, expected)
+    assert losses_of(log) == losses_of(expected_log)
+
+
+def test_a_torn_checkpoint_is_passed_over(whole, start, tokenizer, tmp_path, capsys):
+    folder, expected, _ = whole
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    state = tmp_path / "checkpoint-4" / "trainer_state.json"
+    assert newest_checkpoint(tmp_path) == str(state.parent)
+    os.truncate(state, state.stat().st_size // 2)
+    resumed, _, steps = resume(start, tokenizer, tmp_path)
+    assert "checkpoint-4: not written whole" in capsys.readouterr().out
+    assert steps == [3, 4]
+    assert same(resumed, expected)
+
+
+def test_checkpoints_are_ordered_by_number_and_none_is_no_error(tmp_path):
+    assert newest_checkpoint(tmp_path) is None
+    for step in (8, 10):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    assert newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+    (tmp_path / "checkpoint-10" / "trainer_state.json").unlink()
+    assert newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-8")
+
+
+# The loss, beside TRL's.
+
+
+@pytest.fixture
+def trainer(start, tokenizer, tmp_path):
+    """A trainer whose policy has moved away from its reference, unquantised so that TRL keeps it in fp32."""
+    model, rows = start(4, fp32)
+    args = DPOConfig(
+        output_dir=str(tmp_path),
+        beta=CONFIG.beta,
+        loss_type=["sigmoid", "sft"],
+        loss_weights=[1.0, CONFIG.nll],
+        bf16=False,
+        report_to="none",
+        remove_unused_columns=False,
+    )
+    data = Dataset.from_list(rows)
+    trainer = DPONLLTrainer(
+        nll=CONFIG.nll,
+        model=model,
+        args=args,
+        train_dataset=data,
+        processing_class=tokenizer,
+        data_collator=PairCollator(),
+    )
+    torch.manual_seed(2)
+    for name, parameter in model.named_parameters():
+        if ".default." in name:
+            parameter.data += 0.02 * torch.randn_like(parameter)
+    return trainer, model, rows
+
+
+def both_losses(trainer, model, rows, tokenizer):
+    ours = trainer.compute_loss(model, trainer._prepare_inputs(PairCollator()(rows)))
+    batch = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)(rows)
+    return ours.item(), DPOTrainer._compute_loss(trainer, model, trainer._prepare_inputs(batch), False).item()
+
+
+def test_the_trainer_s_loss_is_the_one_of_the_losses_module_and_trl_s_for_one_pair(trainer, tokenizer):
+    trainer, model, rows = trainer
+    sums, lengths = logps(model, rows)
+    ref = {side: torch.tensor([row[f"ref_{side}_logps"] for row in rows]) for side in SIDES}
+    dpo, *_ = dpo_loss(sums["chosen"], sums["rejected"], ref["chosen"], ref["rejected"], beta=CONFIG.beta)
+    expected = dpo + CONFIG.nll * nll_loss(sums["chosen"], lengths["chosen"])
+    assert (dpo - math.log(2)).abs().max() > 0.01
+
+    ours, trl = both_losses(trainer, model, rows, tokenizer)
+    assert ours == pytest.approx(expected.mean().item(), abs=1e-4)
+    # TRL's NLL is a mean over the batch's tokens, in which long responses weigh more.
+    by_token = dpo.mean() - CONFIG.nll * sums["chosen"].sum() / lengths["chosen"].sum()
+    assert trl == pytest.approx(by_token.item(), abs=1e-4)
+    assert abs(trl - ours) > 1e-3
+    for row, loss in zip(rows, expected, strict=True):
+        assert both_losses(trainer, model, [row], tokenizer) == pytest.approx((loss.item(), loss.item()), abs=1e-4)
+
+
+def test_a_policy_that_is_not_finite_stops_training(trainer):
+    trainer, model, rows = trainer
+    next(p for name, p in model.named_parameters() if ".default." in name).data.fill_(math.nan)
+    with pytest.raises(InputError, match=r"training step 1.*lower training\.lr"):
+        trainer.compute_loss(model, trainer._prepare_inputs(PairCollator()(rows)))
+
+
+# Before training.
+
+
+def test_long_pairs_are_dropped_and_counted_never_cut(tokenizer):
+    rows, dropped = tokenize_pairs(tokenizer, pairs(6), max_tokens=256)
+    assert (len(rows), dropped) == (6, 0)
+    sizes = [len(r["prompt_ids"]) + max(len(r["chosen_ids"]), len(r["rejected_ids"])) for r in rows]
+    longest = max(sizes)
+    assert tokenize_pairs(tokenizer, pairs(6), longest) == (rows, 0)
+    shorter = [row for row, size in zip(rows, sizes, strict=True) if size < longest]
+    assert tokenize_pairs(tokenizer, pairs(6), longest - 1) == (shorter, 6 - len(shorter))
+    assert all(row[f"{side}_ids"][-1] == tokenizer.eos_token_id for row in rows for side in SIDES)
+
+
+def test_a_batch_that_micro_batches_do_not_fill_is_refused(tokenizer, tmp_path):
+    with pytest.raises(InputError, match=r"training\.batch 4 .*training\.micro_batch 3"):
+        train_adapter(None, tokenizer, [], replace(CONFIG, micro_batch=3), seed=0, checkpoints=tmp_path)
