@@ -273,9 +273,6 @@ def executed(path):
                 new_output("display_data", {"image/png": "aGVsbG8="}, metadata={"image/png": {"width": 3}}),
             ],
         ),
-        new_code_cell(
-            "raise ValueError", outputs=[new_output("error", ename="ValueError", evalue="", traceback=["at"])]
-        ),
     )
     before = nbformat.read(path, as_version=4)
     before.metadata["papermill"] = {"start_time": "2026-01-01T00:00:00Z"}
@@ -291,15 +288,14 @@ def test_render_keeps_what_a_reader_sees_and_drops_what_differs_from_run_to_run(
     after = nbformat.read(path, as_version=4)
     nbformat.validate(after)
     assert after.metadata == notebooks.KERNEL
-    assert [cell.id for cell in after.cells] == ["cell-00", "cell-01", "cell-02", "cell-03"]
-    assert [cell.metadata for cell in after.cells] == [{"tags": ["parameters"]}, {}, {}, {}]
-    assert [cell.execution_count for cell in after.cells if cell.cell_type == "code"] == [1, 2, 3]
+    assert [cell.id for cell in after.cells] == ["cell-00", "cell-01", "cell-02"]
+    assert [cell.metadata for cell in after.cells] == [{"tags": ["parameters"]}, {}, {}]
+    assert [cell.execution_count for cell in after.cells if cell.cell_type == "code"] == [1, 2]
     assert not any("lab-quick" in cell.source for cell in after.cells)
     stream, result, picture = after.cells[2].outputs
     assert (stream.name, stream.text) == ("stdout", "seen\n")
     assert (result.data, result.execution_count, result.metadata) == ({"text/plain": "2"}, 2, {})
     assert picture.data == {"image/png": "aGVsbG8="}
-    assert [output.ename for output in after.cells[3].outputs] == ["ValueError"]
 
 
 def test_render_changes_nothing_the_second_time(tmp_path):
@@ -309,6 +305,13 @@ def test_render_changes_nothing_the_second_time(tmp_path):
     assert main(["render", str(path)]) == 0
     assert path.read_bytes() == once
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_render_keeps_the_error_of_a_cell_that_failed(tmp_path):
+    error = new_output("error", ename="ValueError", evalue="broken", traceback=["at line 1"])
+    path = notebook(tmp_path / "00_tiny.ipynb", new_code_cell("raise ValueError('broken')", outputs=[error]))
+    assert main(["render", str(path)]) == 0
+    assert nbformat.read(path, as_version=4).cells[1].outputs == [error]
 
 
 @pytest.mark.parametrize("text", [None, "not JSON", "{}"])

@@ -15,7 +15,7 @@ from xlnb.judging import get_judge
 from xlnb.lab import pretrain
 from xlnb.lab.documents import AUTHORS, PREFIXED, documents, respond
 from xlnb.lab.oracle import judge
-from xlnb.lab.pretrain import IGNORED, encode
+from xlnb.lab.pretrain import IGNORED, Phase, encode
 from xlnb.lab.world import SPLITS, load_world
 from xlnb.prompts import cross_lingual
 from xlnb.runs import ROOT, read_json
@@ -319,17 +319,35 @@ def test_the_tokenizer_gives_every_text_back(tokenizer, text):
     assert not set(ids) & set(tokenizer.all_special_ids)
 
 
-def test_pretraining_writes_a_base_that_loads(tmp_path, monkeypatch, tokenizer):
-    # What takes long: the tokenizer, whose result is committed, and documents by the thousand.
+@pytest.fixture
+def small(monkeypatch, tokenizer):
+    """Pretraining without what takes long: the tokenizer, whose result is committed, and documents by the thousand."""
     monkeypatch.setattr(pretrain, "build_tokenizer", lambda seed: tokenizer)
-    monkeypatch.setattr(pretrain, "documents", lambda n, seed: documents(64, seed))
-    pretrain.pretrain(tmp_path, seed=1, tokens=2000, size=4)
+    monkeypatch.setattr(pretrain, "documents", lambda n, *arguments: documents(16, *arguments))
+
+
+@pytest.mark.usefixtures("small")
+def test_pretraining_writes_a_base_that_loads(tmp_path):
+    phase = Phase(tokens=1000, turns=2, rare=0.5, answers_only_from=0.5, peak_lr=3e-3, documents=4)
+    pretrain.pretrain(tmp_path, seed=1, phases=(phase, phase))
     assert (tmp_path / "model.safetensors").stat().st_size < 10e6
     model = AutoModelForCausalLM.from_pretrained(tmp_path)
     logits = model(input_ids=torch.tensor([[1, 2, 3]])).logits
     assert logits.shape == (1, 3, len(AutoTokenizer.from_pretrained(tmp_path)))
     assert torch.isfinite(logits).all()
     # Every token is equally likely before training, at ln 2048 = 7.6 nats; a few steps already help.
-    provenance = read_json(tmp_path / "provenance.json")
-    assert 4 < provenance["final_loss"] < 7.6
-    assert provenance["command"] == "python -m xlnb.lab.pretrain --seed 1 --tokens 2000"
+    first, second = read_json(tmp_path / "provenance.json")["loss_after_each_phase"]
+    assert 7.7 > first > second > 4
+
+
+@pytest.mark.usefixtures("small")
+def test_pretrainings_loss_is_the_models_own(tokenizer):
+    # Computed where there are labels only; the model computes it everywhere.
+    phase = Phase(tokens=1, turns=1, rare=1.0, answers_only_from=0.0, peak_lr=0.0, documents=2)
+    _, batch = next(pretrain.batches(tokenizer, phase, seed=0))
+    assert batch["input_ids"].shape == batch["labels"].shape
+    assert batch["labels"][:, 0].tolist() == [IGNORED] * 2
+    assert not set(batch["labels"].unique().tolist()) & {tokenizer.pad_token_id}
+    model = pretrain.build_model(tokenizer, seed=0)
+    with torch.no_grad():
+        torch.testing.assert_close(pretrain.loss_on_labels(model, batch), model(**batch).loss)

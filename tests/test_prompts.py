@@ -64,9 +64,8 @@ def test_langs_picks_languages_english_first(tmp_path, langs, expected):
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085", "\x1c"])
 def test_separators_that_splitlines_would_split_at_survive(tmp_path, separator):
     text = f"First{separator}second"
-    (tmp_path / "en.jsonl").write_text(f'{{"id": 1, "instruction": "First{separator}second"}}\n', encoding="utf-8")
-    if separator < " ":  # JSON wants control characters escaped
-        (tmp_path / "en.jsonl").write_text(json.dumps({"id": 1, "instruction": text}) + "\n", encoding="utf-8")
+    line = json.dumps({"id": 1, "instruction": text}, ensure_ascii=False)  # escapes control characters alone
+    (tmp_path / "en.jsonl").write_text(line + "\n", encoding="utf-8")
     assert read_parallel(tmp_path)["en"][0]["instruction"] == text
 
 

@@ -325,3 +325,18 @@ def test_a_base_that_was_trained_anew_makes_its_stages_stale(tmp_path):
     before = stages._uses(run)
     write_text(base / "model.safetensors", "after.")
     assert stages._uses(run) != before
+
+
+def test_other_english_questions_make_the_english_samples_stale(tmp_path, monkeypatch, capsys):
+    # Of the iterations' questions nothing changes, so that their files stay the same.
+    asked = []
+    monkeypatch.setattr(stages, "load_tokenizer", lambda models: None)
+    monkeypatch.setattr(stages, "load_model", lambda models, adapters: None)
+    monkeypatch.setattr(stages, "_generate", lambda *arguments, **options: asked.append(len(arguments[4])))
+    for english in ("16", "24"):
+        run = open_run(tmp_path / "run", "lab-quick", {"lab.english": english})
+        stages.prompts(run)
+        (run.path / "dpo" / "samples").mkdir(parents=True, exist_ok=True)
+        stages.sample(run, 0)
+    assert asked == [16, 24]
+    assert "dpo/samples: redone, because lab.english was 16, is now 24" in capsys.readouterr().out

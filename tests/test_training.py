@@ -35,7 +35,7 @@ SIDES = ("chosen", "rejected")
 ANSWERS = [
     ("The capital of France is Paris.", "No."),
     ("Paris.", "The capital of France is Berlin, I think, or perhaps it is another city."),
-    ("La capital de Francia es París.", "La capital es Berlín."),
+    ("La capital de Francia es París, como sabe todo el mundo.", "La capital es Berlín."),
     ("Столица Франции — Париж.", "Не знаю."),
     ("法国的首都是巴黎。", "I do not know, and I would not tell you if I did."),
     ("It is Paris, as everybody knows.", "Paris Paris Paris"),

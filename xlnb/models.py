@@ -117,7 +117,6 @@ def new_adapter(model: PreTrainedModel, base: str, training: Training) -> PeftMo
         lora_dropout=0.0,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
-        base_model_name_or_path=base,
     )
     peft_model = get_peft_model(model, config)
     peft_model.peft_config["default"].base_model_name_or_path = base

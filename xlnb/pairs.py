@@ -6,7 +6,7 @@ The better of two responses has the higher length-controlled score s' = s - α·
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -116,7 +116,7 @@ class Candidates(NamedTuple):
     texts: list[str]
     rewards: Floats  # (n,), β nats
     n_chars: Floats  # (n,)
-    dropped: Counter[str]  # cut_off, empty, duplicate
+    dropped: Counter[str]  # cut_off, empty, wrong_language, duplicate
 
 
 def join_scores(samples: Sequence[Record], scores: Sequence[Record]) -> list[tuple[Record, Record]]:
@@ -135,9 +135,10 @@ def join_scores(samples: Sequence[Record], scores: Sequence[Record]) -> list[tup
     return [(sample, score) for (sample,), (score,) in found.values()]
 
 
-def candidates(sample: Record, score: Record) -> Candidates:
+def candidates(sample: Record, score: Record, wrong_language: Callable[[str], bool] | None = None) -> Candidates:
     """The candidates of a prompt: responses that ended by themselves, not blank, each text once (the first).
 
+    `wrong_language` tells of a text whether it is surely not in the asked language; such are no candidates.
     Raises InputError naming prompt_id and response (from 0) for a reward not finite or scores of other responses.
     """
     responses, where = sample["responses"], f"prompt {sample['prompt_id']} ({sample['lang']})"
@@ -156,6 +157,8 @@ def candidates(sample: Record, score: Record) -> Candidates:
             dropped["cut_off"] += 1
         elif not text.strip():
             dropped["empty"] += 1
+        elif wrong_language and wrong_language(text):
+            dropped["wrong_language"] += 1
         elif index.setdefault(text, i) != i:
             dropped["duplicate"] += 1
     rewards = np.array([score["reward"][i] for i in index.values()], float)
@@ -196,7 +199,12 @@ def make_pairs(prompts: Sequence[Candidates], *, alpha: float, min_margin: float
 
 
 def pair_language(
-    samples: Sequence[Record], scores: Sequence[Record], *, length_control: bool = True, min_margin: float = 0
+    samples: Sequence[Record],
+    scores: Sequence[Record],
+    *,
+    length_control: bool = True,
+    min_margin: float = 0,
+    wrong_language: Callable[[str], bool] | None = None,
 ) -> tuple[list[Record], Record]:
     """The preference pairs of one language, from its sample and score records, and a report on them.
 
@@ -204,13 +212,13 @@ def pair_language(
     be in it. In the report prompts = pairs + Σ dropped; responses are counted apart; `length_gap` is as in
     `make_pairs`, `length_gap_before` that of α = 0. Raises InputError: see `join_scores` and `candidates`.
     """
-    prompts = [candidates(sample, score) for sample, score in join_scores(samples, scores)]
+    prompts = [candidates(sample, score, wrong_language) for sample, score in join_scores(samples, scores)]
     usable = [p for p in prompts if len(p.texts) > 1 and np.ptp(p.rewards) > 0]
     alpha, at_edge = 0.0, False
     if length_control and usable:
         alpha, _, _, at_edge = length_alpha([p.rewards for p in usable], [p.n_chars for p in usable])
     pairs, report = make_pairs(prompts, alpha=alpha, min_margin=min_margin)
-    reasons = ("cut_off", "empty", "duplicate")
+    reasons = ("cut_off", "empty", "wrong_language", "duplicate")
     return pairs, report | {
         "prompts": len(prompts),
         "pairs": len(pairs),

@@ -35,6 +35,7 @@ def style() -> None:
         "axes.titlelocation": "left",
         "grid.color": "#e6e6e6",
         "legend.frameon": False,
+        "legend.fontsize": 11,
     }
 
 
@@ -136,13 +137,7 @@ def tilted_policies(table: pd.DataFrame, ax: Axes) -> None:
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("probability")
-    ax.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.45, -0.15),
-        ncols=len(table.columns),
-        handletextpad=0.1,
-        columnspacing=1.0,
-    )
+    ax.legend(loc="upper left")
 
 
 def reward_kl_frontier(curve: pd.DataFrame, others: pd.DataFrame, beta: float, ax: Axes) -> None:
@@ -151,7 +146,7 @@ def reward_kl_frontier(curve: pd.DataFrame, others: pd.DataFrame, beta: float, a
     `curve`: kl, reward and beta of π*, a row a β, by falling β. `others`: kl and reward of any other policies. The
     dashed line joins what is worth as much as π* at `beta`: mean reward − β·KL = β log Z.
     """
-    ax.plot(others["kl"], others["reward"], ".", color=GREY, ms=4, alpha=0.5, label="other policies")
+    ax.plot(others["kl"], others["reward"], ".", color=GREY, ms=5, alpha=0.6, mew=0, label="other policies")
     ax.plot(curve["kl"], curve["reward"], color=BLUE, lw=2, label="π* for every β")
     best = curve.iloc[(curve["beta"] - beta).abs().argmin()]
     ax.axline((best["kl"], best["reward"]), slope=beta, color=ORANGE, ls="--", lw=1.5, label="E[r] − β KL = β log Z")
@@ -165,15 +160,18 @@ def reward_kl_frontier(curve: pd.DataFrame, others: pd.DataFrame, beta: float, a
 def rewards_compared(table: pd.DataFrame, ax: Axes) -> None:
     """Implicit reward against true reward, a colour a group, each with its line of slope 1 through the group's means.
 
-    `table`: group, true, implicit (both in points), optionally lo and hi, an interval of `implicit`.
+    `table`: group, true, implicit (both in points), optionally lo and hi, an interval of `implicit`; a group without
+    one (NaN) beside others that have one is drawn as open markers.
     """
     for position, (name, rows) in enumerate(table.groupby("group", sort=False)):
         color, marker = (BLUE, ORANGE, GREEN, PURPLE)[position % 4], "osD^"[position % 4]
         ax.axline((rows["true"].mean(), rows["implicit"].mean()), slope=1, color=color, lw=1, alpha=0.6)
         if "lo" in rows:
             reach = [rows["implicit"] - rows["lo"], rows["hi"] - rows["implicit"]]
-            ax.errorbar(rows["true"], rows["implicit"], reach, fmt="none", color=color, lw=1.5)
-        ax.plot(rows["true"], rows["implicit"], marker, color=color, ms=7, label=name)
+            ax.errorbar(rows["true"], rows["implicit"], reach, fmt="none", color=color, lw=1.8, capsize=3)
+        hollow = "lo" in rows and rows["lo"].isna().all()
+        look = {"mfc": "none", "mew": 1.8, "ms": 12} if hollow else {"ms": 6}
+        ax.plot(rows["true"], rows["implicit"], marker, color=color, ls="none", label=name, **look)
     ax.set(xlabel="true reward r (points)", ylabel="implicit reward (points)")
     ax.legend(loc="upper left")
 
@@ -195,7 +193,7 @@ def dpo_loss_curve(table: pd.DataFrame, ax: Axes) -> None:
     ax.plot(0, np.log(2), "o", color=BLUE, ms=8, zorder=4)
     ax.annotate("at the start: ln 2", (0, np.log(2)), (0.6, 1.5), arrowprops={"arrowstyle": "-", "color": "#444444"})
     ax.set_xlabel("margin of implicit rewards, chosen − rejected (β nats)")
-    ax.set_ylim(0, None)
+    ax.set(ylabel="loss (nats), weight (0 to 1)", ylim=(0, None))
     ax.legend(loc="upper right")
 
 
@@ -247,7 +245,7 @@ def training_curve(
     `logs`: {model: values, one a step}; `start`: what theory predicts for the first step, a dotted line.
     """
     for model, values in logs.items():
-        half = window // 2
+        half = min(window // 2, len(values) // 10)  # a short log needs no smoothing
         smooth = [np.mean(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
         steps = np.arange(1, len(values) + 1)
         ax.plot(steps, values, color=model_color(model), linewidth=0.8, alpha=0.3)
@@ -323,9 +321,9 @@ def kind_shares(shares: Mapping[str, Mapping[str, float]], ax: Axes) -> None:
         width = np.array([row.get(kind, 0.0) for row in shares.values()])
         ax.barh(labels, width, left=left, color=color, edgecolor="white", linewidth=0.7)
         left += width
-    ax.invert_yaxis()
     ax.grid(visible=False)
-    ax.set(xlim=(0, 100), xlabel="responses (%)")
+    ax.tick_params(axis="y", labelsize="large")
+    ax.set(xlim=(0, 100), ylim=(len(shares) - 0.5, -0.5), xlabel="responses (%)")
 
 
 def kind_legend(figure: Figure) -> None:
@@ -353,7 +351,7 @@ def win_rate_bars(win_rates: Mapping[str, Mapping[str, Mapping[str, Any]]], ax: 
     ax.grid(visible=False, axis="x")
     ax.set_xticks(places, langs)
     ax.set(xlabel="language of the prompts", ylabel="win rate (%)", ylim=(0, 100))
-    ax.legend(ncols=len(win_rates), loc="upper left")
+    ax.legend(ncols=len(win_rates), loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
 
 
 def gains(table: Mapping[str, Mapping[str, Any]], ax: Axes) -> None:
@@ -423,7 +421,7 @@ def seed_points(values: Mapping[str, Mapping[str, Sequence[float]]], ax: Axes) -
     ax.grid(visible=False, axis="x")
     ax.set_xticks(range(len(langs)), langs)
     ax.set(xlabel="language of the prompts", ylabel="win rate (%)")
-    ax.legend(ncols=len(values), loc="upper left")
+    ax.legend(ncols=len(values), loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
 
 
 # Notebook 02: log-probabilities. A cell's colour says what its token is to a score.
@@ -449,11 +447,7 @@ def token_logprobs(table: Mapping[str, Sequence[Any]], ax: Axes) -> None:
 
 
 def batch_layout(
-    tokens: Sequence[Sequence[str]],
-    attention_mask: ArrayLike,
-    response_mask: ArrayLike,
-    ended: ArrayLike,
-    ax: Axes,
+    tokens: Sequence[Sequence[str]], attention_mask: ArrayLike, response_mask: ArrayLike, ended: ArrayLike, ax: Axes
 ) -> None:
     """A padded batch as a grid, a row a response: what each column holds and which columns' logits are read.
 
@@ -476,12 +470,7 @@ def batch_layout(
             ax.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=8, color=color, rotation=60)
     brackets = (
         (prompt_width, -0.15, -0.6, "log-probabilities of these tokens …"),
-        (
-            prompt_width - 1,
-            height + 0.15,
-            height + 0.6,
-            "… from the logits of these columns, one to the left",
-        ),
+        (prompt_width - 1, height + 0.15, height + 0.6, "… from the logits of these columns, one to the left"),
     )
     for start, y, y_text, text in brackets:
         end = start + width - prompt_width
@@ -536,14 +525,7 @@ def masked_scores(table: Mapping[str, Sequence[Any]], ax: Axes) -> None:
     score, alone, padded = (np.asarray(table[name])[order] for name in ("score", "alone", "padded"))
     ax.hlines(y, np.minimum(alone, padded), np.maximum(alone, padded), color=RED, alpha=0.45, linewidth=2)
     ax.scatter(
-        alone,
-        y,
-        color=RED,
-        marker="o",
-        facecolor="white",
-        s=45,
-        zorder=3,
-        label="release, longest of its batch",
+        alone, y, color=RED, marker="o", facecolor="white", s=45, zorder=3, label="release, longest of its batch"
     )
     ax.scatter(padded, y, color=RED, marker="X", s=45, zorder=3, label="release, shorter than its batch")
     ax.scatter(score, y, color="black", marker="D", s=38, zorder=4, label="all tokens of the response")
@@ -574,10 +556,7 @@ def shares(table: Mapping[str, Mapping[str, tuple[float, float, float, int]]], n
 
 # Notebook 03: annotation. R_c and R_m keep their colours.
 SCORER_COLORS = {"cross_lingual": GREEN, "multilingual": PURPLE}
-SCORER_NAMES = {
-    "cross_lingual": "$R_c$ (English question)",
-    "multilingual": "$R_m$ (question in the language)",
-}
+SCORER_NAMES = {"cross_lingual": "$R_c$ (English question)", "multilingual": "$R_m$ (question in the language)"}
 
 
 def truth_by_rank(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
@@ -636,7 +615,8 @@ def intervals(table: Mapping[str, Mapping[str, tuple[float, float, float]]], cha
 def reward_against_length(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
     """Reward (β nats) against characters, both less their prompt's mean, and the least-squares line.
 
-    `table`: a row a response, with `lang`, `reward`, `n_chars` and `kind`. A language an axes.
+    `table`: a row a response, with `lang`, `prompt_id`, `reward`, `n_chars` and `kind`. A language an axes, whose title
+    gives the line's slope in β nats.
     """
     for ax, (lang, rows) in zip(axes, table.groupby("lang", sort=False), strict=True):
         centred = rows[["reward", "n_chars"]] - rows.groupby("prompt_id")[["reward", "n_chars"]].transform("mean")
@@ -645,37 +625,37 @@ def reward_against_length(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
             ax.scatter(some["n_chars"], some["reward"], s=7, alpha=0.5, color=color, linewidths=0, rasterized=True)
         slope = (centred["n_chars"] * centred["reward"]).sum() / max((centred["n_chars"] ** 2).sum(), 1)
         ax.axline((0, 0), slope=slope, color="black", linewidth=1.6)
-        ax.set(title=f"{lang}: slope {1000 * slope:+.1f} β nats per 1,000")
-        ax.set(xlabel="characters − prompt's mean", ylabel="reward − prompt's mean (β nats)")
+        ax.set_title(f"{lang}: {100 * slope:+.3f} per 100 characters")
+        ax.set(xlabel="characters − prompt's mean", ylabel="reward (β nats)")
+        ax.label_outer()
 
 
-def length_gap(curve: tuple[ArrayLike, ArrayLike], marks: Mapping[str, tuple[float, float]], ax: Axes) -> None:
-    """The staircase of the mean of len(chosen) − len(rejected) (characters) over α (β nats a character).
+def length_gap(
+    curve: tuple[ArrayLike, ArrayLike], marks: Mapping[str, tuple[float, float]], reach: float, ax: Axes
+) -> None:
+    """The staircase of the mean of len(chosen) − len(rejected) (characters) over α, for |α| < `reach`.
 
-    `curve`: see `pairs.length_gap_curve`; `marks`: {"before" | "exact" | "grid" | "negative": (α, gap)}.
-    The region α < 0, which the release does not search, is shaded.
+    `curve`: see `pairs.length_gap_curve`, α in β nats a character, drawn per 1,000 characters; `marks`:
+    {"before" | "exact" | "grid" | "negative": (α, gap)}. The region α < 0, which the release does not search, is shaded.
     """
-    alphas, gaps = map(np.asarray, curve)
-    looks = {
-        "before": ("o", "black", "α = 0"),
-        "grid": ("s", ORANGE, "release's grid"),
-        "exact": ("D", BLUE, "exact, α ≥ 0"),
-        "negative": ("v", PURPLE, "exact, any α"),
+    looks: dict[str, tuple[str, dict[str, Any]]] = {
+        "before": ("α = 0", {"marker": "o", "s": 190, "facecolor": "none", "edgecolor": "black", "linewidth": 1.5}),
+        "exact": ("exact, α ≥ 0", {"marker": "D", "s": 80, "color": BLUE}),
+        "grid": ("release's grid", {"marker": "x", "s": 60, "color": YELLOW, "linewidth": 2}),
+        "negative": ("exact, any α", {"marker": "v", "s": 60, "color": PURPLE}),
     }
-    reach = 3 * max((abs(alpha) for alpha, _ in marks.values()), default=0) or 0.01
-    ax.axvspan(-reach, 0, color="#eeeeee")
+    alphas, gaps = (np.asarray(values, float) for values in curve)
+    inside = (alphas > -reach) & (alphas < reach)
+    before = gaps[np.flatnonzero(alphas <= -reach)[-1]]
+    x = 1000 * np.concatenate([[-reach], alphas[inside], [reach]])
+    y = np.concatenate([[before], gaps[inside], gaps[inside][-1:] if inside.any() else [before]])
+    ax.axvspan(x[0], 0, color="#eeeeee")
     ax.axhline(0, color="black", linewidth=0.8)
-    ax.step(
-        np.append(np.maximum(alphas, -1e6), 1e6),
-        np.append(gaps, gaps[-1]),
-        where="post",
-        color=GREY,
-        linewidth=1.6,
-    )
-    for size, (name, (alpha, gap)) in zip((90, 90, 45, 45), marks.items(), strict=False):
-        marker, color, label = looks[name]
-        ax.scatter(alpha, gap, marker=marker, color=color, s=size, zorder=3, label=label)
-    ax.set(xlim=(-reach, reach), xlabel="α (β nats a character)", ylabel="mean length gap (characters)")
+    ax.step(x, y, where="post", color=GREY, linewidth=1.8)
+    for name, (label, look) in looks.items():
+        if name in marks:
+            ax.scatter(1000 * marks[name][0], marks[name][1], zorder=3, label=label, **look)
+    ax.set(xlim=(x[0], x[-1]), xlabel="α (β nats per 1,000 characters)", ylabel="gap (characters)")
 
 
 def panels(n: int, *, height: float, columns: int = 3, **shared: Any) -> tuple[Figure, list[Axes]]:

@@ -55,6 +55,7 @@ class Scoring:
 @dataclass(frozen=True)
 class Pairing:
     length_control: bool = True
+    language_filter: bool = True  # responses surely in another language than the asked one are no candidates
     min_margin: float = 0.0  # drop pairs whose length-controlled rewards lie closer (beta nats)
 
 

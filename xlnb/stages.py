@@ -19,6 +19,7 @@ from xlnb.errors import InputError
 from xlnb.judging import get_judge
 from xlnb.lab.truth import english_preferences, reward_accuracy
 from xlnb.lab.world import load_world
+from xlnb.language_id import wrong_language
 from xlnb.models import active, base_path, load_base, load_model, load_tokenizer, new_adapter, prompt_ids
 from xlnb.pairs import pair_language
 from xlnb.prompts import join, read_parallel, split_langs
@@ -177,13 +178,14 @@ def pair(run: Run, iteration: int) -> Path:
     if stage.current():
         return stage.out
     with stage.working():
-        reports = {}
+        reports, langs = {}, [path.stem for path in samples]
         for sample_path, score_path in zip(samples, scores, strict=True):
             pairs, report = pair_language(
                 [r for r in read_jsonl(sample_path) if r["split"] == "train"],
                 [r for r in read_jsonl(score_path) if r["split"] == "train"],
                 length_control=config.length_control,
                 min_margin=config.min_margin,
+                wrong_language=wrong_language(sample_path.stem, langs) if config.language_filter else None,
             )
             reports[sample_path.stem] = report
             if pairs:

@@ -165,6 +165,7 @@ def train_adapter(
         data_seed=seed,
     )
     model.set_adapter("default")
+    start = [(parameter, parameter.data) for parameter in model.parameters() if parameter.requires_grad]
     trainer = DPONLLTrainer(
         nll=training.nll,
         model=model,
@@ -176,10 +177,10 @@ def train_adapter(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Progress(label))
     model.delete_adapter("ref")  # TRL's frozen copy of the start; `add_reference` has done its work already
-    # TRL casts a quantised model's adapter to bf16; in fp32 step 1 costs ln 2 exactly, and small updates count.
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+    # TRL rounds a quantised model's adapter to bf16. From its fp32 values step 1 costs ln 2 exactly, and small updates
+    # count.
+    for parameter, values in start:
+        parameter.data = values.float()
     trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints))
     return [record for record in trainer.state.log_history if "rewards/margins" in record]
 
