@@ -282,7 +282,7 @@ RESPONSE_KINDS = {
     "right, other language": YELLOW,
     "refuses": GREY,
     "wrong": RED,
-    "no answer": BROWN,
+    "off topic or garbled": BROWN,
 }
 
 
@@ -296,7 +296,7 @@ def response_kind(reason: str) -> str:
         return "right, full sentence" if "full sentence" in reason else "right, bare word"
     if reason.startswith("refuses"):
         return "refuses"
-    return "wrong" if reason.startswith(("wrong", "contradicts itself")) else "no answer"
+    return "wrong" if reason.startswith(("wrong", "contradicts itself")) else "off topic or garbled"
 
 
 def score_curves(scores: Mapping[str, ArrayLike], ax: Axes) -> None:

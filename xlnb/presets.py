@@ -31,7 +31,7 @@ class Lab:
     """How many of the lab's questions a run uses, a language; the three splits share no fact."""
 
     english: int = 426  # for the English preferences
-    train: int = 100  # for the cross-lingual iterations
+    train: int = 110  # for the cross-lingual iterations
     reward: int = 40  # held out, to compare rewards with the truth
     eval: int = 200  # held out, for win rates
 
@@ -104,8 +104,9 @@ class Preset:
 LAB = Preset(
     name="lab",
     sampling=Sampling(max_new_tokens=64),
-    english=Training(steps=120, lr=1e-4, max_tokens=512),
-    training=Training(steps=120, lr=1e-4, max_tokens=512),
+    # Learning rates and steps were chosen on the `reward` questions with seed 7, never on `eval` or a reported seed.
+    english=Training(steps=120, lr=3e-4, max_tokens=512),
+    training=Training(steps=70, lr=2e-4, max_tokens=512),
     evaluation=Evaluation(temperature=0.9, top_p=1.0, max_new_tokens=64),
 )
 
