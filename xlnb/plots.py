@@ -636,7 +636,7 @@ def length_gap(
     """The staircase of the mean of len(chosen) − len(rejected) (characters) over α, for |α| < `reach`.
 
     `curve`: see `pairs.length_gap_curve`, α in β nats a character, drawn per 1,000 characters; `marks`:
-    {"before" | "exact" | "grid" | "negative": (α, gap)}. The region α < 0, which the release does not search, is shaded.
+    {"before" | "exact" | "grid" | "negative": (α, gap)}. Shaded: the region α < 0, which the release does not search.
     """
     looks: dict[str, tuple[str, dict[str, Any]]] = {
         "before": ("α = 0", {"marker": "o", "s": 190, "facecolor": "none", "edgecolor": "black", "linewidth": 1.5}),

@@ -76,7 +76,8 @@ def sample(run: Run, iteration: int) -> Path:
     if iteration == 0:
         texts = {"en": _lab_questions("train", run.preset.lab.english, "en")}
     else:
-        texts = {lang: [p for p in ps if p["split"] in ("train", "reward")] for lang, ps in everything.items()}
+        wanted = {lang: [p for p in ps if p["split"] in ("train", "reward")] for lang, ps in everything.items()}
+        texts = {lang: records for lang, records in wanted.items() if records}  # some are for evaluation only
     config = run.preset.sampling
     stage = Stage(
         run,
