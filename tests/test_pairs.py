@@ -206,7 +206,7 @@ def test_a_pair_as_trl_reads_it():
         "pairs": 1,
         "dropped": {"too_few_candidates": 0, "tied": 0, "below_min_margin": 0},
         "responses": 3,
-        "dropped_responses": {"cut_off": 0, "empty": 0, "duplicate": 0},
+        "dropped_responses": {"cut_off": 0, "empty": 0, "wrong_language": 0, "duplicate": 0},
         "alpha": 0.0,
         "at_edge": False,
         "length_gap_before": 11.0,
@@ -253,7 +253,7 @@ def test_prompts_dropped_and_why():
     pairs, report = pair_language(samples, scores, min_margin=0.5)
     assert [pair["prompt_id"] for pair in pairs] == ["p0"]
     assert report["dropped"] == {"too_few_candidates": 2, "tied": 1, "below_min_margin": 1}
-    assert report["dropped_responses"] == {"cut_off": 2, "empty": 1, "duplicate": 0}
+    assert report["dropped_responses"] == {"cut_off": 2, "empty": 1, "wrong_language": 0, "duplicate": 0}
     assert (report["prompts"], report["responses"]) == (5, 10)
 
 

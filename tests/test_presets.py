@@ -60,9 +60,17 @@ def test_an_override_changes_nothing_else():
         ("sede", "1", "unknown preset key 'sede': did you mean 'seed'?"),
         ("trainig.lr", "1", "unknown preset key 'trainig.lr': did you mean 'training'?"),
         ("training.stepps", "1", "unknown preset key 'training.stepps': did you mean 'steps'?"),
-        ("pairing.qqq", "1", "unknown preset key 'pairing.qqq': known here: length_control, min_margin"),
+        (
+            "pairing.qqq",
+            "1",
+            "unknown preset key 'pairing.qqq': known here: length_control, language_filter, min_margin",
+        ),
         ("", "1", "unknown preset key '': known here: "),
-        ("pairing", "1", "'pairing' does not name a value; try: pairing.length_control, pairing.min_margin"),
+        (
+            "pairing",
+            "1",
+            "'pairing' does not name a value; try: pairing.length_control, pairing.language_filter, pairing.min_margin",
+        ),
         ("seed.first", "1", "preset key 'seed.first' does not name a value; try: seed"),
     ],
 )

@@ -12,24 +12,30 @@ QUESTIONS = ["Hi", "What is the capital of France?", "法国的首都是哪里?�
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request):
-    """(model, tokenizer, prompts) whose model ends its turn after a few tokens."""
+    """(model, tokenizer, prompts, end of turn)"""
     models = fp32(request.param)
-    model, tokenizer = load_base(models), load_tokenizer(models)
-    end = tokenizer.convert_tokens_to_ids(FAMILIES[request.param].end)
-    likely = torch.zeros(model.config.vocab_size, device=model.device)
-    likely[end] = 200.0  # at a temperature of 50: e⁴ times as likely, about one token in ten
-    model.get_output_embeddings().register_forward_hook(lambda module, inputs, logits: logits + likely)
-    return model, tokenizer, [prompt_ids(tokenizer, question) for question in QUESTIONS]
+    tokenizer = load_tokenizer(models)
+    prompts = [prompt_ids(tokenizer, question) for question in QUESTIONS]
+    return load_base(models), tokenizer, prompts, tokenizer.convert_tokens_to_ids(FAMILIES[request.param].end)
 
 
-def sample(family, prompts=None, **changes):
-    model, tokenizer, own = family
+def sample(family, prompts=None, *, hot=True, **changes):
+    """Twelve samples a prompt of at most twelve tokens, hot: near to uniform, the end of turn one token in ten."""
+    model, tokenizer, own, end = family
+
+    def favour_the_end(module, inputs, output):
+        output.logits[..., end] += 200.0 if hot else 0.0
+
     settings = {"n": 12, "temperature": 50.0, "top_p": 1.0, "max_new_tokens": 12, "seed": 0} | changes
-    return sample_responses(model, tokenizer, own if prompts is None else prompts, **settings)
+    handle = model.register_forward_hook(favour_the_end)
+    try:
+        return sample_responses(model, tokenizer, own if prompts is None else prompts, **settings)
+    finally:
+        handle.remove()
 
 
 def test_a_response_holds_its_end_exactly_when_it_stopped(family):
-    model, tokenizer, _ = family
+    model, tokenizer, *_ = family
     ends, samples = set(end_ids(model, tokenizer)), sample(family)
     assert [len(responses) for responses in samples] == [12] * len(QUESTIONS)
     everything = [response for responses in samples for response in responses]
@@ -54,9 +60,10 @@ def test_a_seed_fixes_the_samples_of_a_batch(family):
 
 def test_a_prompt_s_samples_do_not_depend_on_its_neighbours(family):
     # As good as greedy; drawing itself takes the rows of a batch in order.
-    *_, prompts = family
-    cold = {"n": 1, "temperature": 1e-4, "max_new_tokens": 8}
+    prompts = family[2]
+    cold = {"hot": False, "n": 1, "temperature": 1e-4, "max_new_tokens": 8}
     together = sample(family, **cold)
+    assert sum(len(response["token_ids"]) for (response,) in together) > 8  # else there is nothing to compare
     assert [sample(family, [prompt], **cold)[0] for prompt in prompts] == together
     assert sample(family, prompts[::-1], **cold) == together[::-1]
 
@@ -64,9 +71,10 @@ def test_a_prompt_s_samples_do_not_depend_on_its_neighbours(family):
 def test_a_model_s_own_generation_config_does_not_narrow_sampling():
     models = fp32("llama3")
     model, tokenizer = load_base(models), load_tokenizer(models)
-    plain = sample((model, tokenizer, [[5, 6, 7]]))
+    family = model, tokenizer, [[5, 6, 7]], tokenizer.eos_token_id
+    plain = sample(family)
     model.generation_config.update(do_sample=True, top_k=1, temperature=0.01, top_p=0.1, repetition_penalty=5.0)
-    assert sample((model, tokenizer, [[5, 6, 7]])) == plain
+    assert sample(family) == plain
 
 
 def test_a_batch_s_seed_depends_on_every_name():

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,7 +100,7 @@ def _run(args: argparse.Namespace) -> None:
         print(f"Finished up to {last}: {run.path}")
         return
     # Notebooks take the run by its folder, so that they find every stage finished.
-    parameters = {"preset": args.preset, "run_dir": str(run.path), "overrides": " ".join(args.overrides)}
+    parameters = {"preset": args.preset, "run_dir": str(run.path.resolve()), "overrides": shlex.join(args.overrides)}
     for notebook in notebooks.numbered():
         print(notebook.name, flush=True)
         notebooks.execute(notebook, run.path / "notebooks" / notebook.name, parameters)

@@ -1,6 +1,5 @@
 """Models: one base (a folder or a Hub id, 4-bit NF4 by default) and LoRA adapters switched on it."""
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from xlnb.errors import InputError
 from xlnb.presets import Models, Training
-from xlnb.runs import ROOT
+from xlnb.runs import ROOT, read_json
 
 # bitsandbytes tries to fetch a CPU kernel from the Hub when it is imported and logs the failure; it works without.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -168,7 +167,7 @@ def _check_adapter(folder: Path, base: str) -> None:
     path = folder / "adapter_config.json"
     if not path.exists():
         raise InputError(f"{folder}: not an adapter folder (no adapter_config.json)")
-    trained_on = json.loads(path.read_text())["base_model_name_or_path"]
+    trained_on = read_json(path).get("base_model_name_or_path")
     if base_path(trained_on or "") != base_path(base):
         raise InputError(
             f"{folder}: this adapter belongs to base '{trained_on}', not to '{base}'; set models.base to match"

@@ -9,7 +9,7 @@ import papermill
 from nbformat import NotebookNode
 
 from xlnb.errors import InputError
-from xlnb.runs import ROOT
+from xlnb.runs import ROOT, write_text
 
 NOTEBOOKS = ROOT / "notebooks"
 KERNEL = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
@@ -44,9 +44,10 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
 def normalise(path: Path) -> None:
     """Rewrite an executed notebook without what differs from run to run: papermill's cell and metadata, timestamps,
     widget state, progress bars on stderr; cells get ids and counts in order."""
-    from xlnb.runs import write_text
-
-    notebook = nbformat.read(path, as_version=4)
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError):
+        raise InputError(f"{path}: not a notebook; expected the JSON that Jupyter saves") from None
     notebook.metadata = NotebookNode(KERNEL)
     notebook.cells = [cell for cell in notebook.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
     count = 0
@@ -68,9 +69,8 @@ def _kept(output: NotebookNode) -> bool:
 
 
 def _clean(output: NotebookNode, count: int) -> NotebookNode:
-    output.metadata = NotebookNode() if "metadata" in output else output.get("metadata")
-    if output.output_type == "stream":
-        del output["metadata"]
+    if "metadata" in output:
+        output.metadata = NotebookNode()
     if "execution_count" in output:
         output.execution_count = count
     return output

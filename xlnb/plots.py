@@ -59,10 +59,10 @@ def diagram(
 ) -> None:
     """Boxes joined by labelled arrows.
 
-    `boxes`: name -> (x, y, text, fill), the centre on a grid where boxes are 1.5 wide and 0.6 high. `arrows`: (from,
+    `boxes`: name -> (x, y, text, fill), the centre on a grid where boxes are 1.8 wide and 0.64 high. `arrows`: (from,
     to, label); boxes of one row or column are joined by straight lines, others by one corner, first along x.
     """
-    half = (0.75, 0.30)
+    half = (0.9, 0.32)
     for x, y, text, fill in boxes.values():
         style = "round,pad=0,rounding_size=0.08"
         corner = (x - half[0], y - half[1])
@@ -93,7 +93,7 @@ def diagram(
                 fontsize=9,
             )
     xs, ys = zip(*(box[:2] for box in boxes.values()), strict=True)
-    ax.set(xlim=(min(xs) - 0.85, max(xs) + 0.85), ylim=(min(ys) - 0.4, max(ys) + 0.4))
+    ax.set(xlim=(min(xs) - 0.95, max(xs) + 0.95), ylim=(min(ys) - 0.4, max(ys) + 0.4))
     ax.set_aspect("equal")
     ax.axis("off")
 
@@ -101,14 +101,15 @@ def diagram(
 def ranked_responses(table: pd.DataFrame, ax: Axes) -> None:
     """The responses to one prompt as bars of their implicit reward (β nats), best on top.
 
-    `table`, a row a response: text, reward, oracle (points), role ("chosen", "rejected" or ""). The oracle's score,
-    which the method never sees, stands at the right.
+    `table`, a row a text: text, times (how often it was sampled), reward, oracle (points), role ("chosen", "rejected"
+    or ""). The oracle's score, which the method never sees, stands at the right.
     """
     table = table.sort_values("reward", ascending=False, ignore_index=True)
     colors = {"chosen": BLUE, "rejected": ORANGE, "": "#cccccc"}
     ax.barh(table.index, table["reward"], color=[colors[role] for role in table["role"]], height=0.7)
     ax.axvline(0, color="#444444", lw=0.8)
     short = [text if len(text) <= 52 else text[:51] + "…" for text in table["text"]]
+    short = [text + (f"  ×{n}" if n > 1 else "") for text, n in zip(short, table["times"], strict=True)]
     ax.set_yticks(table.index, short, fontsize=9)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
@@ -261,10 +262,11 @@ def logprob_changes(changes: Mapping[str, ArrayLike], ax: Axes) -> None:
     `changes`: {"chosen": (n,), "rejected": (n,)}, after less before, in nats; the 0.5% farthest at either end
     are drawn in the outermost bins.
     """
-    both = np.concatenate([np.asarray(values) for values in changes.values()])
-    edges = np.linspace(*np.quantile(both, [0.005, 0.995]), 41)
-    for (side, values), color in zip(changes.items(), (BLUE, RED), strict=True):
-        mean, clipped = float(np.mean(values)), np.clip(values, edges[0], edges[-1])
+    sides = {side: np.asarray(values, float) for side, values in changes.items()}
+    low, high = np.quantile(np.concatenate(list(sides.values())), [0.005, 0.995])
+    edges = np.linspace(low, high, 41).tolist()
+    for (side, values), color in zip(sides.items(), (BLUE, RED), strict=True):
+        mean, clipped = float(values.mean()), np.clip(values, low, high)
         ax.hist(clipped, edges, color=color, alpha=0.45, label=f"{side}: mean {mean:+.1f}")
         ax.axvline(mean, color=color, linewidth=2)
     ax.axvline(0, color="black", linewidth=1.2, linestyle=":")
@@ -636,7 +638,7 @@ def length_gap(
     """The staircase of the mean of len(chosen) − len(rejected) (characters) over α, for |α| < `reach`.
 
     `curve`: see `pairs.length_gap_curve`, α in β nats a character, drawn per 1,000 characters; `marks`:
-    {"before" | "exact" | "grid" | "negative": (α, gap)}. Shaded: the region α < 0, which the release does not search.
+    {"before" | "exact" | "grid" | "negative": (α, gap)}. α < 0, which the release does not search, is shaded.
     """
     looks: dict[str, tuple[str, dict[str, Any]]] = {
         "before": ("α = 0", {"marker": "o", "s": 190, "facecolor": "none", "edgecolor": "black", "linewidth": 1.5}),
@@ -674,5 +676,7 @@ def shorten(text: str, most: int) -> str:
 
 
 def _visible(token: str) -> str:
-    """A token's text with its spaces drawn; a dollar sign would start mathematics."""
-    return token.replace(" ", "␣").replace("\n", "⏎").replace("$", r"\$")
+    """A token's text with its spaces drawn and special tokens' marks shortened; a dollar would start mathematics."""
+    for old, new in ((" ", "␣"), ("\n", "⏎"), ("<|", "‹"), ("|>", "›"), ("$", r"\$")):
+        token = token.replace(old, new)
+    return token

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
@@ -106,7 +107,7 @@ LAB = Preset(
     sampling=Sampling(max_new_tokens=64),
     # Learning rates and steps were chosen on the `reward` questions with seed 7, never on `eval` or a reported seed.
     english=Training(steps=120, lr=3e-4, max_tokens=512),
-    training=Training(steps=70, lr=2e-4, max_tokens=512),
+    training=Training(steps=70, lr=1e-4, max_tokens=512),
     evaluation=Evaluation(temperature=0.9, top_p=1.0, max_new_tokens=64),
 )
 
@@ -144,9 +145,9 @@ def override(preset: Preset, overrides: dict[str, Any]) -> Preset:
 
 
 def parse_overrides(items: str | Sequence[str]) -> dict[str, str]:
-    """["seed=1", "training.lr=5e-5"], or the same as one text with spaces between, as a dict."""
+    """["seed=1", "training.lr=5e-5"], or the same as one text with spaces between (quoted as in a shell), as a dict."""
     overrides = {}
-    for item in items.split() if isinstance(items, str) else items:
+    for item in shlex.split(items) if isinstance(items, str) else items:
         key, equals, value = item.partition("=")
         if not equals:
             raise InputError(f"override '{item}': expected key=value, such as training.lr=5e-5")

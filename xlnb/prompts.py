@@ -1,9 +1,10 @@
 """Parallel prompts: the same instructions in several languages, joined by id, and the languages' names."""
 
 from pathlib import Path
+from typing import Any
 
 from xlnb.errors import InputError
-from xlnb.runs import read_json, read_jsonl
+from xlnb.runs import read_json, read_numbered_jsonl
 
 LANGUAGES = {
     "ar": "Arabic", "bg": "Bulgarian", "bn": "Bengali", "ca": "Catalan", "cs": "Czech", "da": "Danish",
@@ -41,19 +42,31 @@ def read_parallel(folder: str | Path, langs: str = "") -> dict[str, list[dict]]:
     order is English's. `langs` ("en,es") picks languages, empty takes all. Raises InputError naming file and line
     or id.
     """
+    files = parallel_files(folder, langs)
+    prompts = {lang: _read_prompts(path, lang) for lang, path in files.items()}
+    return {lang: join(records, prompts["en"], str(files[lang])) for lang, records in prompts.items()}
+
+
+def parallel_files(folder: str | Path, langs: str = "") -> dict[str, Path]:
+    """The files that `read_parallel` reads, by language, English first. Raises InputError as it does."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; prompts.path names a folder of <lang>.jsonl or <lang>.json files")
-    files = {path.stem: path for path in sorted(folder.glob("*.json*")) if path.suffix in (".json", ".jsonl")}
+    files: dict[str, Path] = {}
+    for path in sorted(path for path in folder.glob("*.json*") if path.suffix in (".json", ".jsonl")):
+        if path.stem in files:
+            raise InputError(f"{folder}: both {files[path.stem].name} and {path.name}; keep one file a language")
+        files[path.stem] = path
     wanted = split_langs(langs) or list(files)
     for lang in wanted:
-        language_name(lang)
-        if lang not in files:
+        if lang not in files and lang in LANGUAGES:
             raise InputError(f"{folder}: no {lang}.jsonl or {lang}.json; found: {', '.join(files) or 'nothing'}")
+        if lang not in LANGUAGES:
+            where = files.get(lang, folder)
+            raise InputError(f"{where}: unknown language code '{lang}'; known: {', '.join(LANGUAGES)}")
     if "en" not in wanted:
         raise InputError(f"{folder}: no English prompts (en.jsonl), whose instructions the cross-lingual reward needs")
-    prompts = {lang: _read_prompts(files[lang], lang) for lang in ["en", *(x for x in wanted if x != "en")]}
-    return {lang: join(records, prompts["en"], str(files[lang])) for lang, records in prompts.items()}
+    return {lang: files[lang] for lang in ["en", *(lang for lang in wanted if lang != "en")]}
 
 
 def split_langs(langs: str) -> list[str]:
@@ -74,7 +87,7 @@ def join(records: list[dict], reference: list[dict], where: str) -> list[dict]:
 
 def _read_prompts(path: Path, lang: str) -> list[dict]:
     if path.suffix == ".jsonl":
-        numbered = [(f"line {number}", record) for number, record in enumerate(read_jsonl(path), 1)]
+        numbered: list[tuple[str, Any]] = [(f"line {number}", record) for number, record in read_numbered_jsonl(path)]
     else:
         values = read_json(path)
         if not isinstance(values, list):
@@ -83,6 +96,8 @@ def _read_prompts(path: Path, lang: str) -> list[dict]:
     prompts: dict[str, dict] = {}
     for where, record in numbered:
         where = f"{path}, {where}"
+        if not isinstance(record, dict):
+            raise InputError(f"{where}: expected a JSON object, found {type(record).__name__}")
         key = "instruction_id" if "instruction_id" in record else "id"
         for needed in (key, "instruction"):
             if needed not in record:
@@ -91,6 +106,10 @@ def _read_prompts(path: Path, lang: str) -> list[dict]:
         if not isinstance(instruction, str) or not instruction.strip():
             raise InputError(
                 f"{where}: the instruction of id {prompt_id} is empty; fill it in or remove the id everywhere"
+            )
+        if any("\ud800" <= character <= "\udfff" for character in instruction):
+            raise InputError(
+                f"{where}: the instruction of id {prompt_id} holds half a character (a lone surrogate); mend it"
             )
         if prompt_id in prompts:
             raise InputError(f"{where}: id {prompt_id} is there twice; ids must be unique in a file")

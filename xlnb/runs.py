@@ -58,11 +58,16 @@ def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | Non
     undo anything here: each stage finds out by itself whether what it made is still current.
     """
     path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file, not a run folder; name a folder")
     record = path / "preset.json"
     if preset:
         resolved = get_preset(preset, overrides)
     elif record.exists():
-        resolved = override(preset_from_dict(read_json(record)["preset"]), overrides or {})
+        saved = read_json(record)
+        if not isinstance(saved, dict) or "name" not in (saved.get("preset") or {}):
+            raise InputError(f"{record}: holds no preset; name one to start again in this folder")
+        resolved = override(preset_from_dict(saved["preset"]), overrides or {})
     else:
         raise InputError(f"{path} is not a run folder (it has no preset.json); name a preset to start one")
     free = shutil.disk_usage(_existing(path)).free
@@ -110,7 +115,7 @@ class Stage:
             raise InputError(f"stage {name} needs {missing[0]}, which is not there; run the stage that makes it first")
         self.key = {
             "uses": json.loads(json.dumps(uses)),
-            "inputs": {_relative(path, run.path): _sha256(path) for path in inputs},
+            "inputs": {_relative(path, run.path): sha256(path) for path in inputs},
         }
 
     def current(self) -> bool:
@@ -221,6 +226,11 @@ def read_json(path: Path) -> Any:
 
 def read_jsonl(path: Path) -> list[dict]:
     """Parse JSON lines. Raises InputError naming file and line for anything that is not one JSON object a line."""
+    return [record for _, record in read_numbered_jsonl(path)]
+
+
+def read_numbered_jsonl(path: Path) -> list[tuple[int, dict]]:
+    """As `read_jsonl`, each record with its line number from 1."""
     records = []
     # Not splitlines(): it also splits at U+2028 and others, which JSON strings may hold as they are.
     for number, line in enumerate(_read_text(path).split("\n"), 1):
@@ -228,7 +238,7 @@ def read_jsonl(path: Path) -> list[dict]:
             record = _parse(path, line, f"{path}, line {number}")
             if not isinstance(record, dict):
                 raise InputError(f"{path}, line {number}: expected a JSON object, found {type(record).__name__}")
-            records.append(record)
+            records.append((number, record))
     return records
 
 
@@ -262,13 +272,14 @@ def _named_errors(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _relative(path: Path, base: Path) -> str:
-    return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.name
+    return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
 
 
 def _existing(path: Path) -> Path:

@@ -22,7 +22,7 @@ from xlnb.lab.world import load_world
 from xlnb.language_id import wrong_language
 from xlnb.models import active, base_path, load_base, load_model, load_tokenizer, new_adapter, prompt_ids
 from xlnb.pairs import pair_language
-from xlnb.prompts import join, read_parallel, split_langs
+from xlnb.prompts import join, parallel_files, read_parallel, split_langs
 from xlnb.rewards import implicit_reward, score_responses, scorer_prompt
 from xlnb.runs import (
     Journal,
@@ -30,6 +30,7 @@ from xlnb.runs import (
     Stage,
     read_json,
     read_jsonl,
+    sha256,
     stage_seconds,
     write_json,
     write_jsonl,
@@ -43,10 +44,11 @@ PROMPTS_AT_ONCE = 32  # prompts whose scores are written together: what a kill c
 def prompts(run: Run) -> Path:
     """Write the run's prompts: prompts/<lang>.jsonl {prompt_id, lang, instruction, split}, parallel by id."""
     config = run.preset.prompts
+    sources = [folder for folder in (config.path, config.eval_path) if config.path and folder]
     stage = Stage(
         run,
         "prompts",
-        inputs=[],
+        inputs=[path for folder in sources for path in parallel_files(folder, config.langs).values()],
         uses={"prompts": asdict(config), "lab": asdict(run.preset.lab)},
         out=run.path / "prompts",
     )
@@ -56,6 +58,9 @@ def prompts(run: Run) -> Path:
         records = _limited(read_parallel(config.path, config.langs), "train", config.limit)
         if config.eval_path:
             for lang, more in _limited(read_parallel(config.eval_path, config.langs), "eval", config.limit).items():
+                ids = {record["prompt_id"] for record in records.get(lang, [])}
+                for shared in [record["prompt_id"] for record in more if record["prompt_id"] in ids][:1]:
+                    raise InputError(f"{config.eval_path}: id {shared} is a training prompt too; ids must differ")
                 records[lang] = records.get(lang, []) + more
     else:
         records = _lab_prompts(run)
@@ -83,7 +88,11 @@ def sample(run: Run, iteration: int) -> Path:
         run,
         f"{out.parent.name}/samples",
         inputs=[*prompt_files(run), *_adapter_files(run, source)],
-        uses={"sampling": asdict(config), **_uses(run)},
+        uses={
+            "sampling": asdict(config),
+            **({} if iteration else {"lab": {"english": run.preset.lab.english}}),
+            **_uses(run),
+        },
         out=out,
     )
     if stage.current():
@@ -129,9 +138,7 @@ def score(run: Run, iteration: int) -> Path:
     """
     _no_iteration_0(iteration, "score")
     folder, policy = run.folder(iteration), run.models[iteration]
-    samples = sorted((folder / "samples").glob("*.jsonl"))
-    if not samples:
-        raise InputError(f"stage {folder.name}/scores needs {folder}/samples/<lang>.jsonl; run stage sample first")
+    samples = _sample_files(folder, "scores")
     config = run.preset.scoring
     stage = Stage(
         run,
@@ -170,7 +177,7 @@ def pair(run: Run, iteration: int) -> Path:
     """Length-controlled preference pairs of the training prompts: icr<t>/pairs/<lang>.jsonl and report.json."""
     _no_iteration_0(iteration, "pair")
     folder = run.folder(iteration)
-    samples = sorted((folder / "samples").glob("*.jsonl"))
+    samples = _sample_files(folder, "pairs")
     scores = [folder / "scores" / path.name for path in samples]
     config = run.preset.pairing
     stage = Stage(
@@ -444,10 +451,20 @@ def _adapter_files(run: Run, model: str) -> list[Path]:
 
 
 def _uses(run: Run) -> dict[str, Any]:
-    """The fields that every stage with a model depends on; a base that is a folder counts by its weights."""
-    weights = sorted(Path(base_path(run.preset.models.base)).glob("*.safetensors"))
-    sizes = {path.name: [path.stat().st_size] for path in weights}
-    return {"models": asdict(run.preset.models) | {"weights": sizes}, "seed": run.preset.seed}
+    """The fields that every stage with a model depends on. A base that is a folder counts by its weights: by their
+    content where that is quick to read, else by their size."""
+    weights = {
+        path.name: sha256(path) if path.stat().st_size < 64 * 2**20 else path.stat().st_size
+        for path in sorted(Path(base_path(run.preset.models.base)).glob("*.safetensors"))
+    }
+    return {"models": asdict(run.preset.models) | {"weights": weights}, "seed": run.preset.seed}
+
+
+def _sample_files(folder: Path, stage: str) -> list[Path]:
+    samples = sorted((folder / "samples").glob("*.jsonl"))
+    if not samples:
+        raise InputError(f"stage {folder.name}/{stage} needs {folder}/samples/<lang>.jsonl; run stage sample first")
+    return samples
 
 
 def _no_iteration_0(iteration: int, name: str) -> None:

@@ -97,10 +97,10 @@ def _classify(fact: Fact, lang: str, unit: str) -> _Unit:
     for candidate in (lang, *(other for other in load_world().langs if other != lang)):
         if found := known.get((candidate, unit)):
             return found
-    for answer in sorted(_answers(fact.kind, lang), key=len, reverse=True):
-        if re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", unit):
-            return _Unit("mention", lang, answer == normalise(fact.y[lang]))
-    return _Unit("unknown")
+    # The subject of the question may be repeated ("After Sunday comes Monday"): it is no answer.
+    named = {answer for answer in _answers(fact.kind, lang) if re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", unit)}
+    named -= {normalise(fact.x[lang])}
+    return _Unit("mention", lang, named == {normalise(fact.y[lang])}) if named else _Unit("unknown")
 
 
 @cache
