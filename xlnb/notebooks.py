@@ -1,5 +1,7 @@
 """Notebooks: executed by papermill with checked parameters, and normalised so that they read and diff well."""
 
+import base64
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,7 @@ from typing import Any
 import nbformat
 import papermill
 from nbformat import NotebookNode
+from PIL import Image
 
 from xlnb.errors import InputError
 from xlnb.runs import ROOT, write_text
@@ -73,4 +76,16 @@ def _clean(output: NotebookNode, count: int) -> NotebookNode:
         output.metadata = NotebookNode()
     if "execution_count" in output:
         output.execution_count = count
+    if "image/png" in output.get("data", {}):
+        output.data["image/png"] = _smaller(output.data["image/png"])
     return output
+
+
+def _smaller(png: str) -> str:
+    """A base64 PNG in 32 colours, which charts do not miss: a quarter of the size. Such a one is left as it is."""
+    image = Image.open(io.BytesIO(base64.b64decode(png)))
+    if image.mode == "P":
+        return png
+    file = io.BytesIO()
+    image.convert("RGB").quantize(32).save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
