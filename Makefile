@@ -13,7 +13,7 @@ run: $(VENV)/installed
 	$(BIN)/python -m xlnb run --preset lab
 
 test: lint
-	$(BIN)/python -m pytest --cov=xlnb --cov-report=term --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov=xlnb --cov-report=term --cov-fail-under=90
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -1,6 +1,8 @@
 """The command line, in process: one clear line and exit code 2 for bad input, and nothing written by it."""
 
+import base64
 import errno
+import io
 import json
 import os
 import shutil
@@ -9,6 +11,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
 from xlnb import notebooks, stages
 from xlnb.__main__ import main
@@ -253,6 +256,13 @@ def test_notebooks_find_the_run_wherever_the_command_was_typed(tmp_path, monkeyp
     assert given["preset"] == "lab-quick"
 
 
+def png(mode):
+    """A base64 PNG of a grey gradient, in full colour ("RGB") or of a small palette ("P")."""
+    file, image = io.BytesIO(), Image.radial_gradient("L").convert("RGB")
+    (image if mode == "RGB" else image.quantize(8)).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
 def executed(path):
     """A notebook as papermill leaves it: what differs from run to run, and what a reader should see."""
     times = {"execution": {"iopub.execute_input": "2026-01-01T00:00:00Z"}, "papermill": {"duration": 1.5}}
@@ -270,7 +280,8 @@ def executed(path):
                 new_output("stream", name="stdout", text="seen\n"),
                 new_output("display_data", widget),
                 new_output("execute_result", {"text/plain": "2"}, execution_count=9, metadata={"time": 1}),
-                new_output("display_data", {"image/png": "aGVsbG8="}, metadata={"image/png": {"width": 3}}),
+                new_output("display_data", {"image/png": png("RGB")}, metadata={"image/png": {"width": 3}}),
+                new_output("display_data", {"image/png": png("P")}),
             ],
         ),
     )
@@ -292,10 +303,12 @@ def test_render_keeps_what_a_reader_sees_and_drops_what_differs_from_run_to_run(
     assert [cell.metadata for cell in after.cells] == [{"tags": ["parameters"]}, {}, {}]
     assert [cell.execution_count for cell in after.cells if cell.cell_type == "code"] == [1, 2]
     assert not any("lab-quick" in cell.source for cell in after.cells)
-    stream, result, picture = after.cells[2].outputs
+    stream, result, picture, small = after.cells[2].outputs
     assert (stream.name, stream.text) == ("stdout", "seen\n")
     assert (result.data, result.execution_count, result.metadata) == ({"text/plain": "2"}, 2, {})
-    assert picture.data == {"image/png": "aGVsbG8="}
+    assert picture.metadata == {}
+    assert len(picture.data["image/png"]) < len(png("RGB"))
+    assert small.data == {"image/png": png("P")}
 
 
 def test_render_changes_nothing_the_second_time(tmp_path):

@@ -62,8 +62,9 @@ def test_metrics(finished):
             assert row["n"] == 8
     for row in metrics["win_rates"]["sft"].values():
         assert row["wr"] == 50 and row["lc"] == pytest.approx(50)  # the baseline against itself
-    assert set(metrics["rewards"]["icr1"]) == {"cross_lingual", "multilingual"}
-    assert metrics["rewards"]["icr1"]["cross_lingual"]["es"]["n"] == 6
+    assert set(metrics["rewards"]) == {"dpo"}  # iteration 1 is scored by π^0
+    assert set(metrics["rewards"]["dpo"]) == {"cross_lingual", "multilingual"}
+    assert metrics["rewards"]["dpo"]["cross_lingual"]["es"]["n"] == 6
     assert metrics["seconds"]["icr1/adapter"] > 0
 
 
@@ -122,7 +123,7 @@ def test_kill_and_resume(finished, tmp_path, stage):
     assert killed.returncode == -signal.SIGKILL
     assert read_json(folder / "stages" / f"{stage.replace('/', '.')}.json")["state"] == "working"
     saved = {path: path.read_bytes() for path in folder.glob(f"{stage}/**/*.part")}
-    checkpoints = {path.name for path in folder.glob(f"{stage}/checkpoints/*")}
+    checkpoints = {path.name for path in folder.glob(f"{stage}/checkpoints/checkpoint-*")}
     assert checkpoints == {"checkpoint-2"} if stage.endswith("adapter") else any(saved.values())
 
     again = subprocess.run(

@@ -26,7 +26,7 @@ def style() -> None:
     """seaborn's white-grid theme with the colour-blind palette, sized for a talk; 100 dots an inch."""
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.95)
     plt.rcParams |= {
-        "figure.dpi": 100,
+        "figure.dpi": 90,
         "savefig.dpi": 100,
         "figure.constrained_layout.use": True,
         "axes.spines.top": False,
