@@ -134,9 +134,9 @@ def test_presets_are_frozen():
 
 
 def test_the_papers_values_are_the_defaults():
-    # PAPER, method 2, 6 and 8: what an overridden preset falls back to.
+    # What an overridden preset falls back to.
     sampling, evaluation, training = get_preset("lab").sampling, get_preset("lab").evaluation, LAB.training
     assert (sampling.n, sampling.temperature, sampling.top_p) == (10, 0.9, 1.0)
-    assert (training.beta, training.batch) == (0.1, 32)
+    assert (training.beta, training.nll, training.batch) == (0.1, 1.0, 32)
     fields = {field.name: field.default for field in dataclasses.fields(evaluation)}
     assert (fields["temperature"], fields["top_p"], fields["max_new_tokens"]) == (0.6, 0.9, 2048)

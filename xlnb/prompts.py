@@ -25,7 +25,7 @@ def language_name(lang: str) -> str:
 
 
 def cross_lingual(instruction: str, lang: str) -> str:
-    """The prompt of the cross-lingual reward: the English instruction, to be answered in `lang` (PAPER, R_c)."""
+    """The prompt of the cross-lingual reward: the English instruction, to be answered in `lang` (R_c)."""
     if lang == "en":
         return instruction
     return (

@@ -2,7 +2,7 @@
 
 DPO's optimum satisfies r(x, y) = β log π*(y|x)/π_ref(y|x) + β log Z(x) (Rafailov et al. 2023, eq. 5); Z depends on
 the prompt alone and cancels between responses to one prompt. Scoring under the English instruction is what carries
-the English preference over to other languages (PAPER, section 3).
+the English preference over to other languages (arXiv 2503.04647).
 """
 
 from collections.abc import Sequence
