@@ -39,10 +39,14 @@ def score_responses(
     """Token log-probabilities of the responses under two models on one base, in identical batches.
 
     `policy` and `ref` name adapters (or `sft`, the bare base). The same name twice gives the same numbers, so that
-    a model has reward exactly 0 against itself.
+    a model has reward exactly 0 against itself. A response that a prompt has several times is scored once.
     """
-    with active(model, policy):
-        policy_logprobs = sequence_logprobs(model, prompts, responses, batch_tokens=batch_tokens)
-    with active(model, ref):
-        ref_logprobs = sequence_logprobs(model, prompts, responses, batch_tokens=batch_tokens)
-    return policy_logprobs, ref_logprobs
+    keys = [(tuple(prompt), tuple(response)) for prompt, response in zip(prompts, responses, strict=True)]
+    once = {key: position for position, key in enumerate(dict.fromkeys(keys))}
+    unique_prompts, unique_responses = zip(*once, strict=True)
+    sides = []
+    for name in (policy, ref):
+        with active(model, name):
+            logprobs = sequence_logprobs(model, unique_prompts, unique_responses, batch_tokens=batch_tokens)
+        sides.append([logprobs[once[key]] for key in keys])
+    return sides[0], sides[1]

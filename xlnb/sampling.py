@@ -1,7 +1,7 @@
 """Sampling: N responses a prompt, each with its token ids and the reason why it ended."""
 
 import hashlib
-from collections.abc import Sequence
+import math
 from typing import Any
 
 import torch
@@ -26,39 +26,48 @@ def sample_responses(
 
     `token_ids` are as sampled. A response that ended ("stop") holds its end-of-turn token; one that reached
     `max_new_tokens` ("length") has none, and nothing downstream invents one. The same seed and the same batch give
-    the same samples.
+    the same samples. After each quarter of `max_new_tokens` the responses that have ended leave the batch: most end
+    early, and the longest need not keep them waiting.
     """
     ends = end_ids(model, tokenizer)
-    width = max(map(len, prompts))
     pad = tokenizer.pad_token_id
-    input_ids = torch.tensor([[pad] * (width - len(ids)) + list(ids) for ids in prompts], device=model.device)
-    attention_mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts], device=model.device)
     config = GenerationConfig(
         do_sample=True,
         temperature=temperature,
         top_p=top_p,
         top_k=0,  # these two are set because a model's own generation config may say otherwise
         repetition_penalty=1.0,
-        max_new_tokens=max_new_tokens,
-        num_return_sequences=n,
         eos_token_id=ends,
         pad_token_id=pad,
     )
+    rows = [list(ids) for ids in prompts for _ in range(n)]
+    responses: list[list[int]] = [[] for _ in rows]
+    open_rows, left = list(range(len(rows))), max_new_tokens
     torch.manual_seed(seed)
-    with torch.inference_mode():
-        output = model.generate(input_ids=input_ids, attention_mask=attention_mask, generation_config=config)
-    rows = [_record(tokenizer, ids, ends) for ids in output[:, width:].tolist()]
-    return [rows[i : i + n] for i in range(0, len(rows), n)]
-
-
-def _record(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], ends: Sequence[int]) -> dict:
-    stop = next((i for i, token in enumerate(ids) if token in ends), None)
-    token_ids = list(ids) if stop is None else list(ids[: stop + 1])
-    return {
-        "text": str(tokenizer.decode(token_ids, skip_special_tokens=True)).strip(),
-        "token_ids": token_ids,
-        "finish_reason": "length" if stop is None else "stop",
-    }
+    while open_rows and left:
+        config.max_new_tokens = min(left, math.ceil(max_new_tokens / 4))
+        left -= config.max_new_tokens
+        so_far = [rows[i] + responses[i] for i in open_rows]
+        width = max(map(len, so_far))
+        input_ids = torch.tensor([[pad] * (width - len(ids)) + ids for ids in so_far], device=model.device)
+        attention_mask = torch.tensor(
+            [[0] * (width - len(ids)) + [1] * len(ids) for ids in so_far], device=model.device
+        )
+        with torch.inference_mode():
+            output = model.generate(input_ids=input_ids, attention_mask=attention_mask, generation_config=config)
+        for i, ids in zip(open_rows, output[:, width:].tolist(), strict=True):
+            stop = next((position for position, token in enumerate(ids) if token in ends), None)
+            responses[i] += ids if stop is None else ids[: stop + 1]
+        open_rows = [i for i in open_rows if responses[i][-1] not in ends]
+    records = [
+        {
+            "text": str(tokenizer.decode(ids, skip_special_tokens=True)).strip(),
+            "token_ids": ids,
+            "finish_reason": "stop" if ids[-1] in ends else "length",
+        }
+        for ids in responses
+    ]
+    return [records[i : i + n] for i in range(0, len(records), n)]
 
 
 def batch_seed(seed: int, *names: object) -> int:
