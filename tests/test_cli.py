@@ -203,7 +203,7 @@ def test_a_disk_that_fills_up_during_a_stage_is_named_and_the_stage_made_anew(ru
         assert "no space left on the disk" in refused(capfd, "stage", "prompts", "--run", run)
     assert not outputs(run)
     assert main(["stage", "prompts", "--run", str(run)]) == 0
-    assert len(read_jsonl(run / "prompts" / "en.jsonl")) == 16 + 8 + 12
+    assert len(read_jsonl(run / "prompts" / "en.jsonl")) == 24 + 8 + 12
 
 
 def test_an_interruption_says_how_to_go_on(run, capsys, monkeypatch):

@@ -80,6 +80,18 @@ def test_splits_are_disjoint_and_training_sees_only_its_own(finished):
         assert {r["prompt_id"].rsplit("/", 1)[0] for r in read_jsonl(path)} <= by_split["train"]
 
 
+def test_fresh_prompts_are_shared_out_among_the_iterations(tmp_path):
+    run = open_run(tmp_path / "run", "lab-quick", {"lab.train": "7"})
+    records = stages.read_prompts(stages.run_until(run, "prompts"))["es"]
+    first, second = (stages._iteration_prompts(run, t, records) for t in (1, 2))
+    reward = [record for record in records if record["split"] == "reward"]
+    assert first[4:] == second[3:] == reward
+    train = {record["prompt_id"] for record in records if record["split"] == "train"}
+    assert {record["prompt_id"] for record in [*first[:4], *second[:3]]} == train and len(train) == 7
+    again = open_run(tmp_path / "again", "lab-quick", {"prompts.fresh": "false"})
+    assert stages._iteration_prompts(again, 2, records) == [r for r in records if r["split"] != "eval"]
+
+
 def test_scores_are_beta_times_the_log_ratio(finished):
     for record in read_jsonl(finished.path / "icr1/scores/es.jsonl"):
         for policy, ref, reward in zip(record["policy_logps"], record["ref_logps"], record["reward"], strict=True):

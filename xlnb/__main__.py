@@ -94,7 +94,7 @@ def _run(args: argparse.Namespace) -> None:
     run = open_run(args.run or ROOT / "runs" / args.preset, args.preset, _overrides(args))
     last = args.until or stages.stages(run)[-1][0]
     stages.run_until(run, last)
-    if last != "report":
+    if args.until or last != "report":
         if not args.until:
             print("The oracle judges the lab's prompts only: stopped before judging and notebooks.")
         print(f"Finished up to {last}: {run.path}")

@@ -81,7 +81,7 @@ def sample(run: Run, iteration: int) -> Path:
     if iteration == 0:
         texts = {"en": _lab_questions("train", run.preset.lab.english, "en")}
     else:
-        wanted = {lang: [p for p in ps if p["split"] in ("train", "reward")] for lang, ps in everything.items()}
+        wanted = {lang: _iteration_prompts(run, iteration, records) for lang, records in everything.items()}
         texts = {lang: records for lang, records in wanted.items() if records}  # some are for evaluation only
     config = run.preset.sampling
     stage = Stage(
@@ -90,7 +90,11 @@ def sample(run: Run, iteration: int) -> Path:
         inputs=[*prompt_files(run), *_adapter_files(run, source)],
         uses={
             "sampling": asdict(config),
-            **({} if iteration else {"lab": {"english": run.preset.lab.english}}),
+            **(
+                {"prompts": {"fresh": run.preset.prompts.fresh}, "iterations": run.preset.iterations}
+                if iteration
+                else {"lab": {"english": run.preset.lab.english}}
+            ),
             **_uses(run),
         },
         out=out,
@@ -438,6 +442,14 @@ def _lab_questions(split: str, size: int, lang: str) -> list[dict]:
     records = [record for record in load_world().prompts(lang) if record["split"] == split]
     random.Random(split).shuffle(records)
     return records[:size]
+
+
+def _iteration_prompts(run: Run, iteration: int, records: list[dict]) -> list[dict]:
+    """What iteration t of T samples: the training prompts, or every T-th (`prompts.fresh`), and the `reward` ones."""
+    train = [record for record in records if record["split"] == "train"]
+    if run.preset.prompts.fresh:
+        train = train[iteration - 1 :: run.preset.iterations]
+    return train + [record for record in records if record["split"] == "reward"]
 
 
 def _eval_prompts(run: Run) -> dict[str, list[dict]]:
