@@ -91,7 +91,7 @@ def _smaller(png: str) -> str:
     if image.mode == "P":
         return png
     file = io.BytesIO()
-    image.convert("RGB").quantize(64, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+    image.convert("RGB").quantize(64, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE).save(
         file, "PNG", optimize=True
     )
     return base64.b64encode(file.getvalue()).decode()

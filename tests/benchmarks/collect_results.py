@@ -19,7 +19,7 @@ for folder in map(Path, sys.argv[1:]):
     record, metrics = read_json(folder / "preset.json"), read_json(folder / "metrics.json")
     seed = metrics["seed"]
     command = f"python -m xlnb run --preset {metrics['preset']}" + (f" -p seed={seed}" if seed else "")
-    write_json(RESULTS / f"lab_seed{seed}.json", {"command": command, **record, **metrics})
+    write_json(RESULTS / f"lab_seed{seed}.json", {"command": command, **metrics, **record})
     seeds.append(metrics)
 
 langs = list(seeds[0]["win_rates"]["sft"])
@@ -43,13 +43,13 @@ win_rates = {
 }
 print(f"| | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
 for model, values in win_rates.items():
-    print(row(plots.model_label(model), values, 1))
+    print(row(plots.model_name(model), values, 1))
 rise = {lang: [b - a for a, b in zip(win_rates["dpo"][lang], win_rates["icr2"][lang], strict=True)] for lang in columns}
 print(row("π^0 → π^2", rise, 1))
 for model, scorers in seeds[0]["rewards"].items():
     for scorer in scorers:
         accuracy = [{k: v["pair_accuracy"] for k, v in seed["rewards"][model][scorer].items()} for seed in seeds]
-        print(row(f"{scorer} of {plots.model_label(model)}", by_column(accuracy), 2))
+        print(row(f"{scorer} of {plots.model_name(model)}", by_column(accuracy), 2))
 print([round(sum(seed["seconds"].values())) for seed in seeds], "seconds in stages")
 
 plots.style()
