@@ -213,6 +213,13 @@ def test_a_model_has_reward_0_against_itself(family):
     assert all(torch.equal(a, b) for a, b in zip(policy, ref, strict=True))
 
 
+def test_repeated_responses_are_scored_as_the_others_are(family):
+    model, prompts, responses, expected = family
+    doubled = score_responses(model, "sft", "sft", prompts * 2, responses * 2, batch_tokens=300)
+    assert_close(doubled[0], expected * 2)
+    assert score_responses(model, "sft", "sft", [], [], batch_tokens=300) == ([], [])
+
+
 def test_a_fresh_adapter_has_reward_0():
     models = fp32("llama3")
     model = new_adapter(load_base(models), models.base, Training(lora_r=4, lora_alpha=8)).eval()

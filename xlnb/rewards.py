@@ -43,7 +43,7 @@ def score_responses(
     """
     keys = [(tuple(prompt), tuple(response)) for prompt, response in zip(prompts, responses, strict=True)]
     once = {key: position for position, key in enumerate(dict.fromkeys(keys))}
-    unique_prompts, unique_responses = zip(*once, strict=True)
+    unique_prompts, unique_responses = [prompt for prompt, _ in once], [response for _, response in once]
     sides = []
     for name in (policy, ref):
         with active(model, name):
