@@ -1,73 +1,280 @@
 """Log-probabilities of responses given prompts. The only place where they are computed.
 
-Each row is laid out as `[pad … prompt | response … pad]`, so that all responses of a batch begin in one column:
+The state that the model's body has at one column gives the logits for the token at the next. Scoring runs the body, and
+of all its states projects those alone that predict a response token, `CHUNK` at a time: the logits of the whole
+vocabulary never exist for more. Three layouts:
 
-    columns   0 …            P-1 | P        …        P+R-1
-    row 0     pad pad p1 p2  p3  | y1  y2  end  pad
-    row 1     p1  p2  p3 p4  p5  | y1  end pad  pad
+    a row a response       x1 x2 x3 y1 y2 end pad     padded on the right, which no token sees: no mask is needed
+    shared prefix          pad x1 x2 x3 | y1 y2 end   prompts run once, padded on the left; their keys and values serve
+                                                      all responses to them
+    training (`collate`)   pad x1 x2 x3 | y1 y2 end   all responses of a batch begin in one column; differentiable
 
-The logits at column t predict the token at column t+1. The model therefore has to return logits for the last R+1
-columns only, less the very last: never over the prompt. Padding on either side is masked out of attention, and
-positions count real tokens, so a row's result does not depend on its neighbours.
+Positions count real tokens and no token sees padding, so a row's result does not depend on its neighbours.
 """
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
+from peft import PeftModel
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.modeling_outputs import MoeModelOutputWithPast
 
 from xlnb.errors import InputError
 
 Rows = Sequence[Sequence[int]]
+ModelContext = Callable[[], AbstractContextManager[torch.nn.Module]]
+
+CHUNK = 256  # response tokens whose logits exist at once: 32 MiB in fp32 at a vocabulary of 32,768
+SAVING = 0.9  # prompts are shared where at most this part of the tokens is left to run
+
+
+class Budget:
+    """How many tokens a batch may hold, padding included. It shrinks, saying so, where memory runs out, and stays small
+    for the next call that is given it."""
+
+    def __init__(self, tokens: int):
+        self.tokens = tokens
+
+    def shrink(self, failed: int) -> None:
+        """To half of `failed`, the tokens of a batch for which memory did not suffice."""
+        self.tokens = min(self.tokens, failed) // 2
+        print(f"out of memory with {failed} tokens in a batch; going on with at most {self.tokens}", flush=True)
+
+
+class Pack(NamedTuple):
+    """Rows that are computed together."""
+
+    prefixes: list[int]  # a row of each prompt that is run once for all its responses; empty: none is shared
+    batches: list[list[int]]
+    run: int  # tokens to run, padding included
+    largest: int  # tokens of the largest batch, padding and shared prefixes included
 
 
 def sequence_logprobs(
-    model: torch.nn.Module, prompts: Rows, responses: Rows, *, batch_tokens: int = 16384
+    model: torch.nn.Module,
+    prompts: Rows,
+    responses: Rows,
+    *,
+    batch_tokens: int | Budget = 16384,
+    share_prefix: bool | None = None,
 ) -> list[Tensor]:
     """log π(y_t | x, y_<t) in nats for every token of every response: a list of fp32 CPU tensors of shape (|y|,).
 
     `prompts[i]` and `responses[i]` are token ids; a response that ended holds its end-of-turn token, a cut one does
     not. Sum a tensor for log π(y | x). Rows are grouped by length into batches of at most `batch_tokens` tokens,
-    padding included, and come back in input order. Raises InputError for an empty prompt or response, and where a
-    log-probability is not finite.
+    padding included, and come back in input order; where memory runs out batches get smaller, and the output says so.
+    `share_prefix`: whether a prompt is run once for all its responses; None does so where it saves work.
+
+    The log-softmax is in fp32 whatever the weights are. Raises InputError for an empty prompt or response, for a row
+    that alone does not fit into memory, and where a log-probability is not finite.
+    """
+    contexts = [lambda: nullcontext(model)]
+    return logprobs_under(contexts, prompts, responses, batch_tokens=batch_tokens, share_prefix=share_prefix)[0]
+
+
+def logprobs_under(
+    models: Sequence[ModelContext],
+    prompts: Rows,
+    responses: Rows,
+    *,
+    batch_tokens: int | Budget = 16384,
+    share_prefix: bool | None = None,
+) -> list[list[Tensor]]:
+    """`sequence_logprobs` under several models, in one pass over the data and in the same batches: a list a model.
+
+    Each of `models` returns a context that holds the model, such as `partial(active, model, "dpo")`.
     """
     for index, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
         if not len(prompt) or not len(response):
             raise InputError(f"row {index}: prompt and response must each hold at least one token")
-    device = next(model.parameters()).device
-    logprobs: list[Tensor] = [torch.empty(0)] * len(prompts)
-    with torch.inference_mode():
-        for rows in batches([len(p) for p in prompts], [len(r) for r in responses], batch_tokens):
-            batch = collate([prompts[i] for i in rows], [responses[i] for i in rows])
-            values = response_logprobs(model, {name: tensor.to(device) for name, tensor in batch.items()}).cpu()
-            for i, row in zip(rows, values, strict=True):
-                logprobs[i] = row[: len(responses[i])].clone()
-                if not torch.isfinite(logprobs[i]).all():
-                    raise InputError(f"row {i}: the model gives a log-probability that is not finite (NaN or infinite)")
+    budget = batch_tokens if isinstance(batch_tokens, Budget) else Budget(batch_tokens)
+    if share_prefix is not False and not _shareable(models):
+        if share_prefix:
+            print("prompts are run with each response: this model keeps more than keys and values", flush=True)
+        share_prefix = False
+    logprobs: list[list[Tensor]] = [[torch.empty(0)] * len(prompts) for _ in models]
+    todo = set(range(len(prompts)))
+    while todo:
+        for pack in packs(sorted(todo), prompts, responses, budget.tokens, share_prefix):
+            sides = _if_memory_suffices(models, pack, prompts, responses)
+            if sides is None:
+                if max(map(len, [pack.prefixes, *pack.batches])) == 1:
+                    row = pack.batches[0][0]
+                    raise InputError(f"row {row}: its {pack.largest} tokens do not fit into memory; leave it out")
+                budget.shrink(pack.largest)
+                break  # what is left is packed anew
+            for values, side in zip(logprobs, sides, strict=True):
+                for row, value in side.items():
+                    values[row] = value
+            todo -= sides[0].keys()
     return logprobs
 
 
-def batches(prompt_lengths: Sequence[int], response_lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Row numbers in batches whose padded size, rows × (longest prompt + longest response), fits `batch_tokens`.
+def packs(
+    rows: Sequence[int], prompts: Rows, responses: Rows, batch_tokens: int, share_prefix: bool | None
+) -> list[Pack]:
+    """All `rows` in packs whose batches fit `batch_tokens`; None shares prompts if that leaves `SAVING` of the work."""
+    alone = []
+    for batch in batches([len(prompts[i]) + len(responses[i]) for i in rows], batch_tokens):
+        members = [rows[i] for i in batch]
+        size = len(members) * (len(prompts[members[0]]) + len(responses[members[0]]))
+        alone.append(Pack([], [members], size - len(members), size))  # the last token predicts nothing
+    if share_prefix is False:
+        return alone
+    by_prompt: dict[tuple[int, ...], list[int]] = {}
+    for i in rows:
+        by_prompt.setdefault(tuple(prompts[i]), []).append(i)
+    groups, shared = list(by_prompt.values()), []
+    # A pack's keys and values are kept while its batches run, so prompts get a part of the budget only. Several prompts
+    # in a pack let its batches be of one length each.
+    for together in batches([len(prompts[group[0]]) for group in groups], batch_tokens // 4):
+        prefixes = [groups[g][0] for g in together]
+        members = [i for g in together for i in groups[g]]
+        width = len(prompts[prefixes[0]])
+        made = [[members[i] for i in b] for b in batches([width + len(responses[i]) for i in members], batch_tokens)]
+        run = [len(batch) * (len(responses[batch[0]]) - 1) for batch in made]
+        sizes = [len(batch) * (width + len(responses[batch[0]])) for batch in made]
+        shared.append(Pack(prefixes, made, len(prefixes) * width + sum(run), max(sizes)))
+    if share_prefix or sum(pack.run for pack in shared) <= SAVING * sum(pack.run for pack in alone):
+        return shared
+    return alone
 
-    Rows are taken by length, longest first, so that a batch that is too large shows at once; a single row may
-    exceed the budget.
+
+def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Row numbers in batches whose padded size, rows × the longest, fits `batch_tokens`.
+
+    Rows are taken longest first, so that a batch that is too large shows at once; a single row may exceed the budget.
     """
-    order = sorted(
-        range(len(prompt_lengths)), key=lambda i: (-prompt_lengths[i] - response_lengths[i], -prompt_lengths[i])
-    )
     batch: list[int] = []
-    longest_prompt = longest_response = 0
-    for i in order:
-        widest = max(longest_prompt, prompt_lengths[i]) + max(longest_response, response_lengths[i])
-        if batch and widest * (len(batch) + 1) > batch_tokens:
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batch and lengths[batch[0]] * (len(batch) + 1) > batch_tokens:
             yield batch
-            batch, longest_prompt, longest_response = [], 0, 0
+            batch = []
         batch.append(i)
-        longest_prompt = max(longest_prompt, prompt_lengths[i])
-        longest_response = max(longest_response, response_lengths[i])
     if batch:
         yield batch
+
+
+def _if_memory_suffices(
+    models: Sequence[ModelContext], pack: Pack, prompts: Rows, responses: Rows
+) -> list[dict[int, Tensor]] | None:
+    """Log-probabilities of a pack's rows, a dictionary a model; None if memory runs out under any of the models."""
+    sides = []
+    try:
+        for context in models:
+            with torch.inference_mode(), context() as model:
+                sides.append(dict(_pack_logprobs(model, pack, prompts, responses)))
+    except RuntimeError as error:
+        # The second is what PyTorch says on a CPU.
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+    if len(sides) == len(models):
+        return sides
+    torch.cuda.empty_cache()  # after the handler: the error held the tensors of the batch
+    return None
+
+
+def _pack_logprobs(model: Any, pack: Pack, prompts: Rows, responses: Rows) -> Iterator[tuple[int, Tensor]]:
+    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    body, device = causal.get_decoder(), next(causal.parameters()).device
+    prefix = _Prefix(body, [prompts[i] for i in pack.prefixes], device) if pack.prefixes else None
+    for rows in pack.batches:
+        batch = [prompts[i] for i in rows], [responses[i] for i in rows]
+        states = prefix.states(*batch) if prefix else _states(body, *batch, device)
+        tokens = torch.tensor([token for response in batch[1] for token in response], device=device)
+        values = _project(causal, body, states, tokens).cpu().split([len(response) for response in batch[1]])
+        for row, value in zip(rows, values, strict=True):
+            if not torch.isfinite(value).all():
+                raise InputError(f"row {row}: the model gives a log-probability that is not finite (NaN or infinite)")
+            yield row, value.clone()
+
+
+def _states(body: Any, prompts: Rows, responses: Rows, device: torch.device) -> Tensor:
+    """(Σ|y|, H): the states that predict the responses' tokens, one response after the other."""
+    rows = [torch.tensor([*prompt, *response[:-1]]) for prompt, response in zip(prompts, responses, strict=True)]
+    states = body(input_ids=pad_sequence(rows, batch_first=True).to(device), use_cache=False).last_hidden_state
+    spans = [slice(len(x) - 1, len(x) - 1 + len(y)) for x, y in zip(prompts, responses, strict=True)]
+    return torch.cat([row[span] for row, span in zip(states, spans, strict=True)])
+
+
+class _Prefix:
+    """Prompts that have been run: the last state of each and the keys and values of all."""
+
+    def __init__(self, body: Any, prompts: Rows, device: torch.device):
+        batch = {name: tensor.to(device) for name, tensor in collate(prompts, [[]] * len(prompts)).items()}
+        self.body, self.mask = body, batch["attention_mask"]
+        output = body(
+            input_ids=batch["input_ids"],
+            attention_mask=self.mask,
+            position_ids=batch["position_ids"],
+            use_cache=True,
+        )
+        self.cache, self.last = output.past_key_values, output.last_hidden_state[:, -1:]
+        self.at = {tuple(prompt): position for position, prompt in enumerate(prompts)}
+
+    def states(self, prompts: Rows, responses: Rows) -> Tensor:
+        """As `_states`; each of `prompts` is one that has been run."""
+        at = torch.tensor([self.at[tuple(prompt)] for prompt in prompts], device=self.last.device)
+        states, rest = self.last[at], pad_sequence([torch.tensor(y[:-1]) for y in responses], batch_first=True)
+        if rest.shape[1]:
+            mask = self.mask[at]
+            steps = torch.arange(rest.shape[1], device=at.device)
+            cache = copy.copy(self.cache)
+            cache.layers = [copy.copy(layer) for layer in self.cache.layers]
+            cache.batch_select_indices(at)  # gives the copy tensors of its own
+            output = self.body(
+                input_ids=rest.to(at.device),
+                attention_mask=torch.cat([mask, mask.new_ones(rest.shape)], 1),
+                position_ids=mask.sum(1, keepdim=True) + steps,
+                past_key_values=cache,
+                use_cache=True,
+            )
+            states = torch.cat([states, output.last_hidden_state], 1)
+        return torch.cat([row[: len(response)] for row, response in zip(states, responses, strict=True)])
+
+
+def _shareable(models: Sequence[ModelContext]) -> bool:
+    """Whether all that the models keep of a prefix are keys and values, which can be repeated and go on."""
+    for context in models:
+        with context() as model:
+            causal = model.get_base_model() if isinstance(model, PeftModel) else model
+            if not isinstance(causal, PreTrainedModel):
+                return False
+            layers = DynamicCache(config=causal.config).layers
+            if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
+                return False
+    return True
+
+
+def _project(causal: Any, body: Any, states: Tensor, tokens: Tensor) -> Tensor:
+    """(n,) fp32 log-probabilities of `tokens`, (n,), each predicted by the state in its place, (n, H)."""
+    values = []
+    with _handing_on(body):
+        for chunk, targets in zip(states.split(CHUNK), tokens.split(CHUNK), strict=True):
+            logits = causal(inputs_embeds=chunk[None], use_cache=False).logits[0]  # (CHUNK, V)
+            values.append(logits.float().log_softmax(-1).gather(-1, targets[:, None])[:, 0])
+    return torch.cat(values)
+
+
+@contextmanager
+def _handing_on(body: Any) -> Iterator[None]:
+    """Inside, the body hands on what it gets as its last states. So logits come from the model's own forward pass,
+    whatever it does to them after its output layer: Gemma-2 caps them, Granite and Cohere scale them."""
+    own = vars(body).get("forward")  # a wrapper around the class's method, if the model was dispatched to a device
+    body.forward = lambda *_, inputs_embeds, **__: MoeModelOutputWithPast(last_hidden_state=inputs_embeds)
+    try:
+        yield
+    finally:
+        if own is None:
+            del body.forward
+        else:
+            body.forward = own
 
 
 def collate(prompts: Rows, responses: Rows) -> dict[str, Tensor]:
