@@ -6,13 +6,14 @@ the English preference over to other languages (arXiv 2503.04647).
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
 from xlnb.errors import InputError
-from xlnb.logprobs import Rows, sequence_logprobs
+from xlnb.logprobs import Budget, Rows, logprobs_under
 from xlnb.models import active
 from xlnb.prompts import cross_lingual
 
@@ -34,19 +35,30 @@ def scorer_prompt(scorer: str, lang: str, instruction: str, english: str) -> str
 
 
 def score_responses(
-    model: PreTrainedModel | PeftModel, policy: str, ref: str, prompts: Rows, responses: Rows, *, batch_tokens: int
+    model: PreTrainedModel | PeftModel,
+    policy: str,
+    ref: str,
+    prompts: Rows,
+    responses: Rows,
+    *,
+    batch_tokens: int | Budget,
+    share_prefix: bool | None = None,
+    ref_model: PreTrainedModel | PeftModel | None = None,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Token log-probabilities of the responses under two models on one base, in identical batches.
+    """Token log-probabilities of the responses under two models, in one pass over the data and identical batches.
 
-    `policy` and `ref` name adapters (or `sft`, the bare base). The same name twice gives the same numbers, so that
-    a model has reward exactly 0 against itself. A response that a prompt has several times is scored once.
+    `policy` and `ref` name adapters of `model` (or `sft`, the bare base); `ref_model` is the base of `ref` where that
+    is another one. The same model twice gives the same numbers, so that its reward against itself is exactly 0. A
+    response that a prompt has several times is scored once. `batch_tokens`, `share_prefix`: see `sequence_logprobs`.
     """
     keys = [(tuple(prompt), tuple(response)) for prompt, response in zip(prompts, responses, strict=True)]
     once = {key: position for position, key in enumerate(dict.fromkeys(keys))}
-    unique_prompts, unique_responses = [prompt for prompt, _ in once], [response for _, response in once]
-    sides = []
-    for name in (policy, ref):
-        with active(model, name):
-            logprobs = sequence_logprobs(model, unique_prompts, unique_responses, batch_tokens=batch_tokens)
-        sides.append([logprobs[once[key]] for key in keys])
-    return sides[0], sides[1]
+    sides = logprobs_under(
+        [partial(active, model, policy), partial(active, ref_model or model, ref)],
+        [prompt for prompt, _ in once],
+        [response for _, response in once],
+        batch_tokens=batch_tokens,
+        share_prefix=share_prefix,
+    )
+    policy_logps, ref_logps = ([side[once[key]] for key in keys] for side in sides)
+    return policy_logps, ref_logps
