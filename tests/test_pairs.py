@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from xlnb.errors import InputError
 from xlnb.pairs import (
+    alpha_search,
     candidates,
     grid_alpha,
     join_scores,
@@ -29,6 +30,9 @@ from xlnb.pairs import (
 #   mean       6.5   3.5  -0.5   -5   -6.5
 REWARDS = [[5.0, 4.0, 0.0], [2.0, 0.0]]
 N_CHARS = [[10, 4, 1], [6, 2]]
+
+
+NOTHING = {"cut_off": 0, "empty": 0, "wrong_language": 0, "not_translated": 0, "duplicate": 0}
 
 
 def record(responses, prompt_id="p0", lang="es", split="train"):
@@ -171,6 +175,8 @@ def test_grid_needs_the_scores_without_beta():
     assert grid_alpha(rewards, N_CHARS).alpha == 0.001
     assert grid_alpha(rewards, N_CHARS).gap == -5
     assert length_alpha(rewards, N_CHARS).gap == -0.5
+    assert grid_alpha(rewards, N_CHARS, beta=0.001) == (0.0005, -0.5, 6.5, False)
+    assert alpha_search("grid", 0.001)(rewards, N_CHARS).alpha == 0.0005
 
 
 def test_grid_is_at_its_edge_where_it_ends():
@@ -188,7 +194,7 @@ def test_length_control_refuses(rewards, n_chars):
 
 def test_a_pair_as_trl_reads_it():
     samples, scores = records([("no", -1.5), ("sí, es Madrid", 2.0), ("Madrid", 0.5)])
-    pairs, report = pair_language(samples, scores, length_control=False)
+    pairs, report = pair_language(samples, scores, find_alpha=None)
     assert pairs == [
         {
             "prompt_id": "p0",
@@ -204,9 +210,9 @@ def test_a_pair_as_trl_reads_it():
     assert report == {
         "prompts": 1,
         "pairs": 1,
-        "dropped": {"too_few_candidates": 0, "tied": 0, "below_min_margin": 0},
+        "dropped": {"chosen_is_rejected": 0, "too_few_candidates": 0, "tied": 0, "below_min_margin": 0},
         "responses": 3,
-        "dropped_responses": {"cut_off": 0, "empty": 0, "wrong_language": 0, "duplicate": 0},
+        "dropped_responses": NOTHING,
         "alpha": 0.0,
         "at_edge": False,
         "length_gap_before": 11.0,
@@ -249,12 +255,33 @@ def test_prompts_dropped_and_why():
         [("", 1.0), ("b", 0.0, "length")],  # none
         [("a", 1.0), ("bbb", 1.0)],  # no preference: length must not make one
         [("a", 0.1), ("b", 0.0)],  # too weak a preference
+        [("a", 1.0), ("a", 1.0), ("b", 0.0, "length")],  # the same text would be chosen and rejected
     )
     pairs, report = pair_language(samples, scores, min_margin=0.5)
     assert [pair["prompt_id"] for pair in pairs] == ["p0"]
-    assert report["dropped"] == {"too_few_candidates": 2, "tied": 1, "below_min_margin": 1}
-    assert report["dropped_responses"] == {"cut_off": 2, "empty": 1, "wrong_language": 0, "duplicate": 0}
-    assert (report["prompts"], report["responses"]) == (5, 10)
+    assert report["dropped"] == {"chosen_is_rejected": 1, "too_few_candidates": 2, "tied": 1, "below_min_margin": 1}
+    assert report["dropped_responses"] == NOTHING | {"cut_off": 3, "empty": 1, "duplicate": 1}
+    assert (report["prompts"], report["responses"]) == (6, 13)
+
+
+def test_what_was_not_translated_is_no_candidate_and_counted_once():
+    sample, score = record([("a", None), ("b", 1.0), ("b", 1.0), ("c", None, "length"), ("d", 0.0)])
+    score["translation_failure"] = ["empty", None, None, "no_whole_text", None]
+    kept = candidates(sample, score)
+    assert (kept.texts, kept.rewards.tolist()) == (["b", "d"], [1.0, 0.0])
+    assert kept.dropped == {"cut_off": 1, "not_translated": 1, "duplicate": 1}
+    score["translation_failure"][0] = None  # without a reason a missing reward is an error, as ever
+    with pytest.raises(InputError, match="response 0: reward None is not finite"):
+        candidates(sample, score)
+
+
+def test_the_searches_for_alpha_that_a_preset_names():
+    short = [[-s for s in row] for row in REWARDS]
+    assert alpha_search("exact", 0.1)(REWARDS, N_CHARS) == length_alpha(REWARDS, N_CHARS)
+    assert alpha_search("exact", 0.1)(short, N_CHARS).at_edge
+    assert alpha_search("signed", 0.1)(short, N_CHARS) == length_alpha(short, N_CHARS, allow_negative=True)
+    with pytest.raises(InputError, match="expected one of exact, signed, grid"):
+        alpha_search("best", 0.1)
 
 
 def test_a_margin_of_just_min_margin_is_kept():
@@ -272,7 +299,7 @@ def test_alpha_ignores_what_cannot_be_in_a_pair():
 
 def test_equal_scores_prefer_the_shorter():
     samples, scores = records([("long", 1.0), ("s", 1.0), ("x", 0.0), ("long too", 0.0)])
-    (pair,), _ = pair_language(samples, scores, length_control=False)
+    (pair,), _ = pair_language(samples, scores, find_alpha=None)
     assert pair["chosen"][0]["content"] == "s"
     assert pair["rejected"][0]["content"] == "long too"
 
@@ -363,7 +390,9 @@ def test_records_that_do_not_belong_together_are_named(breaks, message):
 texts = st.text(alphabet="ab é", max_size=4)
 ends = st.sampled_from(["stop", "stop", "stop", "length"])
 prompts = st.lists(st.lists(st.tuples(texts, st.integers(-8, 8), ends), max_size=6), max_size=6)
-options = st.fixed_dictionaries({"length_control": st.booleans(), "min_margin": st.sampled_from([0.0, 0.5, 2.0])})
+options = st.fixed_dictionaries(
+    {"find_alpha": st.sampled_from([length_alpha, None]), "min_margin": st.sampled_from([0.0, 0.5, 2.0])}
+)
 
 
 @settings(deadline=None)

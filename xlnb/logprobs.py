@@ -71,8 +71,13 @@ def sequence_logprobs(
     padding included, and come back in input order; where memory runs out batches get smaller, and the output says so.
     `share_prefix`: whether a prompt is run once for all its responses; None does so where it saves work.
 
-    The log-softmax is in fp32 whatever the weights are. Raises InputError for an empty prompt or response, for a row
-    that alone does not fit into memory, and where a log-probability is not finite.
+    The log-softmax is in fp32 whatever the weights are. With fp32 weights every path and batch is within 1e-4 nats a
+    token of a forward pass of the row alone. Measured on the lab's base, mean and largest deviation of a token: bf16
+    weights, one path from the other, 0.003 and 0.1 nats, and from fp32 weights 0.005 and 0.13; NF4 weights, which are
+    another model, from fp32 weights 0.04 and 1.8.
+
+    Raises InputError for an empty prompt or response, for a row that alone does not fit into memory, and where a
+    log-probability is not finite.
     """
     contexts = [lambda: nullcontext(model)]
     return logprobs_under(contexts, prompts, responses, batch_tokens=batch_tokens, share_prefix=share_prefix)[0]

@@ -7,6 +7,7 @@ The better of two responses has the higher length-controlled score s' = s - α·
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,9 @@ class LengthControl(NamedTuple):
     gap: float  # mean over prompts of len(chosen) - len(rejected) at alpha, characters
     gap_before: float  # the same at α = 0
     at_edge: bool  # the sign of the gap asks for an α outside the range searched
+
+
+Search = Callable[[Rows, Rows], LengthControl]
 
 
 def _tables(rewards: Rows, n_chars: Rows) -> tuple[Floats, Floats]:
@@ -96,17 +100,29 @@ def length_alpha(rewards: Rows, n_chars: Rows, *, allow_negative: bool = False) 
     return LengthControl(alpha, gap, gap_before, at_edge=not allow_negative and gap_before < 0)
 
 
-def grid_alpha(rewards: Rows, n_chars: Rows) -> LengthControl:
-    """The paper's release: the best α of the grid 0, 0.001 … 0.999, for comparison with `length_alpha`.
+def grid_alpha(rewards: Rows, n_chars: Rows, *, beta: float = 1.0) -> LengthControl:
+    """The paper's release: the best α of the grid 0, 0.001β … 0.999β, for comparison with `length_alpha`.
 
-    The release's scores lack β: to search as it does pass reward / β, and multiply the α found by β.
+    The release's scores lack β, and its α is the one found here / β.
     """
     alphas, gaps = length_gap_curve(rewards, n_chars)
-    grid = np.arange(1000) / 1000
+    grid = beta * np.arange(1000) / 1000
     gaps = gaps[np.searchsorted(alphas, grid, side="right") - 1]
     best = int(np.abs(gaps).argmin())
     at_edge = bool(gaps[0] < 0 or gaps[-1] > 0)  # the gap falls, so the end of that sign is the best
     return LengthControl(float(grid[best]), float(gaps[best]), float(gaps[0]), at_edge)
+
+
+def alpha_search(name: str, beta: float) -> Search:
+    """The search for α that a preset names: exact (α >= 0), signed (exact, of either sign) or grid (the release's)."""
+    searches: dict[str, Search] = {
+        "exact": length_alpha,
+        "signed": partial(length_alpha, allow_negative=True),
+        "grid": partial(grid_alpha, beta=beta),
+    }
+    if name not in searches:
+        raise InputError(f"pairing.alpha '{name}': expected one of {', '.join(searches)}")
+    return searches[name]
 
 
 class Candidates(NamedTuple):
@@ -116,7 +132,7 @@ class Candidates(NamedTuple):
     texts: list[str]
     rewards: Floats  # (n,), β nats
     n_chars: Floats  # (n,)
-    dropped: Counter[str]  # cut_off, empty, wrong_language, duplicate
+    dropped: Counter[str]  # cut_off, empty, wrong_language, not_translated, duplicate
 
 
 def join_scores(samples: Sequence[Record], scores: Sequence[Record]) -> list[tuple[Record, Record]]:
@@ -138,7 +154,8 @@ def join_scores(samples: Sequence[Record], scores: Sequence[Record]) -> list[tup
 def candidates(sample: Record, score: Record, wrong_language: Callable[[str], bool] | None = None) -> Candidates:
     """The candidates of a prompt: responses that ended by themselves, not blank, each text once (the first).
 
-    `wrong_language` tells of a text whether it is surely not in the asked language; such are no candidates.
+    `wrong_language` tells of a text whether it is surely not in the asked language; such are no candidates. Nor are
+    those without a reward because they could not be translated, which the score record says (`translation_failure`).
     Raises InputError naming prompt_id and response (from 0) for a reward not finite or scores of other responses.
     """
     responses, where = sample["responses"], f"prompt {sample['prompt_id']} ({sample['lang']})"
@@ -147,9 +164,10 @@ def candidates(sample: Record, score: Record, wrong_language: Callable[[str], bo
             raise InputError(f"{where}: {len(responses)} responses, {len(score[field])} {field}; score again")
     index: dict[str, int] = {}
     dropped: Counter[str] = Counter()
+    failures = score.get("translation_failure") or [None] * len(responses)
     for i, response in enumerate(responses):
         text, reward, n_chars = response["text"], score["reward"][i], score["n_chars"][i]
-        if reward is None or not math.isfinite(reward):
+        if not failures[i] and (reward is None or not math.isfinite(reward)):
             raise InputError(f"{where}, response {i}: reward {reward} is not finite; score again")
         if n_chars != len(text):
             raise InputError(f"{where}, response {i}: n_chars {n_chars}, text has {len(text)}; score again")
@@ -159,6 +177,8 @@ def candidates(sample: Record, score: Record, wrong_language: Callable[[str], bo
             dropped["empty"] += 1
         elif wrong_language and wrong_language(text):
             dropped["wrong_language"] += 1
+        elif failures[i]:
+            dropped["not_translated"] += 1
         elif index.setdefault(text, i) != i:
             dropped["duplicate"] += 1
     rewards = np.array([score["reward"][i] for i in index.values()], float)
@@ -168,16 +188,17 @@ def candidates(sample: Record, score: Record, wrong_language: Callable[[str], bo
 def make_pairs(prompts: Sequence[Candidates], *, alpha: float, min_margin: float = 0.0) -> tuple[list[Record], Record]:
     """A pair a prompt, argmax and argmin of s' = reward - alpha·n_chars, in TRL's conversational form.
 
-    Scores and margin are of s', in β nats. No pair comes of fewer than two candidates (`too_few_candidates`), of
-    rewards or s' all equal (`tied`: only length or order would tell them apart), or of a margin below `min_margin`
+    Scores and margin are of s', in β nats. No pair comes of one text sampled several times, which would be both chosen
+    and rejected (`chosen_is_rejected`), of otherwise fewer than two candidates (`too_few_candidates`), of rewards or s'
+    all equal (`tied`: only length or order would tell them apart), or of a margin below `min_margin`
     (`below_min_margin`). Returns the pairs and {"dropped": prompts by reason, "length_gap": mean of len(chosen) -
     len(rejected) over the pairs in characters, None without any}.
     """
     pairs: list[Record] = []
-    dropped, gaps = {"too_few_candidates": 0, "tied": 0, "below_min_margin": 0}, []
+    dropped, gaps = dict.fromkeys(("chosen_is_rejected", "too_few_candidates", "tied", "below_min_margin"), 0), []
     for prompt in prompts:
         if len(prompt.texts) < 2:
-            dropped["too_few_candidates"] += 1
+            dropped["chosen_is_rejected" if prompt.dropped["duplicate"] else "too_few_candidates"] += 1
             continue
         c, s = prompt.n_chars, prompt.rewards - alpha * prompt.n_chars
         chosen, rejected = np.lexsort((c, -s))[0], np.lexsort((-c, s))[0]
@@ -202,23 +223,23 @@ def pair_language(
     samples: Sequence[Record],
     scores: Sequence[Record],
     *,
-    length_control: bool = True,
+    find_alpha: Search | None = length_alpha,
     min_margin: float = 0,
     wrong_language: Callable[[str], bool] | None = None,
 ) -> tuple[list[Record], Record]:
     """The preference pairs of one language, from its sample and score records, and a report on them.
 
-    α (0 without `length_control`) is fitted on the prompts that can give a pair, over the responses that can
+    α (0 without `find_alpha`) is fitted on the prompts that can give a pair, over the responses that can
     be in it. In the report prompts = pairs + Σ dropped; responses are counted apart; `length_gap` is as in
     `make_pairs`, `length_gap_before` that of α = 0. Raises InputError: see `join_scores` and `candidates`.
     """
     prompts = [candidates(sample, score, wrong_language) for sample, score in join_scores(samples, scores)]
     usable = [p for p in prompts if len(p.texts) > 1 and np.ptp(p.rewards) > 0]
     alpha, at_edge = 0.0, False
-    if length_control and usable:
-        alpha, _, _, at_edge = length_alpha([p.rewards for p in usable], [p.n_chars for p in usable])
+    if find_alpha and usable:
+        alpha, _, _, at_edge = find_alpha([p.rewards for p in usable], [p.n_chars for p in usable])
     pairs, report = make_pairs(prompts, alpha=alpha, min_margin=min_margin)
-    reasons = ("cut_off", "empty", "wrong_language", "duplicate")
+    reasons = ("cut_off", "empty", "wrong_language", "not_translated", "duplicate")
     return pairs, report | {
         "prompts": len(prompts),
         "pairs": len(pairs),

@@ -50,13 +50,15 @@ class Sampling:
 @dataclass(frozen=True)
 class Scoring:
     beta: float = 0.1  # r = beta * (log π − log π_I), so rewards are in beta nats
-    scorers: str = "cross_lingual,multilingual"  # the first makes the pairs, the others are compared with it
+    scorers: str = "cross_lingual,multilingual"  # the first makes the pairs, the others are compared; also: translated
     batch_tokens: int = 16384  # tokens in one forward pass, padding included
+    keep_tokens: bool = False  # score records keep the log-probabilities of every token
 
 
 @dataclass(frozen=True)
 class Pairing:
     length_control: bool = True
+    alpha: str = "exact"  # the search for α: exact (α ≥ 0), signed (exact, of either sign) or grid (the release's)
     language_filter: bool = True  # responses surely in another language than the asked one are no candidates
     min_margin: float = 0.0  # drop pairs whose length-controlled rewards lie closer (beta nats)
 

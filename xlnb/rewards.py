@@ -17,7 +17,7 @@ from xlnb.logprobs import Budget, Rows, logprobs_under
 from xlnb.models import active
 from xlnb.prompts import cross_lingual
 
-SCORERS = ("cross_lingual", "multilingual")
+SCORERS = ("cross_lingual", "multilingual", "translated")
 
 
 def implicit_reward(policy_logps: Sequence[float], ref_logps: Sequence[float], beta: float) -> list[float]:
@@ -26,11 +26,14 @@ def implicit_reward(policy_logps: Sequence[float], ref_logps: Sequence[float], b
 
 
 def scorer_prompt(scorer: str, lang: str, instruction: str, english: str) -> str:
-    """The prompt under which a scorer reads a response in `lang`: R_c (cross_lingual) or R_m (multilingual)."""
+    """The prompt under which a scorer reads a response in `lang`: R_c (cross_lingual), R_m (multilingual) or, for the
+    response's English translation, R_t (translated)."""
     if scorer == "cross_lingual":
         return cross_lingual(english, lang)
     if scorer == "multilingual":
         return instruction
+    if scorer == "translated":
+        return english
     raise InputError(f"unknown scorer '{scorer}'; known: {', '.join(SCORERS)}")
 
 

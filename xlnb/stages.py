@@ -3,13 +3,14 @@
     prompts → (English: sample → prefer → train) → sample → score → pair → train → … → respond → judge → report
 
 Iteration 0 makes π^0 from English preferences; iteration t ≥ 1 makes π^t from π^{t−1}'s own samples and rewards.
+The translated reward needs `translate` between `sample` and `score`.
 """
 
 import os
 import random
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from xlnb.judging import get_judge
 from xlnb.lab.truth import english_preferences, reward_accuracy
 from xlnb.lab.world import load_world
 from xlnb.language_id import wrong_language
-from xlnb.models import active, base_path, load_base, load_model, load_tokenizer, new_adapter, prompt_ids
-from xlnb.pairs import pair_language
+from xlnb.logprobs import Budget
+from xlnb.models import active, base_path, load_base, load_model, load_tokenizer, new_adapter, prompt_ids, response_ids
+from xlnb.pairs import alpha_search, pair_language
 from xlnb.prompts import join, parallel_files, read_parallel, split_langs
 from xlnb.rewards import implicit_reward, score_responses, scorer_prompt
 from xlnb.runs import (
@@ -36,6 +38,7 @@ from xlnb.runs import (
     write_jsonl,
 )
 from xlnb.sampling import batch_seed, sample_responses
+from xlnb.translation import TEMPERATURE, find_translations, translation_tasks
 from xlnb.winrates import summarise
 
 PROMPTS_AT_ONCE = 32  # prompts whose scores are written together: what a kill can cost the score stage
@@ -134,21 +137,65 @@ def prefer(run: Run) -> Path:
     return stage.out
 
 
+def translate(run: Run, iteration: int) -> Path:
+    """Responses in other languages than English translated by π_I, for R_t: icr<t>/translations/<lang>.jsonl.
+
+    Records are as those of samples, with the request for a translation as their prompt; each text once a prompt.
+    """
+    _no_iteration_0(iteration, "translate")
+    folder = run.folder(iteration)
+    samples = [path for path in _sample_files(folder, "translations") if path.stem != "en"]
+    config = replace(run.preset.sampling, n=1, temperature=TEMPERATURE, top_p=1.0)
+    stage = Stage(
+        run,
+        f"{folder.name}/translations",
+        inputs=samples,
+        uses={"sampling": asdict(config), "scoring": {"scorers": run.preset.scoring.scorers}, **_uses(run)},
+        out=folder / "translations",
+    )
+    if stage.current():
+        return stage.out
+    with stage.working():
+        tokenizer, model = load_tokenizer(run.preset.models), load_base(run.preset.models)
+        for path in samples:
+            _generate(
+                run,
+                model,
+                "sft",
+                tokenizer,
+                list(translation_tasks(_scored_by(run, "translated", read_jsonl(path)))),
+                stage.out / path.name,
+                n=1,
+                config=config,
+                label=f"{stage.name} {path.stem}",
+            )
+    return stage.out
+
+
 def score(run: Run, iteration: int) -> Path:
     """Implicit rewards β (log π^{t−1} − log π_I) of the samples: icr<t>/scores/<lang>.jsonl.
 
     The first scorer of the preset scores everything and makes the pairs. Any other scores the held-out `reward`
-    prompts only, into scores/<scorer>/<lang>.jsonl, to be compared with the truth.
+    prompts only, into scores/<scorer>/<lang>.jsonl, to be compared with the truth. What R_t could not have translated
+    has no reward (null) and its `translation_failure` says why. `scoring.keep_tokens` adds `policy_token_logps` and
+    `ref_token_logps`, nats, a list a response.
     """
     _no_iteration_0(iteration, "score")
     folder, policy = run.folder(iteration), run.models[iteration]
     samples = _sample_files(folder, "scores")
     config = run.preset.scoring
+    scorers = split_langs(config.scorers)
+    translations = {
+        path.stem: folder / "translations" / path.name
+        for path in samples
+        if "translated" in scorers and path.stem != "en"
+    }
+    kept = {"keep_tokens": True} if config.keep_tokens else {}  # without: as before there was such a field
     stage = Stage(
         run,
         f"{folder.name}/scores",
-        inputs=[*samples, *prompt_files(run), *_adapter_files(run, policy)],
-        uses={"scoring": {"beta": config.beta, "scorers": config.scorers}, **_uses(run)},
+        inputs=[*samples, *translations.values(), *prompt_files(run), *_adapter_files(run, policy)],
+        uses={"scoring": {"beta": config.beta, "scorers": config.scorers} | kept, **_uses(run)},
         out=folder / "scores",
     )
     if stage.current():
@@ -157,11 +204,12 @@ def score(run: Run, iteration: int) -> Path:
     with stage.working():
         tokenizer = load_tokenizer(run.preset.models)
         model = load_model(run.preset.models, {policy: run.adapter(policy)})
-        for position, scorer in enumerate(split_langs(config.scorers)):
+        budget = Budget(config.batch_tokens)
+        for position, scorer in enumerate(scorers):
             for path in samples:
-                records = read_jsonl(path)
-                if position:
-                    records = [record for record in records if record["split"] == "reward"]
+                records = _scored_by(run, scorer, read_jsonl(path))
+                if scorer == "translated" and path.stem in translations:
+                    records = _translated(records, translations[path.stem])
                 journal = Journal((stage.out if position == 0 else stage.out / scorer) / path.name)
                 if journal.path.exists() or not records:
                     continue
@@ -171,7 +219,7 @@ def score(run: Run, iteration: int) -> Path:
                 ) as bar:
                     for start in range(0, len(todo), PROMPTS_AT_ONCE):
                         chunk = todo[start : start + PROMPTS_AT_ONCE]
-                        journal.append(_score_chunk(run, model, tokenizer, policy, scorer, chunk, english))
+                        journal.append(_score_chunk(run, model, tokenizer, policy, scorer, chunk, english, budget))
                         bar.update(len(chunk))
                 journal.finish([record["prompt_id"] for record in records])
     return stage.out
@@ -184,6 +232,7 @@ def pair(run: Run, iteration: int) -> Path:
     samples = _sample_files(folder, "pairs")
     scores = [folder / "scores" / path.name for path in samples]
     config = run.preset.pairing
+    find_alpha = alpha_search(config.alpha, run.preset.scoring.beta) if config.length_control else None
     stage = Stage(
         run, f"{folder.name}/pairs", inputs=[*samples, *scores], uses={"pairing": asdict(config)}, out=folder / "pairs"
     )
@@ -195,7 +244,7 @@ def pair(run: Run, iteration: int) -> Path:
             pairs, report = pair_language(
                 [r for r in read_jsonl(sample_path) if r["split"] == "train"],
                 [r for r in read_jsonl(score_path) if r["split"] == "train"],
-                length_control=config.length_control,
+                find_alpha=find_alpha,
                 min_margin=config.min_margin,
                 wrong_language=wrong_language(sample_path.stem, langs) if config.language_filter else None,
             )
@@ -366,7 +415,7 @@ def report(run: Run) -> Path:
             "preset": run.preset.name,
             "seed": run.preset.seed,
             "win_rates": win_rates,
-            "rewards": {name: _rewards_against_truth(folder) for name, folder in folders.items()},
+            "rewards": {name: _rewards_against_truth(run, folder) for name, folder in folders.items()},
             "seconds": stage_seconds(run),
         }
         write_json(stage.out, metrics)
@@ -383,7 +432,10 @@ def stages(run: Run) -> list[tuple[str, Any]]:
             ("dpo/adapter", lambda: train(run, 0)),
         ]
     for t in range(1, run.preset.iterations + 1):
-        for name, function in (("samples", sample), ("scores", score), ("pairs", pair), ("adapter", train)):
+        todo = [("samples", sample), ("scores", score), ("pairs", pair), ("adapter", train)]
+        if "translated" in split_langs(run.preset.scoring.scorers):
+            todo.insert(1, ("translations", translate))
+        for name, function in todo:
             steps.append((f"icr{t}/{name}", lambda function=function, t=t: function(run, t)))
     has_eval = not run.preset.prompts.path or bool(run.preset.prompts.eval_path)
     if has_eval:
@@ -549,11 +601,38 @@ def _batches(
         start = stop
 
 
+def _scored_by(run: Run, scorer: str, samples: list[dict]) -> list[dict]:
+    """The first scorer reads every sample, the others those of the held-out `reward` prompts."""
+    if scorer == split_langs(run.preset.scoring.scorers)[0]:
+        return samples
+    return [record for record in samples if record["split"] == "reward"]
+
+
+def _translated(samples: list[dict], path: Path) -> list[dict]:
+    """Samples with the English text to be scored in place of each response's token ids, None where there is none."""
+    found = {(r["prompt_id"].rpartition("#")[0], r["prompt"]): r["responses"][0] for r in read_jsonl(path)}
+    not_english = wrong_language("en", ["en", path.stem])
+    records = []
+    for sample in samples:
+        texts, failures = find_translations(sample, found, not_english)
+        records.append(sample | {"translations": texts, "translation_failure": failures})
+    return records
+
+
 def _score_chunk(
-    run: Run, model: Any, tokenizer: Any, policy: str, scorer: str, records: list[dict], english: dict[str, str]
+    run: Run,
+    model: Any,
+    tokenizer: Any,
+    policy: str,
+    scorer: str,
+    records: list[dict],
+    english: dict[str, str],
+    budget: Budget,
 ) -> list[dict]:
     config = run.preset.scoring
-    prompt_rows, response_rows = [], []
+    prompt_rows: list[list[int]] = []
+    response_rows: list[list[int]] = []
+    rows: list[list[int | None]] = []  # of each record's responses, None for one that is not scored
     for record in records:
         if record["prompt_id"] not in english:
             raise InputError(
@@ -561,39 +640,49 @@ def _score_chunk(
             )
         text = scorer_prompt(scorer, record["lang"], record["prompt"], english[record["prompt_id"]])
         ids = prompt_ids(tokenizer, text)
-        prompt_rows += [ids] * len(record["responses"])
-        response_rows += [response["token_ids"] for response in record["responses"]]
+        scored: list[list[int] | None] = [response["token_ids"] for response in record["responses"]]
+        if "translations" in record:
+            scored = [None if t is None else response_ids(tokenizer, text, t) for t in record["translations"]]
+        rows.append([])
+        for response in scored:
+            rows[-1].append(None if response is None else len(response_rows))
+            if response is not None:
+                prompt_rows.append(ids)
+                response_rows.append(response)
     try:
-        logprobs = score_responses(model, policy, "sft", prompt_rows, response_rows, batch_tokens=config.batch_tokens)
+        sides = score_responses(model, policy, "sft", prompt_rows, response_rows, batch_tokens=budget)
     except InputError as error:
         raise InputError(f"{records[0]['lang']}, scoring ids {records[0]['prompt_id']} and after: {error}") from None
-    policy_logps, ref_logps = ([values.sum().item() for values in side] for side in logprobs)
-    scored, at = [], 0
-    for record in records:
-        rows = slice(at, at + len(record["responses"]))
-        at = rows.stop
-        scored.append(
-            {
-                "prompt_id": record["prompt_id"],
-                "lang": record["lang"],
-                "split": record["split"],
-                "policy_logps": policy_logps[rows],
-                "ref_logps": ref_logps[rows],
-                "reward": implicit_reward(policy_logps[rows], ref_logps[rows], config.beta),
-                "n_chars": [len(response["text"]) for response in record["responses"]],
-                "n_tokens": [len(response["token_ids"]) for response in record["responses"]],
-            }
-        )
-    return scored
+    names = ("policy_logps", "ref_logps")
+    columns: dict[str, list] = {
+        name: [values.sum().item() for values in side] for name, side in zip(names, sides, strict=True)
+    }
+    columns["reward"] = implicit_reward(columns["policy_logps"], columns["ref_logps"], config.beta)
+    columns["n_tokens"] = [len(response) for response in response_rows]
+    if config.keep_tokens:
+        for name, side in zip(names, sides, strict=True):
+            columns[name.replace("_logps", "_token_logps")] = [values.tolist() for values in side]
+    return [
+        {name: record[name] for name in ("prompt_id", "lang", "split")}
+        | {name: [None if row is None else values[row] for row in places] for name, values in columns.items()}
+        | {"n_chars": [len(response["text"]) for response in record["responses"]]}
+        | {name: record[name] for name in ("translation_failure",) if name in record}
+        for record, places in zip(records, rows, strict=True)
+    ]
 
 
-def _rewards_against_truth(folder: Path) -> dict[str, dict[str, dict]]:
+def _rewards_against_truth(run: Run, folder: Path) -> dict[str, dict[str, dict]]:
     """`reward_accuracy` of an iteration's held-out `reward` prompts: {scorer: {lang: …}}."""
     tables: dict[str, dict[str, dict]] = {}
     for path in sorted(folder.glob("scores/**/*.jsonl")):
-        scorer = "cross_lingual" if path.parent.name == "scores" else path.parent.name
-        scores = [record for record in read_jsonl(path) if record["split"] == "reward"]
+        scorer = split_langs(run.preset.scoring.scorers)[0] if path.parent.name == "scores" else path.parent.name
+        samples, scores = {r["prompt_id"]: r for r in read_jsonl(folder / "samples" / path.name)}, []
+        for score in read_jsonl(path):
+            sample = samples[score["prompt_id"]]
+            kept = [i for i, reward in enumerate(score["reward"]) if reward is not None]  # null: not translated
+            if score["split"] == "reward" and kept:
+                samples[score["prompt_id"]] = sample | {"responses": [sample["responses"][i] for i in kept]}
+                scores.append(score | {"reward": [score["reward"][i] for i in kept]})
         if scores:
-            samples = read_jsonl(folder / "samples" / path.name)
-            tables.setdefault(scorer, {})[path.stem] = reward_accuracy(samples, scores)
+            tables.setdefault(scorer, {})[path.stem] = reward_accuracy(list(samples.values()), scores)
     return tables
