@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 from numpy.typing import ArrayLike
@@ -446,6 +448,35 @@ def token_logprobs(table: Mapping[str, Sequence[Any]], ax: Axes) -> None:
     ax.set(ylabel="log-probability (nats)", ylim=(-1.08 * room, 0.14 * room))
     ax.grid(axis="x", visible=False)
     ax.legend(loc="lower right")
+
+
+def token_rewards(rows: Sequence[Mapping[str, Sequence[Any]]], ax: Axes) -> None:
+    """Which tokens earned the reward: responses token by token, best on top, each token coloured by its part (β nats).
+
+    `rows`, one a response: `tokens` (texts) and `rewards`, β (log π(y_t | x, y_<t) − log π_ref(y_t | x, y_<t)), as
+    many. Their sum, the response's reward, stands at the left.
+    """
+    rows = sorted(rows, key=lambda row: -sum(row["rewards"]))
+    reach = max(abs(value) for row in rows for value in row["rewards"]) or 1.0
+    scale = ScalarMappable(Normalize(-reach, reach), "PuOr")
+    texts = [[_visible(token) for token in row["tokens"]] for row in rows]
+    widest = max(sum(len(text) + 1 for text in line) for line in texts)  # characters; a cell has one to spare
+    size = min(9.0, 1.25 * 72 * ax.get_window_extent().width / ax.figure.dpi / widest)
+    for y, (line, row) in enumerate(zip(texts, rows, strict=True)):
+        x = 0
+        for text, value in zip(line, row["rewards"], strict=True):
+            width = len(text) + 1
+            cell = Rectangle((x, y - 0.42), width, 0.84, facecolor=scale.to_rgba(value), edgecolor="#bbbbbb", lw=0.5)
+            ax.add_patch(cell)
+            color = "white" if abs(value) > 0.6 * reach else "black"
+            ax.text(x + width / 2, y, text, ha="center", va="center", fontsize=size, family="monospace", color=color)
+            x += width
+    ax.set(xlim=(0, widest), ylim=(len(rows) - 0.5, -0.5), xticks=[], ylabel="reward (β nats)")
+    ax.set_yticks(range(len(rows)), [f"{sum(row['rewards']):+.2f}" for row in rows])
+    ax.tick_params(length=0)
+    ax.grid(visible=False)
+    sns.despine(ax=ax, left=True, bottom=True)
+    ax.figure.colorbar(scale, ax=ax, pad=0.01, label="token's part of the reward (β nats)")
 
 
 def batch_layout(
