@@ -31,7 +31,9 @@ Rows = Sequence[Sequence[int]]
 ModelContext = Callable[[], AbstractContextManager[torch.nn.Module]]
 
 CHUNK = 256  # response tokens whose logits exist at once: 32 MiB in fp32 at a vocabulary of 32,768
-SAVING = 0.9  # prompts are shared where at most this part of the tokens is left to run
+# Prompts are shared where at most this part of the tokens is left to run. Sharing needs a mask and copies of keys and
+# values, which cost something too: on a CPU it is faster below about 0.85.
+SAVING = 0.8
 
 
 class Budget:
