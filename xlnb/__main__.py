@@ -101,9 +101,7 @@ def _run(args: argparse.Namespace) -> None:
         return
     # Notebooks take the run by its folder, so that they find every stage finished.
     parameters = {"preset": args.preset, "run_dir": str(run.path.resolve()), "overrides": shlex.join(args.overrides)}
-    for notebook in notebooks.numbered():
-        print(notebook.name, flush=True)
-        notebooks.execute(notebook, run.path / "notebooks" / notebook.name, parameters)
+    notebooks.execute_all(run.path / "notebooks", parameters)
     print("\nWin rates against " + run.preset.evaluation.baseline + "\n")
     print(format_table(read_json(run.path / "metrics.json")["win_rates"]))
     print()

@@ -75,10 +75,15 @@ def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | Non
         raise InputError(
             f"{path}: only {free / 2**20:.0f} MiB of disk are free, a run needs {MIN_FREE / 2**20:.0f}; free some"
         )
-    provenance = {"preset": json.loads(to_json(resolved)), **environment()}
-    if not record.exists() or read_json(record) != provenance:
-        write_text(record, json.dumps(provenance, indent=2) + "\n")
+    wanted = {"preset": json.loads(to_json(resolved)), "versions": versions()}
+    # Reading a run with a later revision, or on another machine, leaves the record of what made it as it is.
+    if not record.exists() or {name: read_json(record).get(name) for name in wanted} != wanted:
+        write_text(record, json.dumps({"preset": wanted["preset"], **environment()}, indent=2) + "\n")
     return Run(path, resolved)
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def environment() -> dict[str, Any]:
@@ -90,7 +95,7 @@ def environment() -> dict[str, Any]:
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     return {
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": versions(),
         "device": device,
         "git": git.stdout.strip() or "not a git checkout",
     }
