@@ -253,13 +253,12 @@ def test_all_notebooks_are_executed_side_by_side_and_a_failure_is_raised(tmp_pat
 def test_notebooks_find_the_run_wherever_the_command_was_typed(tmp_path, monkeypatch):
     given = {}
 
-    def execute(notebook, output, parameters):
+    def execute_all(folder, parameters):
         given.update(parameters)
         raise InputError("enough")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(notebooks, "numbered", lambda: [tmp_path / "00_tiny.ipynb"])
-    monkeypatch.setattr(notebooks, "execute", execute)
+    monkeypatch.setattr(notebooks, "execute_all", execute_all)
     monkeypatch.setattr(stages, "run_until", lambda run, last: run)
     overrides = ["seed=3", f"models.base={tmp_path}/a folder"]
     assert main(["run", "--run", "mine", "--preset", "lab-quick", "-p", overrides[0], "-p", overrides[1]]) == 2
