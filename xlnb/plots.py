@@ -147,7 +147,7 @@ def reward_kl_frontier(curve: pd.DataFrame, others: pd.DataFrame, beta: float, a
     `curve`: kl, reward and beta of π*, a row a β, by falling β. `others`: kl and reward of any other policies. The
     dashed line joins what is worth as much as π* at `beta`: mean reward − β·KL = β log Z.
     """
-    ax.plot(others["kl"], others["reward"], ".", color=GREY, ms=5, alpha=0.6, mew=0, label="other policies")
+    ax.plot(others["kl"], others["reward"], "o", color=GREY, ms=3, alpha=0.8, mew=0, label="other policies")
     ax.plot(curve["kl"], curve["reward"], color=BLUE, lw=2, label="π* for every β")
     best = curve.iloc[(curve["beta"] - beta).abs().argmin()]
     ax.axline((best["kl"], best["reward"]), slope=beta, color=ORANGE, ls="--", lw=1.5, label="E[r] − β KL = β log Z")
