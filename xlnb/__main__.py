@@ -1,4 +1,4 @@
-"""The command line: python -m xlnb {check,list,run,stage,render}. Bad input ends with one line and exit code 2."""
+"""The command line: python -m xlnb {check,list,run,stage,winrate,render}. Bad input ends with one line and exit code 2."""
 
 import argparse
 import errno
@@ -63,6 +63,22 @@ def _parser() -> argparse.ArgumentParser:
     _add_overrides(stage)
     stage.set_defaults(function=_stage)
 
+    winrate = commands.add_parser("winrate", help="win rates of models by language, from files of annotations")
+    winrate.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="AlpacaEval's annotations.json, CSV with index,len_output,len_baseline,preference, or a folder such as a "
+        "run's eval/; named <model>.<lang>.csv, <lang>/<model>.csv or <model>/<lang>/annotations.json",
+    )
+    winrate.add_argument("--model", default="", help="the model (default: from the file's name)")
+    winrate.add_argument("--lang", default="", help="the language, as a code (default: from the file's name, else en)")
+    winrate.add_argument("--difficulty", type=Path, metavar="CSV", help="with --gamed-baseline: LC as on the leaderboard")
+    winrate.add_argument("--gamed-baseline", type=Path, metavar="CSV", help="AlpacaEval's concise and verbose baselines")
+    winrate.add_argument("--json", action="store_true", help="print JSON: {model: {lang: {wr, wr_se, …}}}")
+    winrate.set_defaults(function=_winrate)
+
     commands.add_parser("list", help="presets, stages and notebooks").set_defaults(function=_list)
     commands.add_parser("check", help="does 4-bit work here? versions, device").set_defaults(function=_check)
 
@@ -123,6 +139,34 @@ def _stage(args: argparse.Namespace) -> None:
             print(function(run, model))
     else:
         print(function(run))
+
+
+def _winrate(args: argparse.Namespace) -> None:
+    from xlnb import leaderboard
+    from xlnb.prompts import language_name
+    from xlnb.winrates import format_table
+
+    if bool(args.difficulty) != bool(args.gamed_baseline):
+        raise InputError("--difficulty and --gamed-baseline: give both for the leaderboard's LC, or neither")
+    if args.lang:
+        language_name(args.lang)
+    annotations = leaderboard.read_annotations(args.files, model=args.model, lang=args.lang, detect=not args.json)
+    needs = leaderboard.read_leaderboard(args.difficulty, args.gamed_baseline) if args.difficulty else None
+    win_rates = leaderboard.win_rates(annotations, needs)
+    if args.json:
+        print(leaderboard.to_json(win_rates))
+        return
+    print(format_table(win_rates, pooled=leaderboard.pooled_win_rates(annotations)))
+    print(
+        "\nLC: as on AlpacaEval's leaderboard, with difficulty and gamed baselines"
+        if needs
+        else "\nLC: by length alone; not comparable with AlpacaEval's leaderboard"
+    )
+    for model, by_lang in annotations.items():
+        for lang, rows in by_lang.items():
+            n, judged = len(rows.preference), win_rates[model][lang]["n"]
+            if judged < n:
+                print(f"{model}, {lang}: {n - judged} of {n} rows have no judgement and count for nothing")
 
 
 def _list(args: argparse.Namespace) -> None:

@@ -221,7 +221,7 @@ def write_jsonl(path: Path, records: Iterable[dict]) -> None:
 
 def read_json(path: Path) -> Any:
     """Parse a JSON file. Raises InputError naming the file where it is missing, not UTF-8 or not JSON."""
-    return _parse(path, _read_text(path), f"{path}")
+    return _parse(path, read_text(path), f"{path}")
 
 
 def read_jsonl(path: Path) -> list[dict]:
@@ -233,7 +233,7 @@ def read_numbered_jsonl(path: Path) -> list[tuple[int, dict]]:
     """As `read_jsonl`, each record with its line number from 1."""
     records = []
     # Not splitlines(): it also splits at U+2028 and others, which JSON strings may hold as they are.
-    for number, line in enumerate(_read_text(path).split("\n"), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
             record = _parse(path, line, f"{path}, line {number}")
             if not isinstance(record, dict):
@@ -242,7 +242,7 @@ def read_numbered_jsonl(path: Path) -> list[tuple[int, dict]]:
     return records
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
