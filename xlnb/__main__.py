@@ -1,4 +1,4 @@
-"""The command line: python -m xlnb {check,list,run,stage,winrate,render}. Bad input ends with one line and exit code 2."""
+"""The command line: python -m xlnb {check,list,run,stage,winrate,render}. Bad input: one line and exit code 2."""
 
 import argparse
 import errno
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--run", type=Path, help="the run folder (default: runs/<preset>)")
     run.add_argument("--preset", default="lab", help=f"one of {', '.join(PRESETS)} (default: lab)")
     run.add_argument("--until", metavar="STAGE", help="stop after this stage, without notebooks (names: see list)")
+    _add_yes(run)
     _add_overrides(run)
     run.set_defaults(function=_run)
 
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "--iteration", type=int, default=1, help="for sample, score, pair and train (default: 1; 0 is English DPO)"
     )
     stage.add_argument("--model", default="", help="for respond and judge: sft, dpo, icr1 … (default: all)")
+    _add_yes(stage)
     _add_overrides(stage)
     stage.set_defaults(function=_stage)
 
@@ -74,8 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     winrate.add_argument("--model", default="", help="the model (default: from the file's name)")
     winrate.add_argument("--lang", default="", help="the language, as a code (default: from the file's name, else en)")
-    winrate.add_argument("--difficulty", type=Path, metavar="CSV", help="with --gamed-baseline: LC as on the leaderboard")
-    winrate.add_argument("--gamed-baseline", type=Path, metavar="CSV", help="AlpacaEval's concise and verbose baselines")
+    winrate.add_argument(
+        "--difficulty", type=Path, metavar="CSV", help="with --gamed-baseline: LC as on the leaderboard"
+    )
+    winrate.add_argument(
+        "--gamed-baseline", type=Path, metavar="CSV", help="AlpacaEval's concise and verbose baselines"
+    )
     winrate.add_argument("--json", action="store_true", help="print JSON: {model: {lang: {wr, wr_se, …}}}")
     winrate.set_defaults(function=_winrate)
 
@@ -86,6 +92,10 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("notebooks", type=Path, nargs="+")
     render.set_defaults(function=_render)
     return parser
+
+
+def _add_yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="let a judge that costs money begin without a question")
 
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -103,13 +113,17 @@ def _overrides(args: argparse.Namespace) -> dict[str, str]:
     return parse_overrides(args.overrides)
 
 
+def _consent(args: argparse.Namespace) -> dict[str, bool]:
+    return {"yes": True} if args.yes else {}
+
+
 def _run(args: argparse.Namespace) -> None:
     from xlnb import notebooks, stages
     from xlnb.winrates import format_table
 
     run = open_run(args.run or ROOT / "runs" / args.preset, args.preset, _overrides(args))
     last = args.until or stages.stages(run)[-1][0]
-    stages.run_until(run, last)
+    stages.run_until(run, last, **_consent(args))
     if args.until or last != "report":
         if not args.until:
             print("The oracle judges the lab's prompts only: stopped before judging and notebooks.")
@@ -136,7 +150,7 @@ def _stage(args: argparse.Namespace) -> None:
         print(function(run, args.iteration))
     elif args.stage in ("respond", "judge"):
         for model in [args.model] if args.model else run.models:
-            print(function(run, model))
+            print(function(run, model, **(_consent(args) if args.stage == "judge" else {})))
     else:
         print(function(run))
 

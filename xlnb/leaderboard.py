@@ -45,7 +45,7 @@ def read_annotations(
     model and language.
     """
     found: dict[str, dict[str, Annotations]] = {}
-    for path in (file for path in paths for file in _files(path)):
+    for path in (file for given in paths for file in _files(given)):
         read = _read_csv if path.suffix == ".csv" else _read_records
         annotations = read(path, model, lang, detect)
         same = found.setdefault(annotations.model, {}).setdefault(annotations.lang, annotations)

@@ -11,7 +11,7 @@ Two length-controlled win rates share one fit (`_fit`) and must not be compared 
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -163,16 +163,16 @@ def prompts_needed(difference: float, sd: float, *, level: float = 0.95, power: 
     return max(2, math.ceil((z * sd / difference) ** 2))
 
 
-def pooled(preferences: Mapping[str, Mapping[Hashable, float | None]]) -> dict[Hashable, float]:
-    """One preference a prompt, the mean over the languages that judged it: {prompt: p} from {lang: {prompt: p}}.
+def pooled(preferences: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """One preference a prompt, the mean over its judged languages: {prompt: p} from {lang: {prompt: p or NaN}}.
 
     Parallel prompts share their difficulty over languages: a prompt is one draw, not one a language. Win rate, SE,
     interval and `paired_difference` of the result are those of all languages together.
     """
-    judged: dict[Hashable, list[float]] = {}
+    judged: dict[str, list[float]] = {}
     for by_prompt in preferences.values():
         for prompt, preference in by_prompt.items():
-            if preference is not None and not math.isnan(preference):
+            if not math.isnan(preference):
                 judged.setdefault(prompt, []).append(preference)
     return {prompt: float(np.mean(values)) for prompt, values in judged.items()}
 
@@ -205,8 +205,8 @@ def length_bias(preference: ArrayLike, len_output: ArrayLike, len_baseline: Arra
     `wr_longer` and `wr_shorter`: the win rate in points where the model's response is the longer, the shorter one (NaN
     where it never is); `difference` of the two with its `se`: 0 for a judge whom length does not move, if length
     says nothing of quality. `longer`: the percentage of prompts where the model's is the longer. `w_len`: the weight
-    of tanh(d / sd(d)) in the fit of `length_controlled` (logits; 0 without a fit), negative where length wins. `sds_apart`: |mean d| /
-    sd(d); above about 2 equal lengths lie outside the data, and LC is an extrapolation.
+    of tanh(d / sd(d)) in the fit of `length_controlled` (logits; 0 without a fit), negative where length wins.
+    `sds_apart`: |mean d| / sd(d); above about 2 equal lengths lie outside the data, and LC is an extrapolation.
     """
     p, delta = _rows(preference, len_output, len_baseline)
     judged = ~np.isnan(p)
@@ -274,7 +274,7 @@ def format_table(
 ) -> str:
     """Models by languages as text, a block each for WR±SE and LC in points and for mean characters.
 
-    `win_rates`: {model: {lang: what summarise returns}}. Where entries have `in_language`, a block shows it in per cent.
+    `win_rates`: {model: {lang: what summarise returns}}. Where entries have `in_language`, a block shows it.
     `mean` and `non-en` are plain means over languages, without an SE: on parallel prompts the languages' errors depend
     on each other. A model that lacks a language has "-" there and no means, which would be over other languages than
     its neighbours'. `pooled`, {model: {"wr", "wr_se", "wr_ci"}} of the preferences that the function `pooled` makes,
