@@ -188,7 +188,7 @@ def ask_consent(judge: Judge, records: Sequence[dict[str, Any]], *, price: float
         return
     tokens = sum(len(prompt.encode()) for prompt in prompts) / 4
     cost = f", about ${tokens / 1e6 * price:.2f}" if price else ""
-    print(f"{judge.name}: {len(prompts)} calls, about {tokens / 1e6:.3f} million tokens{cost}", flush=True)
+    print(f"{judge.name}: {len(prompts)} calls, about {tokens:,.0f} tokens{cost}", flush=True)
     if yes or not judge.model.paid:
         return
     if not sys.stdin.isatty():
