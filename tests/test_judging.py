@@ -10,8 +10,8 @@ from collections import Counter
 
 import pytest
 import torch
+from endpoint import BY_TEXT, FAULTS, MALFORMED, UNANSWERED, N, comparisons, serving
 
-from endpoint import BY_TEXT, FAULTS, MALFORMED, N, UNANSWERED, comparisons, serving
 from xlnb import judges_endpoint, stages
 from xlnb.__main__ import main
 from xlnb.errors import InputError

@@ -176,6 +176,8 @@ def _winrate(args: argparse.Namespace) -> None:
         if needs
         else "\nLC: by length alone; not comparable with AlpacaEval's leaderboard"
     )
+    if any(a.in_language and len(a.in_language) < len(a.index) for rows in annotations.values() for a in rows.values()):
+        print(f"in language: told from at most {leaderboard.TOLD} responses of a file, spread evenly")
     for model, by_lang in annotations.items():
         for lang, rows in by_lang.items():
             n, judged = len(rows.preference), win_rates[model][lang]["n"]

@@ -15,6 +15,7 @@ from xlnb.runs import read_json, read_text
 from xlnb.winrates import bootstrap_interval, leaderboard_length_controlled, pooled, summary, win_rate
 
 COLUMNS = ("index", "len_output", "len_baseline", "preference")
+TOLD = 200  # responses of a file at most whose language the detector tells: a third of a millisecond each
 JSON_KEYS = ("wr", "wr_se", "discrete_wr", "lc", "n", "mean_chars")
 
 
@@ -30,7 +31,7 @@ class Annotations:
     preference: list[float]  # 1 (baseline wins) to 2 (model wins), NaN: not judged
     len_output: list[float]  # characters
     len_baseline: list[float]
-    in_language: list[bool] | None  # whether the response is in `lang`; None: not known
+    in_language: list[bool] | None  # whether responses, all or some, are in `lang`; None: not known
 
 
 def read_annotations(
@@ -40,9 +41,9 @@ def read_annotations(
 
     Model and language are, in this order: `model` and `lang`; the path, where it is <model>/<lang>/annotations.json,
     <lang>/<model>.<csv or json>, <model>.<lang>.<csv or json> or <model>_<lang>.<csv or json>; for an annotations.json
-    the records' generator_2 and lang; English. `detect` has the language of responses told where there are responses
-    and the file does not say. Raises InputError naming file and line or record, and both files where two hold the same
-    model and language.
+    the records' generator_2 and lang; English. Where a file has responses and does not say which language they are in,
+    `detect` has that told for at most `TOLD` of them, spread evenly. Raises InputError naming file and line or record,
+    and both files where two hold the same model and language.
     """
     found: dict[str, dict[str, Annotations]] = {}
     for path in (file for given in paths for file in _files(given)):
@@ -189,7 +190,7 @@ def _read_records(path: Path, model: str, lang: str, detect: bool) -> Annotation
     elif detect:
         from xlnb import language_id  # loads the detector
 
-        in_language = language_id.in_language(outputs, lang)
+        in_language = language_id.in_language(outputs[:: math.ceil(len(outputs) / TOLD)], lang)
     return Annotations(
         path,
         model,
@@ -235,6 +236,8 @@ def _table(path: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
         for row in reader:
             where = f"{path}, line {reader.line_num}"
             for name in columns:
+                if row[name] is None:
+                    raise InputError(f"{where}: {name} is missing; expected {','.join(columns)}")
                 if name == "gamed_model":
                     table[name].append(row[name])
                 elif name == "preference":

@@ -12,6 +12,7 @@ Two length-controlled win rates share one fit (`_fit`) and must not be compared 
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -359,9 +360,17 @@ def _length_feature(delta: Floats) -> Floats:
 def _bootstrap_mean(values: Floats, level: float, resamples: int, seed: int) -> tuple[float, float]:
     if not 0 < level < 1 or resamples < 1:
         raise InputError(f"bootstrap: expected level in (0, 1), resamples >= 1, got {level} and {resamples}")
-    rows = np.random.default_rng(seed).integers(0, len(values), size=(resamples, len(values)))
-    lo, hi = np.quantile(values[rows].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
+    means = _resamples(len(values), resamples, seed) @ values / len(values)
+    lo, hi = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(lo), float(hi)
+
+
+@lru_cache(maxsize=1)  # models and languages of one table have the same prompts
+def _resamples(n: int, resamples: int, seed: int) -> Floats:
+    """(resamples, n): how often each of n rows was drawn, n draws with replacement in each resample."""
+    rows = np.random.default_rng(seed).integers(0, n, size=(resamples, n))
+    places = rows + n * np.arange(resamples)[:, None]
+    return np.bincount(places.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
 
 
 def _array(name: str, values: ArrayLike) -> Floats:
