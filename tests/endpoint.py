@@ -91,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "too long" or (fault == "no logprobs at all" and "logprobs" in body):
             return self.send(400, {"error": f"refused to {key}"})
         if fault == "hang":
-            time.sleep(0.6)
+            time.sleep(2)
         if fault == "drop":
             self.close_connection = True
             return self.connection.close()
@@ -165,5 +165,5 @@ if __name__ == "__main__":
     from xlnb.judging import ModelJudge, judge_records
     from xlnb.runs import Journal
 
-    judge = ModelJudge(Endpoint("test", workers=8, wait=0.01, timeout=0.3), "random")
+    judge = ModelJudge(Endpoint("test", workers=8, wait=0.01, timeout=1.0), "random")
     judge_records(judge, comparisons(), Journal(Path(sys.argv[1]) / "en.jsonl"), label="judge")

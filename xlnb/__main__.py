@@ -129,11 +129,18 @@ def _run(args: argparse.Namespace) -> None:
             print("The oracle judges the lab's prompts only: stopped before judging and notebooks.")
         print(f"Finished up to {last}: {run.path}")
         return
-    # Notebooks take the run by its folder, so that they find every stage finished.
-    parameters = {"preset": args.preset, "run_dir": str(run.path.resolve()), "overrides": shlex.join(args.overrides)}
-    for notebook in notebooks.numbered():
-        print(notebook.name, flush=True)
-        notebooks.execute(notebook, run.path / "notebooks" / notebook.name, parameters)
+    if run.preset.prompts.path or run.preset.evaluation.judge != "oracle":
+        print("The notebooks are about the lab's world and its oracle: left out.")
+    else:
+        # Notebooks take the run by its folder, so that they find every stage finished.
+        parameters = {
+            "preset": args.preset,
+            "run_dir": str(run.path.resolve()),
+            "overrides": shlex.join(args.overrides),
+        }
+        for notebook in notebooks.numbered():
+            print(notebook.name, flush=True)
+            notebooks.execute(notebook, run.path / "notebooks" / notebook.name, parameters)
     print("\nWin rates against " + run.preset.evaluation.baseline + "\n")
     print(format_table(read_json(run.path / "metrics.json")["win_rates"]))
     print()

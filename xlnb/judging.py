@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.pool import ThreadPool
+from pathlib import Path
 from typing import Any, Protocol
 
 from tqdm import tqdm
@@ -16,8 +17,9 @@ from tqdm import tqdm
 from xlnb.errors import InputError
 from xlnb.lab import oracle
 from xlnb.lab.world import load_world
+from xlnb.language_id import in_language
 from xlnb.presets import Evaluation, Models
-from xlnb.runs import Journal
+from xlnb.runs import Journal, read_json
 
 FIRST, SECOND = "m", "M"
 PROMPT = f"""You compare two answers that assistants gave to the same instruction, and decide which one a careful \
@@ -110,8 +112,8 @@ class ModelJudge:
     for every model and run; "both" asks twice and takes the mean.
 
     Returns preference (None where an answer named neither label), preference_shown_first and preference_shown_second
-    (None where the model's response was not shown so), verdict_from ("logprobs" or "text") and, where an answer was
-    malformed, malformed (the answers). Equal responses are a tie by definition: verdict_from is "equal responses".
+    (None where the model's response was not shown so), verdict_from ("logprobs", "text" or both) and, where an answer
+    was malformed, malformed (the answers). Equal responses are a tie by definition: verdict_from is "equal responses".
     """
 
     def __init__(self, model: LabelModel, order: str):
@@ -122,22 +124,18 @@ class ModelJudge:
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
         if record["output_1"] == record["output_2"]:
             return {"preference": 1.5, "verdict_from": "equal responses"}
-        shown: dict[bool, float | None] = {}
-        malformed, verdict = [], None
-        for model_first in self.orders(record):
-            verdict = self.model.choose(judge_prompt(record, model_first))
-            if verdict.p_first is None:
-                malformed.append(verdict.answer)
-                shown[model_first] = None
-            else:
-                shown[model_first] = 1 + (verdict.p_first if model_first else 1 - verdict.p_first)
-        preferences = [value for value in shown.values() if value is not None]
-        assert verdict is not None
+        verdicts = {first: self.model.choose(judge_prompt(record, first)) for first in self.orders(record)}
+        shown = {
+            model_first: None if v.p_first is None else 1 + (v.p_first if model_first else 1 - v.p_first)
+            for model_first, v in verdicts.items()
+        }
+        malformed = [verdict.answer for verdict in verdicts.values() if verdict.p_first is None]
+        judged = [preference for preference in shown.values() if preference is not None]
         return {
-            "preference": sum(preferences) / len(preferences) if len(preferences) == len(shown) else None,
+            "preference": None if malformed else sum(judged) / len(judged),
             "preference_shown_first": shown.get(True),
             "preference_shown_second": shown.get(False),
-            "verdict_from": verdict.source,
+            "verdict_from": " and ".join(sorted({verdict.source for verdict in verdicts.values()})),
         } | ({"malformed": malformed} if malformed else {})
 
     def orders(self, record: dict[str, Any]) -> list[bool]:
@@ -153,6 +151,47 @@ def judge_prompt(record: dict[str, Any], model_first: bool) -> str:
     # One pass over the template: text in braces that a response holds stays as it is.
     prompt = PROMPT.format(instruction=record["instruction"], first=record[first], second=record[second])
     return prompt.encode("utf-8", "replace").decode()  # half a character (a lone surrogate) cannot be sent
+
+
+def read_comparisons(mine: Path, theirs: Path, lang: str, *, annotator: str) -> list[dict[str, Any]]:
+    """What a judge named `annotator` is given: a model's outputs beside a baseline's, both in AlpacaEval's form.
+
+    Outputs are matched by id, or by instruction where a file has no ids. The records hold id, lang, instruction,
+    output_1 and generator_1 (the baseline's), output_2 and generator_2, annotator and, but for the oracle, which tells
+    it by itself, in_language_2 from the detector. Raises InputError naming file and record, or the id without a match.
+    """
+    ours, base = _read_outputs(mine), _read_outputs(theirs)
+    by = "id" if all("id" in record for record in (*ours, *base)) else "instruction"
+    baseline = {str(record[by]): record for record in base}
+    for record in [record for record in ours if str(record[by]) not in baseline][:1]:
+        raise InputError(f"{theirs}: no output for {by} {record[by]!r}; a baseline must answer every prompt")
+    detected = None if annotator == "oracle" else in_language([record["output"] for record in ours], lang)
+    return [
+        {
+            "id": str(record.get("id", number)),
+            "lang": lang,
+            "instruction": record["instruction"],
+            "output_1": baseline[str(record[by])]["output"],
+            "generator_1": baseline[str(record[by])].get("generator", theirs.stem),
+            "output_2": record["output"],
+            "generator_2": record.get("generator", mine.stem),
+            "annotator": annotator,
+        }
+        | ({"in_language_2": detected[number]} if detected else {})
+        for number, record in enumerate(ours)
+    ]
+
+
+def _read_outputs(path: Path) -> list[dict[str, Any]]:
+    records = read_json(path)
+    if not isinstance(records, list) or not records:
+        raise InputError(f"{path}: expected a JSON list of records with instruction and output")
+    for number, record in enumerate(records):
+        if not isinstance(record, dict) or not all(
+            isinstance(record.get(key), str) for key in ("instruction", "output")
+        ):
+            raise InputError(f"{path}, record {number}: expected a JSON object with instruction and output")
+    return records
 
 
 def get_judge(name: str, evaluation: Evaluation | None = None, models: Models | None = None) -> Judge:

@@ -455,6 +455,7 @@ def win_rate_by_length(
     ax.axhline(win_rate(p)[0], color="black", linewidth=1.2, linestyle=":", label=f"WR {win_rate(p)[0]:.1f}")
     ax.axvline(0, color="black", linewidth=0.8)
     ax.set(xlabel="characters of the model − of the baseline", ylabel="win rate (%)", ylim=(-2, 102))
+    ax.locator_params(axis="x", nbins=5)
     ax.legend()
 
 

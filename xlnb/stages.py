@@ -16,10 +16,10 @@ from typing import Any
 from tqdm import tqdm
 
 from xlnb.errors import InputError
-from xlnb.judging import ask_consent, get_judge, judge_records
+from xlnb.judging import ask_consent, get_judge, judge_records, read_comparisons
 from xlnb.lab.truth import english_preferences, reward_accuracy
 from xlnb.lab.world import load_world
-from xlnb.language_id import in_language, wrong_language
+from xlnb.language_id import wrong_language
 from xlnb.models import active, base_path, load_base, load_model, load_tokenizer, new_adapter, prompt_ids
 from xlnb.pairs import pair_language
 from xlnb.prompts import parallel_files, read_parallel, split_langs
@@ -318,7 +318,7 @@ def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
     with stage.working():
         journals = {lang: Journal(stage.out / f"{lang}.jsonl") for lang in langs}
         records = {
-            lang: _comparisons(lang, model_path, baseline_path, model_name, judge_.name)
+            lang: read_comparisons(model_path, baseline_path, lang, annotator=judge_.name)
             for lang, model_path, baseline_path in zip(langs, mine, theirs, strict=True)
             if not journals[lang].path.exists()
         }
@@ -463,37 +463,6 @@ def _outputs_file(run: Run, name: str, lang: str) -> Path:
             "evaluation.baseline may also name files as FOLDER/{lang}/NAME.json"
         )
     return Path(name.replace("{lang}", lang))
-
-
-def _comparisons(lang: str, mine: Path, theirs: Path, model_name: str, annotator: str) -> list[dict]:
-    """What a judge is given: the model's outputs beside the baseline's, matched by id, or by instruction without one.
-
-    The oracle tells the language of a response by itself; other judges' records carry the detector's word.
-    """
-    outputs = read_json(mine)
-    id_of = {ours["instruction"]: ours["id"] for ours in outputs}
-    baseline: dict[str, dict] = {}
-    for number, record in enumerate(read_json(theirs)):
-        if not isinstance(record, dict) or not isinstance(record.get("output"), str):
-            raise InputError(f"{theirs}, record {number}: expected a JSON object with instruction, output, generator")
-        baseline[str(record.get("id", id_of.get(record.get("instruction"))))] = record
-    for missing in [ours["id"] for ours in outputs if ours["id"] not in baseline][:1]:
-        raise InputError(f"{theirs}: no output for id {missing}; a baseline must answer every evaluation prompt")
-    detected = None if annotator == "oracle" else in_language([record["output"] for record in outputs], lang)
-    return [
-        {
-            "id": ours["id"],
-            "lang": lang,
-            "instruction": ours["instruction"],
-            "output_1": baseline[ours["id"]]["output"],
-            "generator_1": baseline[ours["id"]].get("generator", theirs.stem),
-            "output_2": ours["output"],
-            "generator_2": model_name,
-            "annotator": annotator,
-        }
-        | ({"in_language_2": detected[row]} if detected else {})
-        for row, ours in enumerate(outputs)
-    ]
 
 
 def _adapter_files(run: Run, model: str) -> list[Path]:
