@@ -81,8 +81,11 @@ class Evaluation:
     temperature: float = 0.6
     top_p: float = 0.9
     max_new_tokens: int = 2048
-    judge: str = "oracle"  # the lab's ground truth
-    baseline: str = "sft"  # the model that the others are compared with
+    judge: str = "oracle"  # the lab's ground truth; or endpoint:MODEL, local:FOLDER_OR_HUB_ID
+    judge_order: str = "random"  # of a model judge: a response is shown first by a hash, or both: twice, averaged
+    judge_workers: int = 8  # calls of an endpoint at once
+    judge_price: float = 0.0  # of an endpoint, US dollars a million tokens of input, for the estimate; 0: not known
+    baseline: str = "sft"  # what the others are compared with: a model of the run, or files FOLDER/{lang}/NAME.json
     resamples: int = 1000  # bootstrap
 
 
