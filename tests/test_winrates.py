@@ -441,11 +441,11 @@ def test_format_table_with_language_consistency_and_pooled_languages():
         ["dpo", "61.2±2.1", "48.0±2.0", "54.6", "54.6", "54.6±1.6"],
         ["WR,", "95%", "de", "es", "pooled"],
         ["dpo", "57.2–65.2", "44.0–52.0", "51.5–57.8"],
-        ["LC", "de", "es", "mean", "non-en", "pooled"],
+        ["LC", "de", "es", "mean", "non-en"],
         ["dpo", "60.0", "47.0", "53.5", "53.5"],
-        ["characters", "de", "es", "mean", "non-en", "pooled"],
+        ["characters", "de", "es", "mean", "non-en"],
         ["dpo", "40", "45", "42", "42"],
-        ["in", "language", "de", "es", "mean", "non-en", "pooled"],
+        ["in", "language", "de", "es", "mean", "non-en"],
         ["dpo", "95.5%", "-", "-", "-"],
     ]
     alone = format_table({"dpo": {"de": rows["de"]}}, pooled={})

@@ -294,15 +294,16 @@ def format_table(
         blocks.append(("in language", "in_language", "{in_language:.1%}", "{:.1%}", ""))
     lines = []
     for title, key, cell, mean_cell, pooled_cell in blocks:
-        table = [[title, *languages, *(["mean", "non-en"] if mean_cell else []), *(["pooled"] if pooled else [])]]
+        extra = ["pooled"] if pooled and pooled_cell else []
+        table = [[title, *languages, *(["mean", "non-en"] if mean_cell else []), *extra]]
         for model, rows in win_rates.items():
             shown = {lang: row for lang, row in rows.items() if not key or key in row}
             cells = [cell.format(**shown[lang]) if lang in shown else "-" for lang in languages]
             if mean_cell:
                 means = mean_over_languages(shown, key) if len(shown) == len(languages) else (np.nan, np.nan)
                 cells += ["-" if np.isnan(mean) else mean_cell.format(mean) for mean in means]
-            if pooled:
-                cells.append(pooled_cell.format(**pooled[model]) if pooled_cell and model in pooled else "")
+            if pooled and pooled_cell:
+                cells.append(pooled_cell.format(**pooled[model]) if model in pooled else "-")
             table.append([model, *cells])
         lines += [*_aligned(table), ""]
     return "\n".join(lines[:-1])
