@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 
 from xlnb import notebooks, stages
@@ -237,16 +238,27 @@ def test_a_parameter_that_a_notebook_does_not_have_is_refused(tmp_path, capfd, m
     assert not (tmp_path / "out.ipynb").exists()
 
 
+def test_all_notebooks_are_executed_side_by_side_and_a_failure_is_raised(tmp_path, monkeypatch):
+    paths = [notebook(tmp_path / f"0{i}_tiny.ipynb", new_code_cell(f"{i} + 40")) for i in range(3)]
+    monkeypatch.setattr(notebooks, "numbered", lambda: paths)
+    notebooks.execute_all(tmp_path / "out", {})
+    for i, path in enumerate(paths):
+        last = nbformat.read(tmp_path / "out" / path.name, as_version=4).cells[-1]
+        assert last.outputs[0].data["text/plain"] == str(40 + i)
+    notebook(paths[1], new_code_cell("1 / 0"))
+    with pytest.raises(PapermillExecutionError, match="ZeroDivisionError"):
+        notebooks.execute_all(tmp_path / "out", {})
+
+
 def test_notebooks_find_the_run_wherever_the_command_was_typed(tmp_path, monkeypatch):
     given = {}
 
-    def execute(notebook, output, parameters):
+    def execute_all(folder, parameters):
         given.update(parameters)
         raise InputError("enough")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(notebooks, "numbered", lambda: [tmp_path / "00_tiny.ipynb"])
-    monkeypatch.setattr(notebooks, "execute", execute)
+    monkeypatch.setattr(notebooks, "execute_all", execute_all)
     monkeypatch.setattr(stages, "run_until", lambda run, last: run)
     overrides = ["seed=3", f"models.base={tmp_path}/a folder"]
     assert main(["run", "--run", "mine", "--preset", "lab-quick", "-p", overrides[0], "-p", overrides[1]]) == 2

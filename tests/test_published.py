@@ -39,7 +39,7 @@ def test_every_prompt_is_templated_unharmed(folder, langs, n):
 
 
 def test_sampling_and_scoring(tmp_path):
-    """The shortest path through every stage up to rewards, on all languages; the longest prompt is among them."""
+    """The shortest path through every stage up to rewards, on all languages; a prompt of 3,000 tokens is among them."""
     overrides = {
         "prompts.path": str(_long_and_short(tmp_path / "train")),
         "prompts.eval_path": str(PUBLISHED / "x_alpacaeval/prompts"),
@@ -68,12 +68,14 @@ def test_sampling_and_scoring(tmp_path):
 
 
 def _long_and_short(folder: Path) -> Path:
-    """Three of the published prompts in each language, the longest in Bengali first."""
-    parallel = read_parallel(PUBLISHED / "parallel_prompts")
-    longest = max(parallel["bn"], key=lambda record: len(record["instruction"]))["prompt_id"]
+    """Three of the published prompts in each language; the first has 3,000 tokens in Bengali, or the next fewer."""
+    parallel, tokenizer = read_parallel(PUBLISHED / "parallel_prompts"), load_tokenizer(PRESETS["lab"].models)
+    lengths = {r["prompt_id"]: len(prompt_ids(tokenizer, r["instruction"])) for r in parallel["bn"]}
+    long = max((prompt_id for prompt_id in lengths if lengths[prompt_id] <= 3000), key=lambda p: lengths[p])
+    assert lengths[long] > 2000
     folder.mkdir()
     for lang, records in parallel.items():
-        kept = [r for r in records if r["prompt_id"] == longest] + [r for r in records if r["prompt_id"] != longest][:2]
+        kept = [r for r in records if r["prompt_id"] == long] + [r for r in records if r["prompt_id"] != long][:2]
         lines = [json.dumps({"instruction": r["instruction"], "instruction_id": r["prompt_id"]}) for r in kept]
         (folder / f"{lang}.jsonl").write_text("\n".join(lines), encoding="utf-8")
     return folder

@@ -245,6 +245,16 @@ def test_a_new_run_folder_records_preset_versions_and_device(tmp_path):
     assert record["git"]
 
 
+def test_a_run_opened_later_keeps_the_record_of_what_made_it(tmp_path, monkeypatch):
+    record = open_run(tmp_path / "run", "lab-quick").path / "preset.json"
+    made_by = read_json(record)
+    monkeypatch.setattr("xlnb.runs.environment", lambda: made_by | {"git": "later"})
+    open_run(tmp_path / "run")
+    assert read_json(record) == made_by
+    open_run(tmp_path / "run", overrides={"seed": "3"})
+    assert read_json(record)["git"] == "later"
+
+
 def test_without_a_preset_a_run_is_opened_as_it_was(tmp_path):
     first = open_run(tmp_path / "run", "lab-quick", {"seed": "3"})
     assert open_run(str(first.path)) == first

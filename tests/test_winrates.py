@@ -17,9 +17,13 @@ from xlnb.winrates import (
     discrete_win_rate,
     format_table,
     leaderboard_length_controlled,
+    length_bias,
     length_controlled,
     mean_over_languages,
     paired_difference,
+    pooled,
+    position_bias,
+    prompts_needed,
     summarise,
     win_rate,
 )
@@ -195,6 +199,102 @@ def test_length_controlled_recovers_a_planted_preference(sampled):
     assert length_controlled(1 + y, output, baseline) == pytest.approx(60, abs=1)
 
 
+def test_length_controlled_is_unbiased_on_samples_of_a_leaderboards_size():
+    # As above, judged once a prompt: over many data sets LC is right on average, WR is 10 points too high.
+    rng = np.random.default_rng(7)
+    lcs, wrs = [], []
+    for _ in range(200):
+        delta = rng.normal(-150, 200, 805).round()
+        p = sigmoid(np.log(0.6 / 0.4) - 1.1 * np.tanh(delta / delta.std(ddof=1)))
+        preference = 1.0 + (rng.random(805) < p)
+        lcs.append(length_controlled(preference, *lengths(delta)))
+        wrs.append(win_rate(preference)[0])
+    assert np.mean(wrs) > 69
+    assert np.mean(lcs) == pytest.approx(60, abs=1)
+    assert np.std(lcs) < 4
+
+
+def test_prompts_needed_by_hand_and_in_simulation():
+    # (1.959964 + 0.841621)^2 = 7.848879; times (50 / 5)^2 = 784.9
+    assert prompts_needed(5, 50) == prompts_needed(-5, 50) == 785
+    assert prompts_needed(5, 50, level=0.99, power=0.9) == 1488  # (2.575829 + 1.281552)^2 = 14.879386
+    assert prompts_needed(5, 0) == 2
+    rng, n = np.random.default_rng(8), prompts_needed(10, 50)
+    seen = 0
+    for _ in range(2000):  # two models of 55 and 45 on a prompt's independent draws: sd sqrt(2 0.2475) 100 = 70.4
+        a, b = 1.0 + (rng.random(2 * n) < 0.55), 1.0 + (rng.random(2 * n) < 0.45)
+        difference = a - b
+        seen += abs(difference.mean()) > 1.96 * difference.std(ddof=1) / np.sqrt(2 * n)
+    assert seen / 2000 == pytest.approx(0.8, abs=0.03)
+    for arguments in ((0, 50), (NAN, 50), (5, -1), (5, np.inf)):
+        with pytest.raises(InputError, match="prompts_needed"):
+            prompts_needed(*arguments)
+    for options in ({"level": 1}, {"power": 0}):
+        with pytest.raises(InputError, match="prompts_needed"):
+            prompts_needed(5, 50, **options)
+
+
+def test_pooled_counts_a_prompt_once_however_many_languages_it_is_in():
+    by_lang = {"en": {"a": 2.0, "b": 1.0, "c": NAN}, "de": {"a": 1.0, "b": 1.0, "d": 1.5, "c": NAN}}
+    assert pooled(by_lang) == {"a": 1.5, "b": 1.0, "d": 1.5}
+    # The same verdicts in five languages are no more than in one.
+    rng = np.random.default_rng(9)
+    verdicts = dict(zip(map(str, range(300)), 1.0 + (rng.random(300) < 0.5), strict=True))
+    again = pooled(dict.fromkeys(("en", "de", "fr", "es", "ru"), verdicts))
+    assert win_rate(list(again.values())) == win_rate(list(verdicts.values()))
+    rows = {lang: dict(zip("abc", 1 + rng.random(3), strict=True)) for lang in ("en", "de")}
+    mean = np.mean([win_rate(list(row.values()))[0] for row in rows.values()])
+    assert win_rate(list(pooled(rows).values()))[0] == pytest.approx(mean)
+
+
+def test_position_bias_by_hand():
+    # Halves of 40, 0, 20 points: mean 10, sd of (20, 0, 10) = 10, / sqrt(3). The winner changes on the first only.
+    bias = position_bias([1.7, 1.1, 1.9, NAN], [1.3, 1.1, 1.7, 1.5])
+    assert (bias["bias"], bias["se"], bias["n"]) == (pytest.approx(10), pytest.approx(10 / np.sqrt(3)), 3)
+    assert bias["agreement"] == pytest.approx(200 / 3)
+    apart = position_bias([2, 2, 1, NAN, NAN], [NAN, NAN, NAN, 1, 2])  # 66.7 against 50
+    assert apart["bias"] == pytest.approx((200 / 3 - 50) / 2) and apart["n"] == 5 and np.isnan(apart["agreement"])
+    assert apart["se"] == pytest.approx(np.hypot(100 / 3, 50) / 2)
+    with pytest.raises(InputError, match="2 shown first, 1 second"):
+        position_bias([1, 2], [1])
+    with pytest.raises(InputError, match="none of 2"):
+        position_bias([1, 2], [NAN, NAN])
+
+
+def test_position_bias_is_found_whatever_the_models_strength():
+    rng, n = np.random.default_rng(10), 20_000
+    for strength in (0.2, 0.5, 0.8):
+        first = 1.0 + (rng.random(n) < strength + 0.1)  # shown first is worth 10 points
+        second = 1.0 + (rng.random(n) < strength - 0.1)
+        shown = rng.random(n) < 0.5
+        by_hash = position_bias(np.where(shown, first, NAN), np.where(shown, NAN, second))
+        assert by_hash["bias"] == pytest.approx(10, abs=4 * by_hash["se"]) and by_hash["se"] < 0.5
+        assert position_bias(first, second)["bias"] == pytest.approx(10, abs=2)
+
+
+def test_length_bias_by_hand():
+    # The model's response is longer on rows 0-2 (wins 2, 1, 2), shorter on rows 3-4 (1, 1), equal on row 5.
+    bias = length_bias([2, 1, 2, 1, 1, 2, NAN], [9, 9, 9, 1, 1, 5, 9], [5] * 7)
+    assert (bias["wr_longer"], bias["wr_shorter"]) == (pytest.approx(200 / 3), 0)
+    assert bias["difference"] == pytest.approx(200 / 3) and bias["se"] == pytest.approx(100 / 3)
+    assert bias["longer"] == 50 and bias["w_len"] < 0
+    delta = np.array([-4, -4, -4, 4, 4, 0])
+    assert bias["sds_apart"] == pytest.approx(abs(delta.mean()) / delta.std(ddof=1))
+    never_longer = length_bias([2, 1, 2], [1, 2, 3], [5, 5, 5])
+    assert np.isnan(never_longer["wr_longer"]) and np.isnan(never_longer["difference"])
+    assert length_bias([2, 1, 1.5], [4, 4, 4], [5, 5, 5])["w_len"] == 0
+
+
+def test_length_bias_of_a_judge_that_likes_length_and_of_one_that_does_not():
+    rng = np.random.default_rng(11)
+    delta = rng.normal(0, 300, 5000).round()
+    for weight in (0.0, -1.5):
+        p = sigmoid(0.3 + weight * np.tanh(delta / delta.std(ddof=1)))
+        bias = length_bias(1.0 + (rng.random(5000) < p), *lengths(delta))
+        assert bias["w_len"] == pytest.approx(weight, abs=0.15)
+        assert (abs(bias["difference"]) < 3 * bias["se"]) == (weight == 0)
+
+
 def test_length_controlled_where_length_explains_nothing():
     output, baseline = lengths(np.array([5, -3, 40, 0, 11]))
     assert length_controlled([1.5] * 5, output, baseline) == 50
@@ -331,6 +431,25 @@ def test_format_table_by_hand():
         "dpo          40   45    51    45      48",
         "icr1         12    -  1204     -       -",
     ]
+
+
+def test_format_table_with_language_consistency_and_pooled_languages():
+    rows = {"de": entry(61.24, 2.06, 60, 40) | {"in_language": 0.955}, "es": entry(48, 2, 47, 45)}
+    table = format_table({"dpo": rows}, pooled={"dpo": {"wr": 54.62, "wr_se": 1.6, "wr_ci": (51.5, 57.81)}})
+    assert [line.split() for line in table.split("\n") if line] == [
+        ["WR±SE", "de", "es", "mean", "non-en", "pooled"],
+        ["dpo", "61.2±2.1", "48.0±2.0", "54.6", "54.6", "54.6±1.6"],
+        ["WR,", "95%", "de", "es", "pooled"],
+        ["dpo", "57.2–65.2", "44.0–52.0", "51.5–57.8"],
+        ["LC", "de", "es", "mean", "non-en"],
+        ["dpo", "60.0", "47.0", "53.5", "53.5"],
+        ["characters", "de", "es", "mean", "non-en"],
+        ["dpo", "40", "45", "42", "42"],
+        ["in", "language", "de", "es", "mean", "non-en"],
+        ["dpo", "95.5%", "-", "-", "-"],
+    ]
+    alone = format_table({"dpo": {"de": rows["de"]}}, pooled={})
+    assert "57.2–65.2" in alone and "pooled" not in alone
 
 
 def test_format_table_fits_a_terminal():

@@ -1,4 +1,4 @@
-"""The command line: python -m xlnb {check,list,run,stage,render}. Bad input ends with one line and exit code 2."""
+"""The command line: python -m xlnb {check,list,run,stage,winrate,render}. Bad input: one line and exit code 2."""
 
 import argparse
 import errno
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--run", type=Path, help="the run folder (default: runs/<preset>)")
     run.add_argument("--preset", default="lab", help=f"one of {', '.join(PRESETS)} (default: lab)")
     run.add_argument("--until", metavar="STAGE", help="stop after this stage, without notebooks (names: see list)")
+    _add_yes(run)
     _add_overrides(run)
     run.set_defaults(function=_run)
 
@@ -60,8 +61,29 @@ def _parser() -> argparse.ArgumentParser:
         "--iteration", type=int, default=1, help="for sample, score, pair and train (default: 1; 0 is English DPO)"
     )
     stage.add_argument("--model", default="", help="for respond and judge: sft, dpo, icr1 … (default: all)")
+    _add_yes(stage)
     _add_overrides(stage)
     stage.set_defaults(function=_stage)
+
+    winrate = commands.add_parser("winrate", help="win rates of models by language, from files of annotations")
+    winrate.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="AlpacaEval's annotations.json, CSV with index,len_output,len_baseline,preference, or a folder such as a "
+        "run's eval/; named <model>.<lang>.csv, <lang>/<model>.csv or <model>/<lang>/annotations.json",
+    )
+    winrate.add_argument("--model", default="", help="the model (default: from the file's name)")
+    winrate.add_argument("--lang", default="", help="the language, as a code (default: from the file's name, else en)")
+    winrate.add_argument(
+        "--difficulty", type=Path, metavar="CSV", help="with --gamed-baseline: LC as on the leaderboard"
+    )
+    winrate.add_argument(
+        "--gamed-baseline", type=Path, metavar="CSV", help="AlpacaEval's concise and verbose baselines"
+    )
+    winrate.add_argument("--json", action="store_true", help="print JSON: {model: {lang: {wr, wr_se, …}}}")
+    winrate.set_defaults(function=_winrate)
 
     commands.add_parser("list", help="presets, stages and notebooks").set_defaults(function=_list)
     commands.add_parser("check", help="does 4-bit work here? versions, device").set_defaults(function=_check)
@@ -70,6 +92,10 @@ def _parser() -> argparse.ArgumentParser:
     render.add_argument("notebooks", type=Path, nargs="+")
     render.set_defaults(function=_render)
     return parser
+
+
+def _add_yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="let a judge that costs money begin without a question")
 
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -87,23 +113,32 @@ def _overrides(args: argparse.Namespace) -> dict[str, str]:
     return parse_overrides(args.overrides)
 
 
+def _consent(args: argparse.Namespace) -> dict[str, bool]:
+    return {"yes": True} if args.yes else {}
+
+
 def _run(args: argparse.Namespace) -> None:
     from xlnb import notebooks, stages
     from xlnb.winrates import format_table
 
     run = open_run(args.run or ROOT / "runs" / args.preset, args.preset, _overrides(args))
     last = args.until or stages.stages(run)[-1][0]
-    stages.run_until(run, last)
+    stages.run_until(run, last, **_consent(args))
     if args.until or last != "report":
         if not args.until:
             print("The oracle judges the lab's prompts only: stopped before judging and notebooks.")
         print(f"Finished up to {last}: {run.path}")
         return
-    # Notebooks take the run by its folder, so that they find every stage finished.
-    parameters = {"preset": args.preset, "run_dir": str(run.path.resolve()), "overrides": shlex.join(args.overrides)}
-    for notebook in notebooks.numbered():
-        print(notebook.name, flush=True)
-        notebooks.execute(notebook, run.path / "notebooks" / notebook.name, parameters)
+    if run.preset.prompts.path or run.preset.evaluation.judge != "oracle":
+        print("The notebooks are about the lab's world and its oracle: left out.")
+    else:
+        # Notebooks take the run by its folder, so that they find every stage finished.
+        parameters = {
+            "preset": args.preset,
+            "run_dir": str(run.path.resolve()),
+            "overrides": shlex.join(args.overrides),
+        }
+        notebooks.execute_all(run.path / "notebooks", parameters)
     print("\nWin rates against " + run.preset.evaluation.baseline + "\n")
     print(format_table(read_json(run.path / "metrics.json")["win_rates"]))
     print()
@@ -120,9 +155,39 @@ def _stage(args: argparse.Namespace) -> None:
         print(function(run, args.iteration))
     elif args.stage in ("respond", "judge"):
         for model in [args.model] if args.model else run.models:
-            print(function(run, model))
+            print(function(run, model, **(_consent(args) if args.stage == "judge" else {})))
     else:
         print(function(run))
+
+
+def _winrate(args: argparse.Namespace) -> None:
+    from xlnb import leaderboard
+    from xlnb.prompts import language_name
+    from xlnb.winrates import format_table
+
+    if bool(args.difficulty) != bool(args.gamed_baseline):
+        raise InputError("--difficulty and --gamed-baseline: give both for the leaderboard's LC, or neither")
+    if args.lang:
+        language_name(args.lang)
+    annotations = leaderboard.read_annotations(args.files, model=args.model, lang=args.lang, detect=not args.json)
+    needs = leaderboard.read_leaderboard(args.difficulty, args.gamed_baseline) if args.difficulty else None
+    win_rates = leaderboard.win_rates(annotations, needs)
+    if args.json:
+        print(leaderboard.to_json(win_rates))
+        return
+    print(format_table(win_rates, pooled=leaderboard.pooled_win_rates(annotations)))
+    print(
+        "\nLC: as on AlpacaEval's leaderboard, with difficulty and gamed baselines"
+        if needs
+        else "\nLC: by length alone; not comparable with AlpacaEval's leaderboard"
+    )
+    if any(a.in_language and len(a.in_language) < len(a.index) for rows in annotations.values() for a in rows.values()):
+        print(f"in language: told from at most {leaderboard.TOLD} responses of a file, spread evenly")
+    for model, by_lang in annotations.items():
+        for lang, rows in by_lang.items():
+            n, judged = len(rows.preference), win_rates[model][lang]["n"]
+            if judged < n:
+                print(f"{model}, {lang}: {n - judged} of {n} rows have no judgement and count for nothing")
 
 
 def _list(args: argparse.Namespace) -> None:

@@ -1,10 +1,15 @@
-"""Which language a response is in, offline (py3langid, a naive Bayes model of 97 languages on byte n-grams)."""
+"""Which language a response is in, offline (py3langid, a naive Bayes model of 140 languages on byte n-grams)."""
 
+import copy
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
+from xlnb.prompts import LANGUAGES
+
 CONFIDENCE = 0.9  # a bare word can belong to several languages: only a sure verdict counts
+BEGINNING = 300  # characters that tell the language of a response; what follows costs time and changes little
 
 
 def wrong_language(lang: str, langs: Sequence[str]) -> Callable[[str], bool]:
@@ -13,10 +18,10 @@ def wrong_language(lang: str, langs: Sequence[str]) -> Callable[[str], bool]:
     On the lab's texts it flags 4 of 1,704 bare words and no sentence in the asked language. A language that the
     detector does not know is never flagged, nor mistaken for another.
     """
-    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    known = [code for code in langs if code in identifier.labels]
+    known = [code for code in langs if code in _identifier().labels]
     if lang not in known or len(known) < 2:
         return lambda text: False
+    identifier = copy.copy(_identifier())
     identifier.set_languages(known)
 
     def wrong(text: str) -> bool:
@@ -24,3 +29,20 @@ def wrong_language(lang: str, langs: Sequence[str]) -> Callable[[str], bool]:
         return found != lang and probability >= CONFIDENCE
 
     return wrong
+
+
+def in_language(texts: Sequence[str], lang: str) -> list[bool] | None:
+    """For each response whether it is in `lang`, as far as its beginning tells: not surely in another of `LANGUAGES`.
+
+    None for a language that the detector does not know. A response in another language that the instruction asked
+    for counts as False.
+    """
+    if lang not in _identifier().labels:
+        return None
+    wrong = wrong_language(lang, list(LANGUAGES))
+    return [not wrong(text[:BEGINNING]) for text in texts]
+
+
+@cache
+def _identifier() -> LanguageIdentifier:
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import nbformat
 import papermill
 from nbformat import NotebookNode
 from PIL import Image
+from tqdm import tqdm
 
 from xlnb.errors import InputError
 from xlnb.runs import ROOT, write_text
@@ -24,25 +26,42 @@ def numbered() -> list[Path]:
     return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
 
+def execute_all(folder: Path, parameters: dict[str, Any]) -> None:
+    """Execute every numbered notebook into `folder`, two side by side with half of the cores each."""
+    for path in numbered():
+        check_parameters(path, parameters)
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))  # the kernels inherit it
+    with ThreadPoolExecutor(2) as pool:
+        running = {pool.submit(execute, path, folder / path.name, parameters): path.name for path in numbered()}
+        try:
+            for done in tqdm(as_completed(running), total=len(running), desc="notebooks"):
+                done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
     """Execute a notebook with papermill into `output`, normalised.
 
-    Raises InputError for a parameter that the notebook does not have (papermill would only warn), and papermill's
-    PapermillExecutionError, which shows the cell, where a cell fails; `output` then holds what ran.
+    Raises as `check_parameters`, and papermill's PapermillExecutionError, which shows the cell, where a cell fails;
+    `output` then holds what ran.
     """
+    check_parameters(notebook, parameters)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    # The kernel starts in the project's root, with the package on its path.
+    search = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if str(ROOT) not in search:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), *search]))
+    papermill.execute_notebook(str(notebook), str(output), parameters=parameters, cwd=str(ROOT), progress_bar=False)
+    normalise(output)
+
+
+def check_parameters(notebook: Path, parameters: dict[str, Any]) -> None:
+    """Raise InputError for a parameter that the notebook does not have; papermill would only warn."""
     known = papermill.inspect_notebook(str(notebook))
     for name in parameters:
         if name not in known:
             raise InputError(f"{notebook.name}: no parameter '{name}'; it has {', '.join(known)}")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    # The kernel starts in the project's root, with the package on its path.
-    environment = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environment]))
-    try:
-        papermill.execute_notebook(str(notebook), str(output), parameters=parameters, cwd=str(ROOT), progress_bar=True)
-    finally:
-        os.environ["PYTHONPATH"] = environment
-    normalise(output)
 
 
 def normalise(path: Path) -> None:

@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 from numpy.typing import ArrayLike
 
+from xlnb.winrates import length_bias, length_controlled, win_rate
+
 PALETTE = sns.color_palette("colorblind").as_hex()
 BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, GREY, YELLOW, SKY = PALETTE
 MODEL_COLORS = {"sft": GREY, "dpo": ORANGE, "icr1": SKY, "icr2": BLUE}
@@ -149,7 +151,7 @@ def reward_kl_frontier(curve: pd.DataFrame, others: pd.DataFrame, beta: float, a
     `curve`: kl, reward and beta of π*, a row a β, by falling β. `others`: kl and reward of any other policies. The
     dashed line joins what is worth as much as π* at `beta`: mean reward − β·KL = β log Z.
     """
-    ax.plot(others["kl"], others["reward"], ".", color=GREY, ms=5, alpha=0.6, mew=0, label="other policies")
+    ax.plot(others["kl"], others["reward"], "o", color=GREY, ms=3, alpha=0.8, mew=0, label="other policies")
     ax.plot(curve["kl"], curve["reward"], color=BLUE, lw=2, label="π* for every β")
     best = curve.iloc[(curve["beta"] - beta).abs().argmin()]
     ax.axline((best["kl"], best["reward"]), slope=beta, color=ORANGE, ls="--", lw=1.5, label="E[r] − β KL = β log Z")
@@ -406,6 +408,57 @@ def win_rate_and_lc(win_rates: Mapping[str, Mapping[str, Mapping[str, Any]]], ax
     ax.plot(ends, ends, color="black", linewidth=1.2, linestyle="--", zorder=1)
     ax.set(xlabel="win rate (%)", ylabel="length-controlled win rate (%)")
     ax.legend(loc="upper left")
+
+
+def leaderboard(win_rates: Mapping[str, Mapping[str, Mapping[str, Any]]], ax: Axes, *, key: str = "lc") -> None:
+    """Models by languages, best mean on top: a cell a win rate (`key`: "wr" or "lc", points), coloured around 50.
+
+    `win_rates`: {model: {lang: {"wr", "lc", optionally "in_language" (0 to 1)}}}, as `leaderboard.win_rates` returns
+    them. Where less than 95% of the responses are in the asked language, the share stands below the win rate.
+    """
+    langs = list(dict.fromkeys(lang for rows in win_rates.values() for lang in rows))
+    values = pd.DataFrame({m: {k: row[key] for k, row in rows.items()} for m, rows in win_rates.items()}).T[langs]
+    values = values.loc[values.mean(axis=1).sort_values(ascending=False).index]
+    ax.imshow(values, cmap=sns.diverging_palette(30, 250, as_cmap=True), vmin=0, vmax=100, aspect="auto")
+    for (row, column), value in np.ndenumerate(values.to_numpy()):
+        if np.isnan(value):
+            continue
+        share = win_rates[values.index[row]][langs[column]].get("in_language", 1.0)
+        text = f"{value:.1f}" + (f"\n{share:.0%} in {langs[column]}" if share < 0.95 else "")
+        color = "white" if abs(value - 50) > 35 else "black"
+        ax.text(column, row, text, ha="center", va="center", fontsize=9, color=color)
+    ax.set_xticks(range(len(langs)), langs)
+    ax.set_yticks(range(len(values)), [model_label(m) if m in MODEL_NAMES else m for m in values.index])
+    ax.tick_params(length=0)
+    ax.grid(visible=False)
+    ax.set(xlabel="language of the prompts")
+
+
+def win_rate_by_length(
+    preference: ArrayLike, len_output: ArrayLike, len_baseline: ArrayLike, ax: Axes, *, bins: int = 8
+) -> None:
+    """What a win rate owes to length: the win rate by how much longer the model's response is, and what LC reads off.
+
+    Arguments (n,) as for `winrates.length_controlled`, lengths in characters. Points: groups of equal size with their
+    standard errors; line: the fit behind LC; diamond: LC, its value at equal lengths; dotted: the plain win rate.
+    """
+    p, output, baseline = (np.asarray(values, float) for values in (preference, len_output, len_baseline))
+    p, output, baseline = (values[~np.isnan(p)] for values in (p, output, baseline))
+    longer = output - baseline
+    for group in np.array_split(np.argsort(longer, kind="stable"), min(bins, len(p))):
+        wr, se = win_rate(p[group])
+        ax.errorbar(longer[group].mean(), wr, se, fmt="o", color=BLUE, markersize=6, capsize=2.5)
+    lc, w_len = length_controlled(p, output, baseline), length_bias(p, output, baseline)["w_len"]
+    if w_len and 0 < lc < 100:
+        x = np.linspace(min(longer.min(), 0), max(longer.max(), 0), 300)
+        z = np.log(lc / (100 - lc)) + w_len * np.tanh(-x / longer.std(ddof=1))
+        ax.plot(x, 100 / (1 + np.exp(-z)), color=ORANGE, linewidth=2, label="fit")
+    ax.plot(0, lc, "D", color=ORANGE, markersize=9, label=f"LC {lc:.1f}", zorder=3)
+    ax.axhline(win_rate(p)[0], color="black", linewidth=1.2, linestyle=":", label=f"WR {win_rate(p)[0]:.1f}")
+    ax.axvline(0, color="black", linewidth=0.8)
+    ax.set(xlabel="characters of the model − of the baseline", ylabel="win rate (%)", ylim=(-2, 102))
+    ax.locator_params(axis="x", nbins=5)
+    ax.legend()
 
 
 def seed_points(values: Mapping[str, Mapping[str, Sequence[float]]], ax: Axes) -> None:

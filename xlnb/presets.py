@@ -83,8 +83,11 @@ class Evaluation:
     temperature: float = 0.6
     top_p: float = 0.9
     max_new_tokens: int = 2048
-    judge: str = "oracle"  # the lab's ground truth
-    baseline: str = "sft"  # the model that the others are compared with
+    judge: str = "oracle"  # the lab's ground truth; or endpoint:MODEL, local:FOLDER_OR_HUB_ID
+    judge_order: str = "random"  # of a model judge: a response is shown first by a hash, or both: twice, averaged
+    judge_workers: int = 8  # calls of an endpoint at once
+    judge_price: float = 0.0  # of an endpoint, US dollars a million tokens of input, for the estimate; 0: not known
+    baseline: str = "sft"  # what the others are compared with: a model of the run, or files FOLDER/{lang}/NAME.json
     resamples: int = 1000  # bootstrap
 
 
@@ -111,8 +114,8 @@ LAB = Preset(
     sampling=Sampling(max_new_tokens=64, batch_tokens=32768),
     scoring=Scoring(batch_tokens=4096),  # short rows of unlike lengths: small batches pad less
     # Learning rates, steps and NLL weights were chosen by two iterations of seed 7, on the `reward` questions.
-    english=Training(steps=120, lr=3e-4, nll=0.2, max_tokens=512),
-    training=Training(steps=70, lr=1.4e-4, max_tokens=512),
+    english=Training(steps=80, lr=2e-4, nll=0.2, max_tokens=512),
+    training=Training(steps=100, lr=1e-4, max_tokens=512),
     evaluation=Evaluation(temperature=0.9, top_p=1.0, max_new_tokens=64),
 )
 

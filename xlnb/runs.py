@@ -15,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from xlnb.errors import InputError
 from xlnb.presets import Preset, get_preset, override, preset_from_dict, to_json
 
@@ -75,10 +77,15 @@ def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | Non
         raise InputError(
             f"{path}: only {free / 2**20:.0f} MiB of disk are free, a run needs {MIN_FREE / 2**20:.0f}; free some"
         )
-    provenance = {"preset": json.loads(to_json(resolved)), **environment()}
-    if not record.exists() or read_json(record) != provenance:
-        write_text(record, json.dumps(provenance, indent=2) + "\n")
+    wanted = {"preset": json.loads(to_json(resolved)), "versions": versions()}
+    # Reading a run with a later revision, or on another machine, leaves the record of what made it as it is.
+    if not record.exists() or {name: read_json(record).get(name) for name in wanted} != wanted:
+        write_text(record, json.dumps({"preset": wanted["preset"], **environment()}, indent=2) + "\n")
     return Run(path, resolved)
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def environment() -> dict[str, Any]:
@@ -90,7 +97,7 @@ def environment() -> dict[str, Any]:
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     return {
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": versions(),
         "device": device,
         "git": git.stdout.strip() or "not a git checkout",
     }
@@ -133,25 +140,46 @@ class Stage:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        spent = read_json(self.stamp)["seconds"] if self.stamp.exists() else 0.0
-        self._write("working", spent)
-        began = time.monotonic()
-        try:
-            yield
-        except BaseException:
-            self._write("working", spent + time.monotonic() - began)
-            raise
-        self._write("done", spent + time.monotonic() - began)
+        """Hold the run folder while the stage's files are made. Raises InputError where another process holds it."""
+        with self._alone():
+            spent = read_json(self.stamp)["seconds"] if self.stamp.exists() else 0.0
+            self._write("working", spent)
+            began = time.monotonic()
+            try:
+                yield
+            except BaseException:
+                self._write("working", spent + time.monotonic() - began)
+                raise
+            self._write("done", spent + time.monotonic() - began)
 
     def _write(self, state: str, seconds: float) -> None:
         write_text(self.stamp, json.dumps({"state": state, "seconds": round(seconds, 2), "key": self.key}, indent=1))
 
     def _remove(self) -> None:
-        self.stamp.unlink(missing_ok=True)
-        if self.out.is_dir():
-            shutil.rmtree(self.out)
-        else:
-            self.out.unlink(missing_ok=True)
+        if not self.stamp.exists() and not self.out.exists():
+            return
+        with self._alone():
+            self.stamp.unlink(missing_ok=True)
+            if self.out.is_dir():
+                shutil.rmtree(self.out)
+            else:
+                self.out.unlink(missing_ok=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time makes or removes a run's files; the lock ends with the process that holds it."""
+        self.stamp.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.stamp.parent / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"{self.run.path}: another process is at work in this run folder; wait for it or stop it"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def stage_seconds(run: Run) -> dict[str, float]:
@@ -221,7 +249,7 @@ def write_jsonl(path: Path, records: Iterable[dict]) -> None:
 
 def read_json(path: Path) -> Any:
     """Parse a JSON file. Raises InputError naming the file where it is missing, not UTF-8 or not JSON."""
-    return _parse(path, _read_text(path), f"{path}")
+    return _parse(path, read_text(path), f"{path}")
 
 
 def read_jsonl(path: Path) -> list[dict]:
@@ -233,7 +261,7 @@ def read_numbered_jsonl(path: Path) -> list[tuple[int, dict]]:
     """As `read_jsonl`, each record with its line number from 1."""
     records = []
     # Not splitlines(): it also splits at U+2028 and others, which JSON strings may hold as they are.
-    for number, line in enumerate(_read_text(path).split("\n"), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
             record = _parse(path, line, f"{path}, line {number}")
             if not isinstance(record, dict):
@@ -242,7 +270,7 @@ def read_numbered_jsonl(path: Path) -> list[tuple[int, dict]]:
     return records
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

@@ -17,14 +17,14 @@ from typing import Any
 from tqdm import tqdm
 
 from xlnb.errors import InputError
-from xlnb.judging import get_judge
+from xlnb.judging import ask_consent, get_judge, judge_records, read_comparisons
 from xlnb.lab.truth import english_preferences, reward_accuracy
 from xlnb.lab.world import load_world
 from xlnb.language_id import wrong_language
 from xlnb.logprobs import Budget
 from xlnb.models import active, base_path, load_base, load_model, load_tokenizer, new_adapter, prompt_ids, response_ids
 from xlnb.pairs import alpha_search, pair_language
-from xlnb.prompts import join, parallel_files, read_parallel, split_langs
+from xlnb.prompts import parallel_files, read_parallel, split_langs
 from xlnb.rewards import implicit_reward, score_responses, scorer_prompt
 from xlnb.runs import (
     Journal,
@@ -345,47 +345,39 @@ def respond(run: Run, model_name: str) -> Path:
     return stage.out
 
 
-def judge(run: Run, model_name: str) -> Path:
-    """Judge a model's responses against the baseline's: eval/<model>/<lang>/annotations.json (AlpacaEval's form)."""
-    out, baseline, judging = run.path / "eval" / model_name, run.preset.evaluation.baseline, run.preset.evaluation.judge
+def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
+    """Judge a model's responses against the baseline's: eval/<model>/<lang>/annotations.json (AlpacaEval's form).
+
+    Where calls cost money, an estimate is printed first; `yes` goes on without asking.
+    """
+    out, config = run.path / "eval" / model_name, run.preset.evaluation
     langs = list(_eval_prompts(run))
-    outputs = {
-        name: [run.path / "eval" / name / lang / "model_outputs.json" for lang in langs]
-        for name in (model_name, baseline)
-    }
+    mine, theirs = ([_outputs_file(run, name, lang) for lang in langs] for name in (model_name, config.baseline))
+    uses = {"judge": config.judge, "baseline": config.baseline}
     stage = Stage(
         run,
         f"eval/{model_name}/annotations",
-        inputs=sorted({path for paths in outputs.values() for path in paths}),
-        uses={"evaluation": {"judge": judging, "baseline": baseline}},
+        inputs=sorted({*mine, *theirs}),
+        uses={"evaluation": uses if config.judge == "oracle" else uses | {"judge_order": config.judge_order}},
         out=out / "annotations",
     )
     if stage.current():
         return stage.out
-    judge_ = get_judge(judging)
+    judge_ = get_judge(config.judge, config, run.preset.models)
     with stage.working():
-        for lang, model_path, baseline_path in zip(langs, outputs[model_name], outputs[baseline], strict=True):
-            journal = Journal(stage.out / f"{lang}.jsonl")
-            if journal.path.exists():
-                continue
-            mine, theirs = ([r | {"prompt_id": r["id"]} for r in read_json(p)] for p in (model_path, baseline_path))
-            for model_output, base_output in zip(
-                tqdm(mine, desc=f"judge {model_name} {lang}"), join(theirs, mine, str(baseline_path)), strict=True
-            ):
-                if model_output["id"] in journal.done:
-                    continue
-                record = {
-                    "id": model_output["id"],
-                    "lang": lang,
-                    "instruction": model_output["instruction"],
-                    "output_1": base_output["output"],
-                    "generator_1": baseline,
-                    "output_2": model_output["output"],
-                    "generator_2": model_name,
-                    "annotator": judge_.name,
-                }
-                journal.append([record | judge_(record) | {"prompt_id": record["id"]}])
-            annotations = journal.finish([record["id"] for record in mine])
+        journals = {lang: Journal(stage.out / f"{lang}.jsonl") for lang in langs}
+        records = {
+            lang: read_comparisons(model_path, baseline_path, lang, annotator=judge_.name)
+            for lang, model_path, baseline_path in zip(langs, mine, theirs, strict=True)
+            if not journals[lang].path.exists()
+        }
+        todo = [r for lang, rs in records.items() for r in rs if r["id"] not in journals[lang].done]
+        ask_consent(judge_, todo, price=config.judge_price, yes=yes)
+        for lang, journal in journals.items():
+            if lang in records:
+                annotations = judge_records(judge_, records[lang], journal, label=f"judge {model_name} {lang}")
+            else:
+                annotations = read_jsonl(journal.path)
             write_json(
                 out / lang / "annotations.json",
                 [{key: value for key, value in record.items() if key != "prompt_id"} for record in annotations],
@@ -403,14 +395,18 @@ def report(run: Run) -> Path:
         *(path for folder in folders.values() for path in sorted(folder.glob("scores/**/*.jsonl"))),
     ]
     stage = Stage(
-        run, "report", inputs=inputs, uses={"evaluation": asdict(run.preset.evaluation)}, out=run.path / "metrics.json"
+        run,
+        "report",
+        inputs=inputs,
+        uses={"evaluation": {"resamples": run.preset.evaluation.resamples}},
+        out=run.path / "metrics.json",
     )
     if stage.current():
         return stage.out
     with stage.working():
         win_rates: dict[str, dict] = {name: {} for name in run.models}
         for (name, lang), path in files.items():
-            win_rates[name][lang] = summarise(read_json(path))
+            win_rates[name][lang] = summarise(read_json(path), resamples=run.preset.evaluation.resamples)
         metrics = {
             "preset": run.preset.name,
             "seed": run.preset.seed,
@@ -422,8 +418,8 @@ def report(run: Run) -> Path:
     return stage.out
 
 
-def stages(run: Run) -> list[tuple[str, Any]]:
-    """Every stage of a run in order, as (name, call)."""
+def stages(run: Run, *, yes: bool = False) -> list[tuple[str, Any]]:
+    """Every stage of a run in order, as (name, call). `yes`: see `judge`."""
     steps: list[tuple[str, Any]] = [("prompts", lambda: prompts(run))]
     if not run.preset.models.dpo_adapter:
         steps += [
@@ -440,15 +436,15 @@ def stages(run: Run) -> list[tuple[str, Any]]:
     has_eval = not run.preset.prompts.path or bool(run.preset.prompts.eval_path)
     if has_eval:
         steps += [(f"eval/{m}/responses", lambda m=m: respond(run, m)) for m in run.models]
-    if not run.preset.prompts.path:  # the oracle judges the lab's prompts only
-        steps += [(f"eval/{m}/annotations", lambda m=m: judge(run, m)) for m in run.models]
+    if has_eval and (not run.preset.prompts.path or run.preset.evaluation.judge != "oracle"):  # it knows the lab only
+        steps += [(f"eval/{m}/annotations", lambda m=m: judge(run, m, yes=yes)) for m in run.models]
         steps.append(("report", lambda: report(run)))
     return steps
 
 
-def run_until(run: Run, last: str = "report") -> Run:
-    """Run every stage up to and with `last`; finished and current ones are skipped."""
-    steps = stages(run)
+def run_until(run: Run, last: str = "report", *, yes: bool = False) -> Run:
+    """Run every stage up to and with `last`; finished and current ones are skipped. `yes`: see `judge`."""
+    steps = stages(run, yes=yes)
     names = [name for name, _ in steps]
     if last not in names:
         raise InputError(f"unknown stage '{last}'; this run has {', '.join(names)}")
@@ -507,6 +503,18 @@ def _iteration_prompts(run: Run, iteration: int, records: list[dict]) -> list[di
 def _eval_prompts(run: Run) -> dict[str, list[dict]]:
     records = {lang: [p for p in ps if p["split"] == "eval"] for lang, ps in read_prompts(run).items()}
     return {lang: ps for lang, ps in records.items() if ps}
+
+
+def _outputs_file(run: Run, name: str, lang: str) -> Path:
+    """The responses of a model of the run, or of a baseline that is given as FOLDER/{lang}/NAME.json."""
+    if name in run.models:
+        return run.path / "eval" / name / lang / "model_outputs.json"
+    if "{lang}" not in name:
+        raise InputError(
+            f"unknown model '{name}'; this run has {', '.join(run.models)}; "
+            "evaluation.baseline may also name files as FOLDER/{lang}/NAME.json"
+        )
+    return Path(name.replace("{lang}", lang))
 
 
 def _adapter_files(run: Run, model: str) -> list[Path]:

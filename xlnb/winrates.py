@@ -10,13 +10,15 @@ Two length-controlled win rates share one fit (`_fit`) and must not be compared 
 - `length_controlled` is for any other data and knows the lengths alone.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
-from scipy.special import expit, stdtr
+from scipy.special import expit, ndtri, stdtr
 
 from xlnb.errors import InputError
 
@@ -94,13 +96,8 @@ def length_controlled(preference: ArrayLike, len_output: ArrayLike, len_baseline
     """
     p, delta = _rows(preference, len_output, len_baseline)
     judged = ~np.isnan(p)
-    y, length = p[judged] - 1, _length_feature(delta[judged])
-    # A length column that hardly varies (tanh is flat where all |d| are large and of one sign) is a second
-    # constant, and how the fit would divide the win rate between two constants is arbitrary.
-    if np.ptp(y) == 0 or np.ptp(length) < 0.01:
-        return win_rate(p)[0]
-    _, w_b = _fit(np.column_stack([length, np.ones_like(y)]), y, np.ones_like(y))
-    return float(100 * expit(w_b))
+    fit = _length_fit(p[judged] - 1, delta[judged])
+    return float(100 * expit(fit[1])) if fit else win_rate(p)[0]
 
 
 def leaderboard_length_controlled(
@@ -153,32 +150,115 @@ def leaderboard_length_controlled(
     return float(100 * expit(w_d * difficulty + w_b).mean())
 
 
-def summarise(annotations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def prompts_needed(difference: float, sd: float, *, level: float = 0.95, power: float = 0.8) -> int:
+    """Prompts on which a test at `level` sees a true difference of so many points with probability `power`.
+
+    n = ((z_(1+level)/2 + z_power) sd / difference)^2, rounded up, at least 2. `sd`: points, the standard deviation of
+    one prompt's share: se sqrt(n) of an earlier `win_rate` (against 50) or `paired_difference` (of two models).
+    """
+    if not (0 < level < 1 and 0 < power < 1):
+        raise InputError(f"prompts_needed: expected level and power in (0, 1), got {level} and {power}")
+    if not (difference and math.isfinite(difference) and sd >= 0 and math.isfinite(sd)):
+        raise InputError(f"prompts_needed: expected a difference other than 0, sd >= 0, got {difference} and {sd}")
+    z = float(ndtri((1 + level) / 2) + ndtri(power))
+    return max(2, math.ceil((z * sd / difference) ** 2))
+
+
+def pooled(preferences: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """One preference a prompt, the mean over its judged languages: {prompt: p} from {lang: {prompt: p or NaN}}.
+
+    Parallel prompts share their difficulty over languages: a prompt is one draw, not one a language. Win rate, SE,
+    interval and `paired_difference` of the result are those of all languages together.
+    """
+    judged: dict[str, list[float]] = {}
+    for by_prompt in preferences.values():
+        for prompt, preference in by_prompt.items():
+            if not math.isnan(preference):
+                judged.setdefault(prompt, []).append(preference)
+    return {prompt: float(np.mean(values)) for prompt, values in judged.items()}
+
+
+def position_bias(shown_first: ArrayLike, shown_second: ArrayLike) -> dict[str, Any]:
+    """What being shown first is worth to a response, in points: 0 = nothing, 50 = the first shown always wins.
+
+    `shown_first`, `shown_second`: (n,), a prompt's preference where the judge read the model's response first, and
+    second; NaN where it was not asked so. bias = half the win rate of the first less that of the second, with its `se`
+    and `n`, the prompts behind it. Prompts judged in both orders are compared with themselves, and `agreement` is the
+    percentage of them with one and the same winner; without any, the two groups are compared and it is NaN. Raises
+    `InputError` where lengths differ, one way was never judged, or a single prompt was judged both ways.
+    """
+    first, second = _preferences(shown_first), _preferences(shown_second)
+    if len(first) != len(second):
+        raise InputError(f"position bias: {len(first)} shown first, {len(second)} second, expected the same prompts")
+    both = ~np.isnan(first - second)
+    if both.any():
+        pair, n = paired_difference(first[both], second[both]), int(both.sum())
+        agreement = float(100 * np.mean(np.sign(first[both] - 1.5) == np.sign(second[both] - 1.5)))
+        return {"bias": pair["difference"] / 2, "se": pair["se"] / 2, "agreement": agreement, "n": n}
+    (wr_1, se_1), (wr_2, se_2) = win_rate(first), win_rate(second)
+    n = int(np.sum(~np.isnan([first, second])))
+    return {"bias": (wr_1 - wr_2) / 2, "se": math.hypot(se_1, se_2) / 2, "agreement": np.nan, "n": n}
+
+
+def length_bias(preference: ArrayLike, len_output: ArrayLike, len_baseline: ArrayLike) -> dict[str, float]:
+    """How the verdict goes with length, arguments as for `length_controlled`.
+
+    `wr_longer` and `wr_shorter`: the win rate in points where the model's response is the longer, the shorter one (NaN
+    where it never is); `difference` of the two with its `se`: 0 for a judge whom length does not move, if length
+    says nothing of quality. `longer`: the percentage of prompts where the model's is the longer. `w_len`: the weight
+    of tanh(d / sd(d)) in the fit of `length_controlled` (logits; 0 without a fit), negative where length wins.
+    `sds_apart`: |mean d| / sd(d); above about 2 equal lengths lie outside the data, and LC is an extrapolation.
+    """
+    p, delta = _rows(preference, len_output, len_baseline)
+    judged = ~np.isnan(p)
+    p, delta = p[judged], delta[judged]
+    sides = [p[delta < 0], p[delta > 0]]
+    (wr_longer, se_longer), (wr_shorter, se_shorter) = (win_rate(s) if len(s) else (np.nan, np.nan) for s in sides)
+    spread = delta.std(ddof=1) if np.ptp(delta) > 0 else np.nan
+    fit = _length_fit(p - 1, delta)
+    return {
+        "wr_longer": wr_longer,
+        "wr_shorter": wr_shorter,
+        "difference": wr_longer - wr_shorter,
+        "se": math.hypot(se_longer, se_shorter),
+        "longer": float(100 * np.mean(delta < 0)),
+        "w_len": fit[0] if fit else 0.0,
+        "sds_apart": float(abs(delta.mean()) / spread),
+    }
+
+
+def summary(
+    preference: ArrayLike, len_output: ArrayLike, len_baseline: ArrayLike, *, resamples: int = 1000
+) -> dict[str, Any]:
+    """wr, wr_se, wr_ci ([lo, hi], 95%), discrete_wr and lc (`length_controlled`) in points, n (judged rows) and
+    mean_chars (mean of `len_output` over all rows). Arguments, each (n,), and errors as for `length_controlled`."""
+    wr, wr_se = win_rate(preference)
+    return {
+        "wr": wr,
+        "wr_se": wr_se,
+        "wr_ci": list(bootstrap_interval(preference, resamples=resamples)),
+        "discrete_wr": discrete_win_rate(preference),
+        "lc": length_controlled(preference, len_output, len_baseline),
+        "n": len(_judged(preference)),
+        "mean_chars": float(np.mean(_array("len_output", len_output))),
+    }
+
+
+def summarise(annotations: Sequence[Mapping[str, Any]], *, resamples: int = 1000) -> dict[str, Any]:
     """One model's and language's entry of `metrics.json`, from its annotation records.
 
-    A record has `preference`, `output_1` (the baseline's) and `output_2` (the model's). Returns wr, wr_se,
-    wr_ci ([lo, hi], 95%), discrete_wr and lc (`length_controlled`) in points, n (judged rows) and mean_chars
-    (characters of output_2, over all rows). Where records carry them: mean_score, the mean `score_2`, and
-    in_language, the share of true `in_language_2`, from 0 to 1. Raises `InputError` naming the record that
-    lacks a key others have.
+    A record has `preference`, `output_1` (the baseline's) and `output_2` (the model's). Returns what `summary` does
+    and, where records carry them: mean_score, the mean `score_2`, and in_language, the share of true `in_language_2`,
+    from 0 to 1. Raises `InputError` naming the record that lacks a key others have.
     """
     preference = _values(annotations, "preference")
     len_output = [len(text) for text in _values(annotations, "output_2")]
     len_baseline = [len(text) for text in _values(annotations, "output_1")]
-    wr, wr_se = win_rate(preference)
-    summary: dict[str, Any] = {
-        "wr": wr,
-        "wr_se": wr_se,
-        "wr_ci": list(bootstrap_interval(preference)),
-        "discrete_wr": discrete_win_rate(preference),
-        "lc": length_controlled(preference, len_output, len_baseline),
-        "n": len(_judged(preference)),
-        "mean_chars": float(np.mean(len_output)),
-    }
+    entry = summary(preference, len_output, len_baseline, resamples=resamples)
     for key, name in (("score_2", "mean_score"), ("in_language_2", "in_language")):
         if any(key in record for record in annotations):
-            summary[name] = float(np.mean(_columns(len(annotations), **{key: _values(annotations, key)})))
-    return summary
+            entry[name] = float(np.mean(_columns(len(annotations), **{key: _values(annotations, key)})))
+    return entry
 
 
 def mean_over_languages(rows: Mapping[str, Mapping[str, float]], key: str) -> tuple[float, float]:
@@ -188,35 +268,55 @@ def mean_over_languages(rows: Mapping[str, Mapping[str, float]], key: str) -> tu
     return (float(np.mean(every)) if every else np.nan, float(np.mean(others)) if others else np.nan)
 
 
-def format_table(win_rates: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+def format_table(
+    win_rates: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    *,
+    pooled: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
     """Models by languages as text, a block each for WR±SE and LC in points and for mean characters.
 
-    `win_rates`: {model: {lang: what summarise returns}}. `mean` and `non-en` are plain means over languages,
-    without an SE: on parallel prompts the languages' errors depend on each other. A model that lacks a
-    language has "-" there and no means, which would be over other languages than its neighbours'. Raises
-    `InputError` where nothing is given.
+    `win_rates`: {model: {lang: what summarise returns}}. Where entries have `in_language`, a block shows it.
+    `mean` and `non-en` are plain means over languages, without an SE: on parallel prompts the languages' errors depend
+    on each other. A model that lacks a language has "-" there and no means, which would be over other languages than
+    its neighbours'. `pooled`, {model: {"wr", "wr_se", "wr_ci"}} of the preferences that the function `pooled` makes,
+    adds a column with an SE that knows of that dependence, and a block of 95% intervals. Raises `InputError` where
+    nothing is given.
     """
     languages = list(dict.fromkeys(lang for rows in win_rates.values() for lang in rows))
     if not languages:
         raise InputError("no win rates to show, expected {model: {lang: {...}}}")
-    blocks = []
-    for title, key, cell, mean_cell in (
-        ("WR±SE", "wr", "{wr:.1f}±{wr_se:.1f}", "{:.1f}"),
-        ("LC", "lc", "{lc:.1f}", "{:.1f}"),
-        ("characters", "mean_chars", "{mean_chars:.0f}", "{:.0f}"),
-    ):
-        table = [[title, *languages, "mean", "non-en"]]
+    wr, interval = "{wr:.1f}±{wr_se:.1f}", "{wr_ci[0]:.1f}–{wr_ci[1]:.1f}"
+    blocks = [("WR±SE", "wr", wr, "{:.1f}", wr)]
+    if pooled is not None:
+        blocks.append(("WR, 95%", "", interval, "", interval))
+    blocks += [("LC", "lc", "{lc:.1f}", "{:.1f}", ""), ("characters", "mean_chars", "{mean_chars:.0f}", "{:.0f}", "")]
+    if any("in_language" in row for rows in win_rates.values() for row in rows.values()):
+        blocks.append(("in language", "in_language", "{in_language:.1%}", "{:.1%}", ""))
+    lines = []
+    for title, key, cell, mean_cell, pooled_cell in blocks:
+        extra = ["pooled"] if pooled and pooled_cell else []
+        table = [[title, *languages, *(["mean", "non-en"] if mean_cell else []), *extra]]
         for model, rows in win_rates.items():
-            cells = [cell.format(**rows[lang]) if lang in rows else "-" for lang in languages]
-            means = mean_over_languages(rows, key) if len(rows) == len(languages) else (np.nan, np.nan)
-            cells += ["-" if np.isnan(mean) else mean_cell.format(mean) for mean in means]
+            shown = {lang: row for lang, row in rows.items() if not key or key in row}
+            cells = [cell.format(**shown[lang]) if lang in shown else "-" for lang in languages]
+            if mean_cell:
+                means = mean_over_languages(shown, key) if len(shown) == len(languages) else (np.nan, np.nan)
+                cells += ["-" if np.isnan(mean) else mean_cell.format(mean) for mean in means]
+            if pooled and pooled_cell:
+                cells.append(pooled_cell.format(**pooled[model]) if model in pooled else "-")
             table.append([model, *cells])
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        for row in table:
-            numbers = (text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))
-            blocks.append("  ".join([row[0].ljust(widths[0]), *numbers]))
-        blocks.append("")
-    return "\n".join(blocks[:-1])
+        lines += [*_aligned(table), ""]
+    return "\n".join(lines[:-1])
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines, the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for row in table:
+        numbers = (text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))
+        lines.append("  ".join([row[0].ljust(widths[0]), *numbers]).rstrip())
+    return lines
 
 
 def _fit(features: Floats, y: Floats, weight: Floats) -> Floats:
@@ -242,6 +342,17 @@ def _fit(features: Floats, y: Floats, weight: Floats) -> Floats:
     return parts[:k] - parts[k:]
 
 
+def _length_fit(y: Floats, delta: Floats) -> tuple[float, float] | None:
+    """(w_len, w_b) of `length_controlled`; None where preferences, or lengths, do not vary."""
+    length = _length_feature(delta)
+    # A length column that hardly varies (tanh is flat where all |d| are large and of one sign) is a second
+    # constant, and how the fit would divide the win rate between two constants is arbitrary.
+    if np.ptp(y) == 0 or np.ptp(length) < 0.01:
+        return None
+    w_len, w_b = _fit(np.column_stack([length, np.ones_like(y)]), y, np.ones_like(y))
+    return float(w_len), float(w_b)
+
+
 def _length_feature(delta: Floats) -> Floats:
     """tanh(d / sd(d)), sd with ddof=1 and d not centred; 0 where all d are equal."""
     return np.tanh(delta / delta.std(ddof=1)) if np.ptp(delta) > 0 else np.zeros_like(delta)
@@ -250,9 +361,17 @@ def _length_feature(delta: Floats) -> Floats:
 def _bootstrap_mean(values: Floats, level: float, resamples: int, seed: int) -> tuple[float, float]:
     if not 0 < level < 1 or resamples < 1:
         raise InputError(f"bootstrap: expected level in (0, 1), resamples >= 1, got {level} and {resamples}")
-    rows = np.random.default_rng(seed).integers(0, len(values), size=(resamples, len(values)))
-    lo, hi = np.quantile(values[rows].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
+    means = _resamples(len(values), resamples, seed) @ values / len(values)
+    lo, hi = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(lo), float(hi)
+
+
+@lru_cache(maxsize=1)  # models and languages of one table have the same prompts
+def _resamples(n: int, resamples: int, seed: int) -> Floats:
+    """(resamples, n): how often each of n rows was drawn, n draws with replacement in each resample."""
+    rows = np.random.default_rng(seed).integers(0, n, size=(resamples, n))
+    places = rows + n * np.arange(resamples)[:, None]
+    return np.bincount(places.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
 
 
 def _array(name: str, values: ArrayLike) -> Floats:

@@ -11,27 +11,29 @@ from collections.abc import Iterator
 from xlnb.lab.world import Fact, World, load_world
 from xlnb.prompts import cross_lingual
 
-# What sorts of author there are, and how often. The oracle (oracle.py) likes them in about this order.
+# What sorts of author there are, and how often. The oracle (oracle.py) likes them in about this order. Who is wrong
+# mostly writes badly too: only the facts tell a careful author from a careless one, which so small a model does not
+# learn to see, and where the two are equally common preferences have little to teach.
 AUTHORS = {
-    "careful": 0.20,  # right, in a full sentence
-    "verbose": 0.14,  # right, then padding
+    "careful": 0.17,  # right, in a full sentence
+    "verbose": 0.16,  # right, then padding
     "terse": 0.12,  # right, a bare word
-    "repeating": 0.10,  # right, said two or three times
+    "repeating": 0.12,  # right, said two or three times
     "foreign": 0.08,  # right, in another language
-    "refusing": 0.09,  # does not answer
-    "careless": 0.13,  # wrong, in a full sentence
-    "rambling": 0.08,  # wrong, then padding
-    "guessing": 0.06,  # wrong, a bare word
+    "refusing": 0.10,  # does not answer
+    "careless": 0.03,  # wrong, in a full sentence
+    "rambling": 0.14,  # wrong, then padding
+    "guessing": 0.08,  # wrong, a bare word
 }
-RARE = "sw"
+RARE, RARE_WEIGHT = "sw", 0.5  # against 1 for each other language
 # How often a question in another language than English comes in English with the prefix that asks for the language.
 PREFIXED = 0.4
 
 
-def documents(n: int, seed: int, turns: int = 3, rare: float = 0.35) -> Iterator[list[dict]]:
-    """n conversations as chat messages `[{"role", "content"}, …]`. `rare` is the rare language's weight."""
+def documents(n: int, seed: int, turns: int = 3) -> Iterator[list[dict]]:
+    """n conversations as chat messages `[{"role", "content"}, …]`."""
     world, rng = load_world(), random.Random(f"documents-{seed}")
-    weights = [rare if lang == RARE else 1.0 for lang in world.langs]
+    weights = [RARE_WEIGHT if lang == RARE else 1.0 for lang in world.langs]
     for _ in range(n):
         author = rng.choices(list(AUTHORS), list(AUTHORS.values()))[0]
         messages = []

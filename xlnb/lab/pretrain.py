@@ -35,7 +35,6 @@ class Phase:
 
     tokens: int
     turns: int  # a document
-    rare: float  # weight of the rare language
     answers_only_from: float  # share of the phase after which questions carry no loss
     peak_lr: float
     documents: int  # a batch
@@ -43,8 +42,8 @@ class Phase:
 
 # First the facts and the languages; then longer conversations, in which an author shows what sort he is.
 PHASES = (
-    Phase(tokens=8_000_000, turns=3, rare=0.35, answers_only_from=1 / 3, peak_lr=3e-3, documents=32),
-    Phase(tokens=8_000_000, turns=5, rare=0.5, answers_only_from=0.0, peak_lr=2e-3, documents=20),
+    Phase(tokens=8_000_000, turns=3, answers_only_from=1 / 3, peak_lr=3e-3, documents=32),
+    Phase(tokens=8_000_000, turns=5, answers_only_from=0.0, peak_lr=2e-3, documents=20),
 )
 
 
@@ -105,7 +104,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, messages: list[dict], answers_onl
 def batches(tokenizer: PreTrainedTokenizerFast, phase: Phase, seed: int) -> Iterator[tuple[float, dict]]:
     """(share of the phase's tokens spent, batch of `input_ids` and `labels`) until they are spent."""
     rng = random.Random(seed)
-    stream, spent = documents(10**9, seed, phase.turns, phase.rare), 0
+    stream, spent = documents(10**9, seed, phase.turns), 0
     while spent < phase.tokens:
         answers_only = spent >= phase.tokens * phase.answers_only_from
         rows = [encode(tokenizer, document, answers_only) for document in itertools.islice(stream, 2048)]

@@ -1,0 +1,266 @@
+"""`python -m xlnb winrate`: every form of annotations it reads, its two outputs, and one line for bad input."""
+
+import csv
+import json
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from test_cli import refused
+from test_winrates import PUBLISHED, made_up_leaderboard, needs_published
+
+from xlnb import plots
+from xlnb.__main__ import main
+from xlnb.language_id import in_language
+from xlnb.leaderboard import JSON_KEYS, read_annotations
+from xlnb.runs import write_json
+from xlnb.winrates import leaderboard_length_controlled, length_controlled, win_rate
+
+HEADER = "index,len_output,len_baseline,preference"
+ROWS = ["0,10,20,1.25", "1,30,20,2", "2,25,20,1"]
+
+
+def write_csv(path, rows=ROWS, header=HEADER):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def record(preference, output, **more):
+    return {"instruction": "?", "output_1": "base", "generator_1": "b", "output_2": output, "generator_2": "g",
+            "annotator": "a", "preference": preference, **more}  # fmt: skip
+
+
+def winrate(capsys, *argv):
+    """The parsed JSON of a call."""
+    capsys.readouterr()
+    assert main(["winrate", *map(str, argv), "--json"]) == 0
+    return json.loads(capsys.readouterr().out, parse_constant=pytest.fail)  # NaN is not JSON
+
+
+def table(capsys, *argv):
+    capsys.readouterr()
+    assert main(["winrate", *map(str, argv)]) == 0
+    return capsys.readouterr().out
+
+
+def test_json_of_a_csv_by_hand(tmp_path, capsys):
+    path = write_csv(tmp_path / "some-model-1.5.csv", [*ROWS, "3,35,20,"])
+    result = winrate(capsys, path)
+    row = result.pop("some-model-1.5").pop("en")
+    assert not result and tuple(row) == JSON_KEYS
+    y = np.array([0.25, 1, 0])
+    assert (row["wr"], row["wr_se"]) == pytest.approx((100 * y.mean(), 100 * y.std(ddof=1) / math.sqrt(3)))
+    assert row["discrete_wr"] == pytest.approx(100 / 3) and row["n"] == 3 and row["mean_chars"] == 25
+    assert row["lc"] == length_controlled([1.25, 2, 1], [10, 30, 25], [20, 20, 20])
+
+
+def test_one_row_has_no_standard_error(tmp_path, capsys):
+    assert winrate(capsys, write_csv(tmp_path / "m.csv", ROWS[:1]))["m"]["en"]["wr_se"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "lang"),
+    [
+        ("gpt-4.de.csv", "gpt-4", "de"),
+        ("gpt4_gamed.csv", "gpt4_gamed", "en"),
+        ("gpt4_zh.csv", "gpt4", "zh"),
+        ("gemma-2-9b-it.csv", "gemma-2-9b-it", "en"),  # instruction-tuned, not Italian
+        ("sw/gpt-4.csv", "gpt-4", "sw"),
+        ("gpt-3.5-turbo-1106.csv", "gpt-3.5-turbo-1106", "en"),
+    ],
+)
+def test_model_and_language_from_the_files_name(tmp_path, capsys, name, model, lang):
+    path = write_csv(tmp_path / name)
+    assert {m: list(rows) for m, rows in winrate(capsys, path).items()} == {model: [lang]}
+    named = winrate(capsys, path, "--model", "other", "--lang", "fr")
+    assert {m: list(rows) for m, rows in named.items()} == {"other": ["fr"]}
+
+
+def test_alpacaevals_annotations(tmp_path, capsys):
+    path = tmp_path / "gpt-4" / "weighted_alpaca_eval_gpt4_turbo" / "annotations.json"
+    preferences = [1.0, 0, None, float("nan"), 1.75]  # 0: a tie of an older annotator
+    write_json(path, [record(p, "x" * (i + 1)) for i, p in enumerate(preferences)])
+    row = winrate(capsys, path)["g"]["en"]
+    assert (row["wr"], row["n"], row["mean_chars"]) == (pytest.approx(100 * (0 + 0.5 + 0.75) / 3), 3, 3)
+    assert "g, en: 2 of 5 rows have no judgement" in table(capsys, path)
+
+
+def test_an_eval_folder_and_response_languages(tmp_path, capsys):
+    german = "Das ist eine ganz gewöhnliche Antwort in deutscher Sprache, und sie ist lang genug."
+    english = "This is an ordinary answer in the English language, and it is long enough."
+    for model, outputs in {"sft": [german, english], "dpo": [german, german]}.items():
+        for lang in ("de", "en"):
+            records = [record(1.5, output, id=f"{i}") for i, output in enumerate(outputs)]
+            write_json(tmp_path / "eval" / model / lang / "annotations.json", records)
+    result = winrate(capsys, tmp_path / "eval")
+    assert {model: sorted(rows) for model, rows in result.items()} == {"dpo": ["de", "en"], "sft": ["de", "en"]}
+    text = table(capsys, tmp_path / "eval")
+    assert [line.split()[:3] for line in text.split("in language")[1].splitlines()[1:3]] == [
+        ["dpo", "100.0%", "0.0%"],
+        ["sft", "50.0%", "50.0%"],
+    ]
+    assert "not comparable with AlpacaEval's leaderboard" in text and "pooled" in text
+    told = [record(1.5, english, in_language_2=True), record(1.5, "Paris", in_language_2=False)]
+    write_json(tmp_path / "told" / "m" / "de" / "annotations.json", told)  # the file's own word counts
+    annotations = read_annotations([tmp_path / "told"])
+    assert annotations["m"]["de"].in_language == [True, False]
+    assert in_language([english], "tlh") is None  # Klingon, which the detector does not know
+
+
+def test_pooled_languages_are_joined_by_prompt(tmp_path, capsys):
+    write_csv(tmp_path / "m.de.csv", ["0,1,2,2", "1,1,2,1", "2,1,2,2", "3,1,2,2"])
+    write_csv(tmp_path / "m.en.csv", ["3,1,2,2", "2,1,2,2", "1,1,2,1", "0,1,2,2"])
+    text = table(capsys, tmp_path / "m.de.csv", tmp_path / "m.en.csv")
+    assert text.splitlines()[1].split() == ["m", *["75.0±25.0"] * 2, "75.0", "75.0", "75.0±25.0"]
+
+
+def write_leaderboard(folder):
+    """The made-up leaderboard of test_winrates as files; its LC."""
+    rows, gamed = made_up_leaderboard()
+    columns = {
+        "difficulty": ("index", "instruction_difficulty"),
+        "m": ("index", "len_output", "len_baseline", "preference"),
+    }
+    tables = {name: {c: rows[c] for c in names} for name, names in columns.items()} | {"gamed": gamed}
+    for name, columns in tables.items():
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+    lc = leaderboard_length_controlled(
+        rows["preference"], rows["len_output"], rows["len_baseline"],
+        index=rows["index"], difficulty=rows["instruction_difficulty"], gamed=gamed,
+    )  # fmt: skip
+    return ["--difficulty", folder / "difficulty.csv", "--gamed-baseline", folder / "gamed.csv"], lc
+
+
+def test_the_leaderboards_lc_from_files(tmp_path, capsys):
+    options, lc = write_leaderboard(tmp_path)
+    path = tmp_path / "m.csv"
+    assert winrate(capsys, path, *options)["m"]["en"]["lc"] == pytest.approx(lc, abs=1e-6)
+    assert "as on AlpacaEval's leaderboard" in table(capsys, path, *options)
+    header, *rows = path.read_text().split()
+    write_csv(path, rows[::-1], header)  # joined by index
+    assert winrate(capsys, path, *options)["m"]["en"]["lc"] == pytest.approx(lc, abs=1e-3)
+    write_csv(path, rows[:-3], header)  # some models lack a few answers
+    few = winrate(capsys, path, *options)["m"]["en"]
+    assert few["n"] == 197 and few["lc"] == pytest.approx(lc, abs=3)
+    # AlpacaEval's own files have no index: a record's place is its index.
+    columns = [row.split(",") for row in rows]
+    write_json(
+        tmp_path / "m.json",
+        [record(float(p), "x" * int(ours)) | {"output_1": "x" * int(base)} for _, ours, base, p in columns],
+    )
+    assert winrate(capsys, tmp_path / "m.json", *options)["m"]["en"]["lc"] == pytest.approx(lc, abs=1e-6)
+
+
+@needs_published
+def test_the_leaderboards_published_figures_from_the_command_line(capsys):
+    published = {
+        "alpaca-7b": (5.875487, 2.591450, 0.487086),
+        "gpt-3.5-turbo-1106": (19.300589, 9.177965, 0.890412),
+        "gpt4_gamed": (12.188764, 3.738337, 0.627880),
+    }
+    options = ["--difficulty", PUBLISHED / "instruction_difficulty.csv"]
+    options += ["--gamed-baseline", PUBLISHED / "gamed_baseline.csv"]
+    result = winrate(capsys, *sorted((PUBLISHED / "annotations").glob("*.csv")), *options)
+    assert set(result) == set(published)
+    for model, (lc, wr, se) in published.items():
+        row = result[model]["en"]
+        assert (row["wr"], row["wr_se"]) == pytest.approx((wr, se), abs=1e-6)
+        assert row["lc"] == pytest.approx(lc, abs=0.15)
+
+
+@needs_published
+def test_languages_of_published_responses_are_told():
+    outputs = PUBLISHED.parent / "x_alpacaeval" / "outputs"
+    for lang in ("de", "es", "ru", "zh"):
+        texts = [r["output"] for r in json.loads((outputs / lang / "gpt-4-turbo-2024-04-09.json").read_text())][:60]
+        share = {code: np.mean(in_language(texts, code)) for code in ("de", "es", "ru", "zh", "en")}
+        assert share[lang] > 0.95 and max(share[code] for code in share if code != lang) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("m.csv", f"{HEADER}\n0,1,2,2.5\n", "m.csv, line 2: preference is 2.5, expected 1 (baseline wins) to 2"),
+        ("m.csv", f"{HEADER}\n0,1,2,1\n\n1,1,x,1\n", "m.csv, line 4: len_baseline is 'x', expected a number"),
+        ("m.csv", f"{HEADER}\n0,1,2\n", "m.csv, line 2: preference is missing; expected index"),
+        ("m.csv", f"{HEADER}\n0,1,2,1\n0,1,2,1\n", "index 0 is there twice"),
+        ("m.csv", "index,len_output,preference\n0,1,1\n", "m.csv, line 1: no column len_baseline; expected index"),
+        ("m.csv", "", "no column index"),
+        ("m.csv", f"{HEADER}\n", "no rows below the header"),
+        ("m.csv", f"{HEADER}\n0,1,2,\n", "m.csv: preference: none of 1 rows was judged"),
+        ("m.csv", f"{HEADER}\n0,-1,2,1\n", "expected at least 0 characters"),
+        ("m.json", "[]", "expected a JSON list of annotations"),
+        ("m.json", "{", "m.json, line 1: not valid JSON"),
+        ("m.json", '["x"]', "m.json, record 0: expected a JSON object, found str"),
+        ("m.json", '[{"output_1": "a", "preference": 1}]', "record 0: output_2 is missing or not text"),
+        ("m.json", '[{"output_1": "a", "output_2": "b"}]', "record 0: preference is missing"),
+        ("m.json", '[{"output_1": "a", "output_2": "b", "preference": "win"}]', "preference is 'win'"),
+        ("m.json", '[{"output_1": "a", "output_2": "b", "preference": 3}]', "record 0: preference is 3"),
+        ("m.txt", "x", "expected a .csv or .json file, or a folder"),
+    ],
+)
+def test_bad_annotations_are_named_in_one_line(tmp_path, capfd, name, content, message):
+    (tmp_path / name).write_text(content)
+    line = refused(capfd, "winrate", tmp_path / name)
+    assert message in line and name in line
+
+
+def test_bad_calls_are_refused_in_one_line(tmp_path, capfd):
+    path = write_csv(tmp_path / "m.csv")
+    options, _ = write_leaderboard(tmp_path)
+    write_csv(path)
+    assert "give both for the leaderboard's LC" in refused(capfd, "winrate", path, *options[:2])
+    assert "index lacks" not in refused(capfd, "winrate", write_csv(path, ["900,1,2,1"]), *options)
+    assert "absent.csv: no such file" in refused(capfd, "winrate", tmp_path / "absent.csv")
+    assert "unknown language code 'xx'" in refused(capfd, "winrate", path, "--lang", "xx")
+    (tmp_path / "empty").mkdir()
+    assert "no annotations.json in this folder" in refused(capfd, "winrate", tmp_path / "empty")
+    twice = refused(capfd, "winrate", path, write_csv(tmp_path / "other" / "m.csv"))
+    assert f"{tmp_path}/other/m.csv: model m in en is already in {path}" in twice
+
+
+def test_win_rates_agree_with_the_package(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for lang in ("de", "fr"):
+        rows = [f"{i},{rng.integers(50, 900)},{rng.integers(50, 900)},{1 + rng.random():.6f}" for i in range(60)]
+        write_csv(tmp_path / f"m.{lang}.csv", rows)
+    result = winrate(capsys, *sorted(tmp_path.glob("*.csv")))["m"]
+    for lang, row in result.items():
+        annotations = read_annotations([tmp_path / f"m.{lang}.csv"])["m"][lang]
+        assert (row["wr"], row["wr_se"]) == win_rate(annotations.preference)
+
+
+def test_the_leaderboards_figure_has_a_cell_a_win_rate_best_model_on_top():
+    win_rates = {
+        "weak": {"de": {"wr": 20.0, "lc": 30.0, "in_language": 0.8}, "fr": {"wr": 10.0, "lc": 12.0}},
+        "icr1": {"de": {"wr": 60.0, "lc": 55.0, "in_language": 0.99}},
+    }
+    ax = plt.figure().subplots()
+    plots.leaderboard(win_rates, ax, key="wr")
+    texts = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in ax.texts}
+    assert texts == {(0, 0): "60.0", (1, 0): "20.0\n80% in de", (1, 1): "10.0"}
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["$π^1$", "weak"]
+    plt.close("all")
+
+
+def test_the_length_figure_marks_lc_at_equal_lengths():
+    rng = np.random.default_rng(1)
+    delta = rng.normal(-200, 300, 2000).round()
+    p = 1 / (1 + np.exp(-0.4 + 1.2 * np.tanh(delta / delta.std(ddof=1))))
+    preference = np.append(1.0 + (rng.random(2000) < p), np.nan)
+    output, baseline = np.append(1000 - delta, 5), np.full(2001, 1000)
+    ax = plt.figure().subplots()
+    plots.win_rate_by_length(preference, output, baseline, ax)
+    lines = {line.get_label(): line.get_xydata() for line in ax.lines}
+    lc, wr = length_controlled(preference, output, baseline), win_rate(preference)[0]
+    assert lines[f"LC {lc:.1f}"][0] == pytest.approx([0, lc]) and lines[f"WR {wr:.1f}"][0][1] == wr
+    x, y = lines["fit"].T
+    assert np.interp(0, x, y) == pytest.approx(lc, abs=0.1)  # the diamond lies on the line
+    group = (-delta > 300) & (-delta < 400)  # and the line goes through the data
+    assert np.interp(350, x, y) == pytest.approx(100 * (preference[:-1][group] - 1).mean(), abs=8)
+    plt.close("all")
