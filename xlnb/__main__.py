@@ -53,12 +53,16 @@ def _parser() -> argparse.ArgumentParser:
 
     stage = commands.add_parser("stage", help="one stage of a run folder")
     stage.add_argument(
-        "stage", choices=["prompts", "sample", "prefer", "score", "pair", "train", "respond", "judge", "report"]
+        "stage",
+        choices=["prompts", "sample", "prefer", "translate", "score", "pair", "train", "respond", "judge", "report"],
     )
     stage.add_argument("--run", type=Path, required=True)
     stage.add_argument("--preset", default="", help="needed where the folder is new")
     stage.add_argument(
-        "--iteration", type=int, default=1, help="for sample, score, pair and train (default: 1; 0 is English DPO)"
+        "--iteration",
+        type=int,
+        default=1,
+        help="for sample, translate, score, pair and train (default: 1; 0 is English DPO)",
     )
     stage.add_argument("--model", default="", help="for respond and judge: sft, dpo, icr1 … (default: all)")
     _add_yes(stage)
@@ -151,7 +155,7 @@ def _stage(args: argparse.Namespace) -> None:
 
     run = open_run(args.run, args.preset, _overrides(args))
     function = getattr(stages, args.stage)
-    if args.stage in ("sample", "score", "pair", "train"):
+    if args.stage in ("sample", "translate", "score", "pair", "train"):
         print(function(run, args.iteration))
     elif args.stage in ("respond", "judge"):
         for model in [args.model] if args.model else run.models:
