@@ -513,12 +513,16 @@ def token_rewards(rows: Sequence[Mapping[str, Sequence[Any]]], ax: Axes) -> None
     reach = max(abs(value) for row in rows for value in row["rewards"]) or 1.0
     scale = ScalarMappable(Normalize(-reach, reach), "PuOr")
     texts = [[_visible(token) for token in row["tokens"]] for row in rows]
-    widest = max(sum(len(text) + 1 for text in line) for line in texts)  # characters; a cell has one to spare
+    # In characters; a cell has one to spare. Of a longer response the beginning is shown.
+    widest = min(90, max(sum(len(text) + 1 for text in line) for line in texts))
     size = min(9.0, 1.25 * 72 * ax.get_window_extent().width / ax.figure.dpi / widest)
     for y, (line, row) in enumerate(zip(texts, rows, strict=True)):
         x = 0
         for text, value in zip(line, row["rewards"], strict=True):
             width = len(text) + 1
+            if x + width > widest:
+                ax.text(widest, y, " …", va="center")
+                break
             cell = Rectangle((x, y - 0.42), width, 0.84, facecolor=scale.to_rgba(value), edgecolor="#bbbbbb", lw=0.5)
             ax.add_patch(cell)
             color = "white" if abs(value) > 0.6 * reach else "black"
