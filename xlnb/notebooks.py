@@ -32,7 +32,7 @@ def execute_all(folder: Path, parameters: dict[str, Any]) -> None:
         check_parameters(path, parameters)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))  # the kernels inherit it
     with ThreadPoolExecutor(2) as pool:
-        running = {pool.submit(execute, path, folder / path.name, parameters): path.name for path in numbered()}
+        running = [pool.submit(execute, path, folder / path.name, parameters) for path in numbered()]
         try:
             for done in tqdm(as_completed(running), total=len(running), desc="notebooks"):
                 done.result()
