@@ -143,11 +143,11 @@ def checkpoint(name: str) -> Path:
 
 def fp32(name: str) -> Models:
     """The family as a preset names it: plain fp32 weights, on any device."""
-    return Models(base=str(checkpoint(name)), four_bit=False, dtype="float32")
+    return Models(base=str(checkpoint(name)), quantization="none", dtype="float32")
 
 
 def nf4(name: str) -> Models:
-    return Models(base=str(checkpoint(name)), four_bit=True, dtype="float32")
+    return Models(base=str(checkpoint(name)), dtype="float32")
 
 
 def save_adapter(models: Models, folder: Path, seed: int) -> Path:

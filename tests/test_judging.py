@@ -290,7 +290,7 @@ def test_retry_after_is_waited_for(endpoint):
 
 
 def test_a_local_judge_reads_the_labels_log_probabilities():
-    judge = get_judge(f"local:{Models().base}", Evaluation(judge_order="both"), Models(four_bit=False))
+    judge = get_judge(f"local:{Models().base}", Evaluation(judge_order="both"), Models(quantization="none"))
     model, tokenizer = judge.model._model, judge.model._tokenizer
     prompt = judge_prompt(RECORD, True)
     turn = [{"role": "user", "content": prompt}]

@@ -442,7 +442,7 @@ def test_nan_weights_are_refused():
 @pytest.fixture(scope="module")
 def lab():
     """Lab conversations' first turns as rows, and the fp32 log-probabilities of all response tokens in one tensor."""
-    models = Models(four_bit=False, dtype="float32")
+    models = Models(quantization="none", dtype="float32")
     tokenizer = load_tokenizer(models)
     turns = [(messages[0]["content"], messages[1]["content"]) for messages in documents(48, seed=1)]
     prompts = [prompt_ids(tokenizer, question) for question, _ in turns]
@@ -460,7 +460,7 @@ def test_nf4_keeps_the_lab_model(lab):
 
 def test_bf16_deviates_little_and_is_summed_in_fp32(lab):
     prompts, responses, expected = lab
-    values = sequence_logprobs(load_base(Models(four_bit=False, dtype="bfloat16")), prompts, responses)
+    values = sequence_logprobs(load_base(Models(quantization="none", dtype="bfloat16")), prompts, responses)
     assert {row.dtype for row in values} == {torch.float32}
     deviation = (torch.cat(values) - expected).abs()
     print(f"bf16: mean deviation {deviation.mean():.4f}, largest {deviation.max():.4f} nats a token")

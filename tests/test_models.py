@@ -161,7 +161,7 @@ def test_weights_as_pickle_are_refused(tmp_path):
     torch.save(load_base(fp32("zephyr")).state_dict(), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     with pytest.raises(InputError, match="could not be loaded"):
-        load_base(Models(base=str(folder), four_bit=False))
+        load_base(Models(base=str(folder), quantization="none"))
 
 
 def test_an_adapter_of_another_base_is_refused(tmp_path):

@@ -24,9 +24,9 @@ def value(preset, key):
         ("training.lr", "5e-5", 5e-5),
         ("training.lr", 1, 1.0),  # an integer is a float, as JSON may write it
         ("english.steps", "10", 10),
-        ("models.four_bit", "false", False),
-        ("models.four_bit", "True", True),
-        ("models.four_bit", False, False),
+        ("pairing.language_filter", "false", False),
+        ("pairing.language_filter", "True", True),
+        ("pairing.language_filter", False, False),
         ("models.base", "org/model", "org/model"),
         ("prompts.langs", "en,es", "en,es"),
         ("prompts.path", "", ""),
@@ -54,8 +54,8 @@ def test_an_override_changes_nothing_else():
         ("seed", True, "preset key 'seed': expected int, got True"),
         ("training.lr", "fast", "preset key 'training.lr': expected float, got 'fast'"),
         ("training.lr", None, "preset key 'training.lr': expected float, got None"),
-        ("models.four_bit", "maybe", "preset key 'models.four_bit': expected bool, got 'maybe'"),
-        ("models.four_bit", 1, "preset key 'models.four_bit': expected bool, got 1"),
+        ("pairing.language_filter", "maybe", "preset key 'pairing.language_filter': expected bool, got 'maybe'"),
+        ("pairing.language_filter", 1, "preset key 'pairing.language_filter': expected bool, got 1"),
         ("prompts.langs", ["en"], "preset key 'prompts.langs': expected str, got ['en']"),
         ("sede", "1", "unknown preset key 'sede': did you mean 'seed'?"),
         ("trainig.lr", "1", "unknown preset key 'trainig.lr': did you mean 'training'?"),
@@ -108,7 +108,7 @@ def test_an_override_without_a_value_is_refused(items):
         parse_overrides(items)
 
 
-CHANGED = {"seed": 3, "models.four_bit": False, "training.lr": 1e-7, "prompts.langs": "en,es", "iterations": 1}
+CHANGED = {"seed": 3, "pairing.language_filter": False, "training.lr": 1e-7, "prompts.langs": "en,es", "iterations": 1}
 
 
 @pytest.mark.parametrize("overrides", [{}, CHANGED], ids=["as named", "overridden"])

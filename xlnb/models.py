@@ -56,19 +56,34 @@ def load_tokenizer(models: Models) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def check_same_tokens(policy: PreTrainedTokenizerBase, ref: PreTrainedTokenizerBase, models: Models) -> None:
+    """Raises InputError unless both read token ids alike: log π/π_I compares the probabilities of the same tokens."""
+    if policy.get_vocab() != ref.get_vocab():
+        raise InputError(
+            f"models.base {models.base} and models.dpo {models.dpo} have different vocabularies; π^0 must be trained "
+            "from π_I"
+        )
+
+
 def load_base(models: Models) -> PreTrainedModel:
-    """The base on the device there is: NF4 with double quantisation, or plain weights of the compute type."""
+    """The base on the device there is: NF4 with double quantisation, 8-bit, or plain weights of the compute type."""
     dtype = compute_dtype(models)
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-    )
+    known = {
+        "nf4": BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        ),
+        "int8": BitsAndBytesConfig(load_in_8bit=True),
+        "none": None,
+    }
+    if models.quantization not in known:
+        raise InputError(f"models.quantization '{models.quantization}': expected one of {', '.join(known)}")
     try:
         model = AutoModelForCausalLM.from_pretrained(
             base_path(models.base),
-            quantization_config=quantization if models.four_bit else None,
+            quantization_config=known[models.quantization],
             dtype=dtype,
             device_map={"": DEVICE},
             use_safetensors=True,

@@ -14,8 +14,9 @@ from xlnb.errors import InputError
 @dataclass(frozen=True)
 class Models:
     base: str = "data/lab/sft"  # π_I: a folder (in the project or anywhere) or a Hub id
-    dpo_adapter: str = ""  # π^0 as a LoRA adapter on that base; empty: train it here on English preferences
-    four_bit: bool = True  # NF4 with double quantisation; False loads `dtype` weights
+    dpo: str = ""  # π^0 as a checkpoint of its own, which adapters are then trained on; or
+    dpo_adapter: str = ""  # π^0 as a LoRA adapter on `base`; both empty: train it here on English preferences
+    quantization: str = "nf4"  # of the base's weights: nf4 (double quantisation), int8, or none (of type `dtype`)
     dtype: str = "auto"  # compute type: auto (bfloat16 on a GPU, float32 on a CPU), float32 or bfloat16
 
 

@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from xlnb.errors import InputError
-from xlnb.presets import Preset, get_preset, override, preset_from_dict, to_json
+from xlnb.presets import Models, Preset, get_preset, override, preset_from_dict, to_json
 
 ROOT = Path(__file__).resolve().parents[1]
 MIN_FREE = 256 * 2**20  # bytes of disk that a run must find: adapters, checkpoints and samples of the lab fit well
@@ -42,11 +42,16 @@ class Run:
             raise InputError(f"iteration {iteration}: this run has iterations 0 to {self.preset.iterations}")
         return self.path / self.models[iteration + 1]
 
+    def base(self, model: str) -> Models:
+        """What a model's adapter stands on: π_I's checkpoint, or π^0's where that is a checkpoint of its own."""
+        models = self.preset.models
+        return replace(models, base=models.dpo) if models.dpo and model != "sft" else models
+
     def adapter(self, model: str) -> Path | None:
-        """The folder of a model's adapter; None for `sft`, which is the bare base."""
+        """The folder of a model's adapter; None for `sft`, which is the bare base, and for a `dpo` that is one."""
         if model not in self.models:
             raise InputError(f"unknown model '{model}'; this run has {', '.join(self.models)}")
-        if model == "sft":
+        if model == "sft" or (model == "dpo" and self.preset.models.dpo):
             return None
         if model == "dpo" and self.preset.models.dpo_adapter:
             return Path(self.preset.models.dpo_adapter)

@@ -22,7 +22,17 @@ from xlnb.lab.truth import english_preferences, reward_accuracy
 from xlnb.lab.world import load_world
 from xlnb.language_id import wrong_language
 from xlnb.logprobs import Budget
-from xlnb.models import active, base_path, load_base, load_model, load_tokenizer, new_adapter, prompt_ids, response_ids
+from xlnb.models import (
+    active,
+    base_path,
+    check_same_tokens,
+    load_base,
+    load_model,
+    load_tokenizer,
+    new_adapter,
+    prompt_ids,
+    response_ids,
+)
 from xlnb.pairs import alpha_search, pair_language
 from xlnb.prompts import parallel_files, read_parallel, split_langs
 from xlnb.rewards import implicit_reward, score_responses, scorer_prompt
@@ -105,8 +115,8 @@ def sample(run: Run, iteration: int) -> Path:
     if stage.current():
         return out
     with stage.working():
-        tokenizer = load_tokenizer(run.preset.models)
-        model = load_model(run.preset.models, {source: run.adapter(source)})
+        tokenizer = load_tokenizer(run.base(source))
+        model = load_model(run.base(source), {source: run.adapter(source)})
         for lang, records in texts.items():
             _generate(
                 run,
@@ -202,8 +212,7 @@ def score(run: Run, iteration: int) -> Path:
         return stage.out
     english = {record["prompt_id"]: record["instruction"] for record in read_prompts(run)["en"]}
     with stage.working():
-        tokenizer = load_tokenizer(run.preset.models)
-        model = load_model(run.preset.models, {policy: run.adapter(policy)})
+        tokenizer, model, ref_model = _policy_and_reference(run, policy)
         budget = Budget(config.batch_tokens)
         for position, scorer in enumerate(scorers):
             for path in samples:
@@ -219,7 +228,7 @@ def score(run: Run, iteration: int) -> Path:
                 ) as bar:
                     for start in range(0, len(todo), PROMPTS_AT_ONCE):
                         chunk = todo[start : start + PROMPTS_AT_ONCE]
-                        journal.append(_score_chunk(run, model, tokenizer, policy, scorer, chunk, english, budget))
+                        journal.append(_score_chunk(run, model, ref_model, tokenizer, policy, scorer, chunk, english, budget))
                         bar.update(len(chunk))
                 journal.finish([record["prompt_id"] for record in records])
     return stage.out
@@ -277,14 +286,15 @@ def train(run: Run, iteration: int) -> Path:
     if stage.current():
         return out
     with stage.working():
-        tokenizer = load_tokenizer(run.preset.models)
-        if source == "sft":
+        base, adapter = run.base(source), run.adapter(source)
+        tokenizer = load_tokenizer(base)
+        if adapter is None:
             import torch
 
             torch.manual_seed(run.preset.seed)
-            model: Any = new_adapter(load_base(run.preset.models), run.preset.models.base, config)
+            model: Any = new_adapter(load_base(base), base.base, config)
         else:
-            model = load_model(run.preset.models, {"default": run.adapter(source)})
+            model = load_model(base, {"default": adapter})
         records = [record for path in files for record in read_jsonl(path)]
         rows, dropped = tokenize_pairs(tokenizer, records, config.max_tokens)
         if dropped:
@@ -325,8 +335,8 @@ def respond(run: Run, model_name: str) -> Path:
     if stage.current():
         return stage.out
     with stage.working():
-        tokenizer = load_tokenizer(run.preset.models)
-        model = load_model(run.preset.models, {model_name: run.adapter(model_name)})
+        tokenizer = load_tokenizer(run.base(model_name))
+        model = load_model(run.base(model_name), {model_name: run.adapter(model_name)})
         for lang, records in _eval_prompts(run).items():
             journal = stage.out / f"{lang}.jsonl"
             label = f"eval {model_name} {lang}"
@@ -421,7 +431,7 @@ def report(run: Run) -> Path:
 def stages(run: Run, *, yes: bool = False) -> list[tuple[str, Any]]:
     """Every stage of a run in order, as (name, call). `yes`: see `judge`."""
     steps: list[tuple[str, Any]] = [("prompts", lambda: prompts(run))]
-    if not run.preset.models.dpo_adapter:
+    if not (run.preset.models.dpo or run.preset.models.dpo_adapter):
         steps += [
             ("dpo/samples", lambda: sample(run, 0)),
             ("dpo/pairs", lambda: prefer(run)),
@@ -523,13 +533,16 @@ def _adapter_files(run: Run, model: str) -> list[Path]:
 
 
 def _uses(run: Run) -> dict[str, Any]:
-    """The fields that every stage with a model depends on. A base that is a folder counts by its weights: by their
-    content where that is quick to read, else by their size."""
+    """The fields that every stage with a model depends on. A checkpoint that is a folder counts by its weights: by
+    their content where that is quick to read, else by their size."""
+    models = run.preset.models
     weights = {
-        path.name: sha256(path) if path.stat().st_size < 64 * 2**20 else path.stat().st_size
-        for path in sorted(Path(base_path(run.preset.models.base)).glob("*.safetensors"))
+        f"{base}/{path.name}": sha256(path) if path.stat().st_size < 64 * 2**20 else path.stat().st_size
+        for base in (models.base, models.dpo)
+        if base
+        for path in sorted(Path(base_path(base)).glob("*.safetensors"))
     }
-    return {"models": asdict(run.preset.models) | {"weights": weights}, "seed": run.preset.seed}
+    return {"models": asdict(models) | {"weights": weights}, "seed": run.preset.seed}
 
 
 def _sample_files(folder: Path, stage: str) -> list[Path]:
@@ -627,9 +640,19 @@ def _translated(samples: list[dict], path: Path) -> list[dict]:
     return records
 
 
+def _policy_and_reference(run: Run, policy: str) -> tuple[Any, Any, Any]:
+    """Tokenizer and model of a policy, and π_I's own model where it is another checkpoint (None: the same base)."""
+    tokenizer, model = load_tokenizer(run.base(policy)), load_model(run.base(policy), {policy: run.adapter(policy)})
+    if run.base(policy) == run.base("sft"):
+        return tokenizer, model, None
+    check_same_tokens(tokenizer, load_tokenizer(run.base("sft")), run.preset.models)
+    return tokenizer, model, load_base(run.base("sft"))
+
+
 def _score_chunk(
     run: Run,
     model: Any,
+    ref_model: Any,
     tokenizer: Any,
     policy: str,
     scorer: str,
@@ -658,7 +681,9 @@ def _score_chunk(
                 prompt_rows.append(ids)
                 response_rows.append(response)
     try:
-        sides = score_responses(model, policy, "sft", prompt_rows, response_rows, batch_tokens=budget)
+        sides = score_responses(
+            model, policy, "sft", prompt_rows, response_rows, batch_tokens=budget, ref_model=ref_model
+        )
     except InputError as error:
         raise InputError(f"{records[0]['lang']}, scoring ids {records[0]['prompt_id']} and after: {error}") from None
     names = ("policy_logps", "ref_logps")
