@@ -9,8 +9,9 @@ The translated reward needs `translate` between `sample` and `score`.
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -212,25 +213,16 @@ def score(run: Run, iteration: int) -> Path:
         return stage.out
     english = {record["prompt_id"]: record["instruction"] for record in read_prompts(run)["en"]}
     with stage.working():
-        tokenizer, model, ref_model = _policy_and_reference(run, policy)
+        models = _policy_and_reference(run, policy)
         budget = Budget(config.batch_tokens)
         for position, scorer in enumerate(scorers):
             for path in samples:
                 records = _scored_by(run, scorer, read_jsonl(path))
                 if scorer == "translated" and path.stem in translations:
                     records = _translated(records, translations[path.stem])
-                journal = Journal((stage.out if position == 0 else stage.out / scorer) / path.name)
-                if journal.path.exists() or not records:
-                    continue
-                todo = [record for record in records if record["prompt_id"] not in journal.done]
-                with tqdm(
-                    total=len(records), initial=len(journal.done), desc=f"{stage.name} {scorer} {path.stem}"
-                ) as bar:
-                    for start in range(0, len(todo), PROMPTS_AT_ONCE):
-                        chunk = todo[start : start + PROMPTS_AT_ONCE]
-                        journal.append(_score_chunk(run, model, ref_model, tokenizer, policy, scorer, chunk, english, budget))
-                        bar.update(len(chunk))
-                journal.finish([record["prompt_id"] for record in records])
+                out = (stage.out if position == 0 else stage.out / scorer) / path.name
+                make = partial(_score_chunk, run, *models, policy, scorer, english, budget)
+                _in_chunks(records, Journal(out), make, f"{stage.name} {scorer} {path.stem}")
     return stage.out
 
 
@@ -640,13 +632,26 @@ def _translated(samples: list[dict], path: Path) -> list[dict]:
     return records
 
 
+def _in_chunks(records: list[dict], journal: Journal, make: Callable[[list[dict]], list[dict]], label: str) -> None:
+    """What `make` makes of `records`, `PROMPTS_AT_ONCE` at a time, through a journal."""
+    if journal.path.exists() or not records:
+        return
+    todo = [record for record in records if record["prompt_id"] not in journal.done]
+    with tqdm(total=len(records), initial=len(journal.done), desc=label) as bar:
+        for start in range(0, len(todo), PROMPTS_AT_ONCE):
+            chunk = todo[start : start + PROMPTS_AT_ONCE]
+            journal.append(make(chunk))
+            bar.update(len(chunk))
+    journal.finish([record["prompt_id"] for record in records])
+
+
 def _policy_and_reference(run: Run, policy: str) -> tuple[Any, Any, Any]:
-    """Tokenizer and model of a policy, and π_I's own model where it is another checkpoint (None: the same base)."""
-    tokenizer, model = load_tokenizer(run.base(policy)), load_model(run.base(policy), {policy: run.adapter(policy)})
+    """A policy's model, π_I's own model where that is another checkpoint (None: the same base), and the tokenizer."""
+    model, tokenizer = load_model(run.base(policy), {policy: run.adapter(policy)}), load_tokenizer(run.base(policy))
     if run.base(policy) == run.base("sft"):
-        return tokenizer, model, None
+        return model, None, tokenizer
     check_same_tokens(tokenizer, load_tokenizer(run.base("sft")), run.preset.models)
-    return tokenizer, model, load_base(run.base("sft"))
+    return model, load_base(run.base("sft")), tokenizer
 
 
 def _score_chunk(
@@ -656,9 +661,9 @@ def _score_chunk(
     tokenizer: Any,
     policy: str,
     scorer: str,
-    records: list[dict],
     english: dict[str, str],
     budget: Budget,
+    records: list[dict],
 ) -> list[dict]:
     config = run.preset.scoring
     prompt_rows: list[list[int]] = []
