@@ -280,7 +280,8 @@ def test_the_searches_for_alpha_that_a_preset_names():
     assert alpha_search("exact", 0.1)(REWARDS, N_CHARS) == length_alpha(REWARDS, N_CHARS)
     assert alpha_search("exact", 0.1)(short, N_CHARS).at_edge
     assert alpha_search("signed", 0.1)(short, N_CHARS) == length_alpha(short, N_CHARS, allow_negative=True)
-    with pytest.raises(InputError, match="expected one of exact, signed, grid"):
+    assert alpha_search("none", 0.1) is None
+    with pytest.raises(InputError, match="expected one of exact, signed, grid, none"):
         alpha_search("best", 0.1)
 
 

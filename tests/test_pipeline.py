@@ -117,9 +117,9 @@ def test_a_second_run_does_nothing(finished, capsys):
 def test_a_changed_field_redoes_what_depends_on_it_and_says_why(finished, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(finished.path, copy)
-    run = open_run(copy, "lab-quick", {**SMALL, "pairing.length_control": "false"})
+    run = open_run(copy, "lab-quick", {**SMALL, "pairing.alpha": "none"})
     stages.run_until(run, "icr1/pairs")
-    assert "icr1/pairs: redone, because pairing.length_control was True, is now False" in capsys.readouterr().out
+    assert "icr1/pairs: redone, because pairing.alpha was exact, is now none" in capsys.readouterr().out
     assert all(report["alpha"] == 0 for report in read_json(copy / "icr1/pairs/report.json").values())
 
 

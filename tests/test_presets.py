@@ -63,14 +63,13 @@ def test_an_override_changes_nothing_else():
         (
             "pairing.qqq",
             "1",
-            "unknown preset key 'pairing.qqq': known here: length_control, alpha, language_filter, min_margin",
+            "unknown preset key 'pairing.qqq': known here: alpha, language_filter, min_margin",
         ),
         ("", "1", "unknown preset key '': known here: "),
         (
             "pairing",
             "1",
-            "'pairing' does not name a value; try: pairing.length_control, pairing.alpha, pairing.language_filter, "
-            "pairing.min_margin",
+            "'pairing' does not name a value; try: pairing.alpha, pairing.language_filter, pairing.min_margin",
         ),
         ("seed.first", "1", "preset key 'seed.first' does not name a value; try: seed"),
     ],

@@ -113,12 +113,14 @@ def grid_alpha(rewards: Rows, n_chars: Rows, *, beta: float = 1.0) -> LengthCont
     return LengthControl(float(grid[best]), float(gaps[best]), float(gaps[0]), at_edge)
 
 
-def alpha_search(name: str, beta: float) -> Search:
-    """The search for α that a preset names: exact (α >= 0), signed (exact, of either sign) or grid (the release's)."""
-    searches: dict[str, Search] = {
+def alpha_search(name: str, beta: float) -> Search | None:
+    """The search for α that a preset names: exact (α >= 0), signed (exact, of either sign), grid (the release's), or
+    none: no length control."""
+    searches: dict[str, Search | None] = {
         "exact": length_alpha,
         "signed": partial(length_alpha, allow_negative=True),
         "grid": partial(grid_alpha, beta=beta),
+        "none": None,
     }
     if name not in searches:
         raise InputError(f"pairing.alpha '{name}': expected one of {', '.join(searches)}")

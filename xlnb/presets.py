@@ -58,8 +58,7 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Pairing:
-    length_control: bool = True
-    alpha: str = "exact"  # the search for α: exact (α ≥ 0), signed (exact, of either sign) or grid (the release's)
+    alpha: str = "exact"  # length control: exact (α ≥ 0), signed (exact, of either sign), grid (the release's) or none
     language_filter: bool = True  # responses surely in another language than the asked one are no candidates
     min_margin: float = 0.0  # drop pairs whose length-controlled rewards lie closer (beta nats)
 

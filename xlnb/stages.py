@@ -233,7 +233,7 @@ def pair(run: Run, iteration: int) -> Path:
     samples = _sample_files(folder, "pairs")
     scores = [folder / "scores" / path.name for path in samples]
     config = run.preset.pairing
-    find_alpha = alpha_search(config.alpha, run.preset.scoring.beta) if config.length_control else None
+    find_alpha = alpha_search(config.alpha, run.preset.scoring.beta)
     stage = Stage(
         run, f"{folder.name}/pairs", inputs=[*samples, *scores], uses={"pairing": asdict(config)}, out=folder / "pairs"
     )
