@@ -151,7 +151,8 @@ def reward_kl_frontier(curve: pd.DataFrame, others: pd.DataFrame, beta: float, a
     `curve`: kl, reward and beta of π*, a row a β, by falling β. `others`: kl and reward of any other policies. The
     dashed line joins what is worth as much as π* at `beta`: mean reward − β·KL = β log Z.
     """
-    ax.plot(others["kl"], others["reward"], "o", color=GREY, ms=3, alpha=0.8, mew=0, label="other policies")
+    ax.plot(others["kl"], others["reward"], "o", color=GREY, ms=3, alpha=0.8, mew=0)
+    ax.plot([], [], "o", color=GREY, ms=6, label="other policies")  # in the legend a dot of the cloud's size is lost
     ax.plot(curve["kl"], curve["reward"], color=BLUE, lw=2, label="π* for every β")
     best = curve.iloc[(curve["beta"] - beta).abs().argmin()]
     ax.axline((best["kl"], best["reward"]), slope=beta, color=ORANGE, ls="--", lw=1.5, label="E[r] − β KL = β log Z")
@@ -159,7 +160,7 @@ def reward_kl_frontier(curve: pd.DataFrame, others: pd.DataFrame, beta: float, a
     ax.set_xlim(0, curve["kl"].max() * 1.05)
     ax.set_ylim(min(others["reward"].min(), curve["reward"].min()) - 0.2, curve["reward"].max() + 0.5)
     ax.set(xlabel="KL(π ‖ π_ref) (nats)", ylabel="mean reward (points)")
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower right", frameon=True, framealpha=0.95)
 
 
 def rewards_compared(table: pd.DataFrame, ax: Axes) -> None:
