@@ -719,6 +719,7 @@ def reward_against_length(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
         ax.set_title(f"{lang}: {100 * slope:+.3f} per 100 characters")
         ax.set(xlabel="characters − prompt's mean", ylabel="reward (β nats)")
         ax.label_outer()
+        ax.tick_params(labelleft=True)  # a scale of its own
 
 
 def length_gap(
