@@ -35,7 +35,7 @@ from xlnb.models import (
     response_ids,
 )
 from xlnb.pairs import alpha_search, pair_language
-from xlnb.prompts import parallel_files, read_parallel, split_langs
+from xlnb.prompts import prompt_sources, read_parallel, split_langs
 from xlnb.rewards import implicit_reward, score_responses, scorer_prompt
 from xlnb.runs import (
     Journal,
@@ -49,6 +49,7 @@ from xlnb.runs import (
     write_jsonl,
 )
 from xlnb.sampling import batch_seed, sample_responses
+from xlnb.sources import parse_source, source_files, source_versions
 from xlnb.translation import TEMPERATURE, find_translations, translation_tasks
 from xlnb.winrates import summarise
 
@@ -58,12 +59,13 @@ PROMPTS_AT_ONCE = 32  # prompts whose scores are written together: what a kill c
 def prompts(run: Run) -> Path:
     """Write the run's prompts: prompts/<lang>.jsonl {prompt_id, lang, instruction, split}, parallel by id."""
     config = run.preset.prompts
-    sources = [folder for folder in (config.path, config.eval_path) if config.path and folder]
+    texts = [text for text in (config.path, config.eval_path) if config.path and text]
+    sources = [source for text in texts for source in prompt_sources(text, config.langs)]
     stage = Stage(
         run,
         "prompts",
-        inputs=[path for folder in sources for path in parallel_files(folder, config.langs).values()],
-        uses={"prompts": asdict(config), "lab": asdict(run.preset.lab)},
+        inputs=[path for source in sources for path in source_files(source)],
+        uses={"prompts": asdict(config), "lab": asdict(run.preset.lab), **source_versions(sources)},
         out=run.path / "prompts",
     )
     if stage.current():
@@ -327,6 +329,7 @@ def respond(run: Run, model_name: str) -> Path:
     if stage.current():
         return stage.out
     with stage.working():
+        dataset = parse_source(run.preset.prompts.eval_path).name if run.preset.prompts.path else "lab"
         tokenizer = load_tokenizer(run.base(model_name))
         model = load_model(run.base(model_name), {model_name: run.adapter(model_name)})
         for lang, records in _eval_prompts(run).items():
@@ -336,7 +339,7 @@ def respond(run: Run, model_name: str) -> Path:
             outputs = [
                 {
                     "generator": model_name,
-                    "dataset": "lab" if not run.preset.prompts.path else Path(run.preset.prompts.eval_path).name,
+                    "dataset": dataset,
                     "id": record["prompt_id"],
                     "instruction": record["prompt"],
                     "output": record["responses"][0]["text"],
