@@ -22,11 +22,19 @@ class Models:
 
 @dataclass(frozen=True)
 class Prompts:
-    path: str = ""  # folder of parallel <lang>.jsonl or <lang>.json to train on; empty: the lab's questions
+    path: str = ""  # parallel prompts to train on: folder, file or hub:ORG/NAME (xlnb.sources); empty: the lab's
     eval_path: str = ""  # the same for evaluation, where `path` is given; empty: none
     langs: str = ""  # "en,es,de"; empty: every language the source has
     limit: int = 0  # at most so many prompts a language from each path; 0: all
     fresh: bool = False  # an iteration takes training prompts of its own, its share of all; False: all, every time
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """The English pairs that π^0 is trained on."""
+
+    path: str = ""  # rows with prompt, chosen, rejected: a file or hub:ORG/NAME:SPLIT; empty: from the lab's samples
+    limit: int = 0  # at most so many pairs; 0: all
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,7 @@ class Preset:
     iterations: int = 2
     models: Models = field(default_factory=Models)
     prompts: Prompts = field(default_factory=Prompts)
+    preferences: Preferences = field(default_factory=Preferences)
     lab: Lab = field(default_factory=Lab)
     sampling: Sampling = field(default_factory=Sampling)
     scoring: Scoring = field(default_factory=Scoring)

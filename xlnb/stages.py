@@ -35,6 +35,7 @@ from xlnb.models import (
     response_ids,
 )
 from xlnb.pairs import alpha_search, pair_language
+from xlnb.preferences import COLUMNS, preference_pairs
 from xlnb.prompts import prompt_sources, read_parallel, split_langs
 from xlnb.rewards import implicit_reward, score_responses, scorer_prompt
 from xlnb.runs import (
@@ -49,7 +50,7 @@ from xlnb.runs import (
     write_jsonl,
 )
 from xlnb.sampling import batch_seed, sample_responses
-from xlnb.sources import parse_source, source_files, source_versions
+from xlnb.sources import parse_source, read_rows, source_files, source_versions
 from xlnb.translation import TEMPERATURE, find_translations, translation_tasks
 from xlnb.winrates import summarise
 
@@ -136,17 +137,30 @@ def sample(run: Run, iteration: int) -> Path:
 
 
 def prefer(run: Run) -> Path:
-    """English preferences, the stand-in for UltraFeedback: π_I's samples in random pairs, ordered by the oracle.
+    """English preferences: dpo/pairs/en.jsonl, from `preferences.path` with counts in report.json.
 
-    See `xlnb.lab.truth`.
+    Without a path the lab's stand-in for them: π_I's samples in random pairs, ordered by the oracle (`xlnb.lab.truth`).
     """
-    folder = run.folder(0)
+    folder, config = run.folder(0), run.preset.preferences
     samples = folder / "samples" / "en.jsonl"
-    stage = Stage(run, "dpo/pairs", inputs=[samples], uses={"seed": run.preset.seed}, out=folder / "pairs")
+    inputs: list[Path] = [samples]
+    uses: dict[str, Any] = {"seed": run.preset.seed}
+    if config.path:
+        source = parse_source(config.path)
+        inputs, uses = source_files(source), {"preferences": asdict(config), **source_versions([source])}
+    stage = Stage(run, "dpo/pairs", inputs=inputs, uses=uses, out=folder / "pairs")
     if stage.current():
         return stage.out
     with stage.working():
-        write_jsonl(stage.out / "en.jsonl", english_preferences(read_jsonl(samples), run.preset.seed))
+        if config.path:
+            pairs, report = preference_pairs(tqdm(read_rows(source, COLUMNS), desc=stage.name), config.limit)
+            print(
+                f"{stage.name}: {report['pairs']} of {report['rows']} pairs; dropped: {report['dropped']}", flush=True
+            )
+            write_json(stage.out / "report.json", {"en": report})
+        else:
+            pairs = english_preferences(read_jsonl(samples), run.preset.seed)
+        write_jsonl(stage.out / "en.jsonl", pairs)
     return stage.out
 
 
@@ -427,11 +441,9 @@ def stages(run: Run, *, yes: bool = False) -> list[tuple[str, Any]]:
     """Every stage of a run in order, as (name, call). `yes`: see `judge`."""
     steps: list[tuple[str, Any]] = [("prompts", lambda: prompts(run))]
     if not (run.preset.models.dpo or run.preset.models.dpo_adapter):
-        steps += [
-            ("dpo/samples", lambda: sample(run, 0)),
-            ("dpo/pairs", lambda: prefer(run)),
-            ("dpo/adapter", lambda: train(run, 0)),
-        ]
+        if not run.preset.preferences.path:
+            steps.append(("dpo/samples", lambda: sample(run, 0)))
+        steps += [("dpo/pairs", lambda: prefer(run)), ("dpo/adapter", lambda: train(run, 0))]
     for t in range(1, run.preset.iterations + 1):
         todo = [("samples", sample), ("scores", score), ("pairs", pair), ("adapter", train)]
         if "translated" in split_langs(run.preset.scoring.scorers):
