@@ -17,7 +17,7 @@ def preference_pairs(rows: Iterable[Row], limit: int = 0) -> tuple[list[Record],
 
     A row holds `chosen` and `rejected` as texts or as messages [{"role", "content"}], and `prompt` as text or messages,
     or nowhere but at the beginning of both (trl-lib's form); where it is there too (HuggingFaceH4's), that beginning
-    counts. `score_chosen` and `score_rejected`, and `prompt_id` or `id`, may be missing; the id is then the row's.
+    counts. `score_chosen` and `score_rejected`, and `prompt_id` or `id`, may be missing; ids are then row numbers.
     Dropped: what is not one user turn and its answer (`not_single_turn`: more turns, or a system's), answers to two
     prompts, blank texts, ties (equal texts or scores), chosen responses that scored lower, and repeated pairs. In the
     report rows = pairs + Σ dropped. Raises InputError naming the row for anything else, and where no pair is left.
@@ -32,11 +32,8 @@ def preference_pairs(rows: Iterable[Row], limit: int = 0) -> tuple[list[Record],
         (asked, chosen), (asked_too, rejected) = (_conversation(where, row, side) for side in ("chosen", "rejected"))
         scores = [_score(where, row, name) for name in ("score_chosen", "score_rejected")]
         texts = (asked[0]["content"] if asked else "", chosen[0]["content"], rejected[0]["content"])
-        if [[m["role"] for m in part] for part in (asked, chosen, rejected)] != [
-            ["user"],
-            ["assistant"],
-            ["assistant"],
-        ]:
+        roles = [[message["role"] for message in part] for part in (asked, chosen, rejected)]
+        if roles != [["user"], ["assistant"], ["assistant"]]:
             dropped["not_single_turn"] += 1
         elif asked != asked_too:
             dropped["prompts_differ"] += 1
