@@ -351,7 +351,10 @@ def test_the_stage_asks_before_the_first_call(run, monkeypatch, capsys):
         assert stage_judge(run, "-p", "evaluation.judge_price=10") == 2
         output = capsys.readouterr()
         assert "endpoint:test: 16 calls, about " in output.out and " tokens, about $0.0" in output.out
-        assert output.err.startswith("error: nothing was asked of endpoint:test yet; --yes") and output.err.count("\n") == 1
+        assert (
+            output.err.startswith("error: nothing was asked of endpoint:test yet; --yes")
+            and output.err.count("\n") == 1
+        )
         assert not server.calls
         assert stage_judge(run, "--yes", "-p", "evaluation.judge_order=both") == 0
         assert sum(server.calls.values()) == 32
