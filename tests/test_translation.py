@@ -1,9 +1,12 @@
 """Translations: what is asked, what fails and why, and that what failed is never scored."""
 
-import contextlib
 import io
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 import time
 from contextlib import contextmanager
 
@@ -18,7 +21,7 @@ from xlnb.logprobs import Budget
 from xlnb.models import load_base, load_tokenizer, prompt_ids, response_ids
 from xlnb.prompts import read_parallel
 from xlnb.rewards import score_responses
-from xlnb.runs import Journal, open_run, read_json, read_jsonl, write_jsonl
+from xlnb.runs import ROOT, Journal, open_run, read_json, read_jsonl, write_jsonl
 from xlnb.translation import find_translations, translation_prompt, translation_tasks
 
 
@@ -135,6 +138,7 @@ GERMAN = {
     "fine": "Wie viele Tage hat ein Schaltjahr, und warum ist das so?",
 }
 SPANISH = {name: f"Esta es la traducción al español de la pregunta número {i}." for i, name in enumerate(ENGLISH)}
+TEXTS = (ENGLISH, GERMAN, SPANISH)
 BACK = {GERMAN["other"]: "I am an assistant and cannot do that, sorry.", GERMAN["lost"]: ""}
 FAILED = {
     "other": "dissimilar", "blank": "empty", "same": "unchanged", "french": "wrong_language", "refused": "no_answer",
@@ -162,7 +166,7 @@ class Interpreter(Handler):
             self.server.calls[lang, text] += 1
             if sum(self.server.calls.values()) > self.server.faults(None):
                 return self.send(500, {"error": "down"})
-        name = {text: name for texts in (ENGLISH, GERMAN, SPANISH) for name, text in texts.items()}[text]
+        name = {text: name for texts in TEXTS for name, text in texts.items()}[text]
         if lang == "German" and name == "refused":
             return self.send(400, {"error": "this is not allowed"})
         given = {"German": GERMAN, "Spanish": SPANISH, "English": ENGLISH}[lang].get(name)
@@ -275,20 +279,49 @@ def test_an_endpoint_that_goes_away_is_not_asked_twice(tmp_path, monkeypatch):
     assert read_json(run.path / "localised/report.json")["kept"] == 9
 
 
-def test_a_local_model_translates_and_what_it_cannot_is_set_apart(tmp_path):
-    overrides = {"localise.by": "", "localise.langs": "es", "localise.min_chrf": "0", "prompts.limit": "3"}
-    run = english_run(tmp_path, **overrides, **{"sampling.max_new_tokens": "24"})
-    with contextlib.suppress(InputError):  # the lab's model cannot translate: it may be that nothing is left
+LOCAL = {"localise.by": "", "sampling.max_new_tokens": "24", "sampling.batch_tokens": "1"}
+
+
+def test_a_local_model_translates_as_an_endpoint_does(tmp_path, monkeypatch):
+    def interpret(model, tokenizer, prompts, *, n, **_):
+        requests = [tokenizer.decode(ids, skip_special_tokens=True) for ids in prompts]
+        found = []
+        for request in requests:
+            (text,) = {text for texts in TEXTS for text in texts.values() if text.strip() and request.endswith(text)}
+            name = next(name for texts in TEXTS for name in texts if texts[name] == text)
+            given = {"German": GERMAN, "Spanish": SPANISH, "English": ENGLISH}[re.search(r"into (\w+)\.", request)[1]]
+            answer = BACK.get(text, given.get(name, "")) if given is ENGLISH else given.get(name, "")
+            cut = given is GERMAN and name == "cut"
+            found.append([{"text": answer, "token_ids": [1], "finish_reason": "length" if cut else "stop"}] * n)
+        return found
+
+    monkeypatch.setattr(stages, "sample_responses", interpret)
+    run = english_run(tmp_path, **LOCAL)
+    out = stages.localise(run)
+    failed = {r["instruction_id"]: r["reason"] for r in read_jsonl(out / "failed/de.jsonl")}
+    assert failed == FAILED | {"refused": "empty"}
+    assert [r["instruction"] for r in read_jsonl(out / "prompts/de.jsonl")] == [GERMAN["ok"], GERMAN["fine"]]
+
+
+def test_a_killed_translation_goes_on_and_a_model_that_cannot_translate_leaves_nothing(tmp_path):
+    run = english_run(tmp_path, **LOCAL, **{"localise.langs": "es", "prompts.limit": "4"})
+    killed = subprocess.run(
+        [sys.executable, "tests/killed.py", str(run.path), "localised"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    kept = Journal(run.path / "drafts/es/drafts.jsonl").records
+    assert len(kept) == 1
+    # The lab's model answers in English whatever it is asked to translate.
+    with pytest.raises(InputError, match="no prompt is left in every language; see the reasons there"):
         stages.localise(run)
     drafts = read_jsonl(run.path / "drafts/es/drafts.jsonl")
-    assert [r["prompt_id"] for r in drafts] == ["ok", "other", "blank"]
+    assert [r["prompt_id"] for r in drafts] == list(ENGLISH)[:4] and kept[0] in drafts
     assert all(r["prompt"] == translation_request(ENGLISH[r["prompt_id"]], "es") for r in drafts)
     failed = read_jsonl(run.path / "localised/failed/es.jsonl")
-    report = read_json(run.path / "localised/report.json")
-    assert report["prompts"] == 3 == report["kept"] + len(failed)
-    back = read_jsonl(run.path / "drafts/es/back.jsonl")
-    said = {r["prompt_id"]: r["responses"][0]["text"] for r in drafts}
-    assert all(r["prompt"] == translation_request(said[r["prompt_id"]], "en") for r in back)
+    assert len(failed) == 4 and {r["reason"] for r in failed} <= {"wrong_language", "cut_off", "empty"}
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,11 @@ def localise(run: Run, *, yes: bool = False) -> Path:
 def prompts(run: Run) -> Path:
     """Write the run's prompts: prompts/<lang>.jsonl {prompt_id, lang, instruction, split}, parallel by id."""
     config = run.preset.prompts
-    path = str(run.path / "localised" / "prompts") if run.preset.localise.langs else config.path
+    path = config.path
+    if run.preset.localise.langs:
+        path = str(run.path / "localised" / "prompts")
+        if not Path(path).exists():
+            raise InputError(f"stage prompts needs {path}, which is not there; run stage localise first")
     texts = [text for text in (path, config.eval_path) if path and text]
     sources = [source for text in texts for source in prompt_sources(text, config.langs)]
     stage = Stage(
