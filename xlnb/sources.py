@@ -77,7 +77,7 @@ def source_files(source: Source) -> list[Path]:
     if source.hub:  # in a folder of that name, where there is one, as for load_dataset
         return sorted(file for file in path.rglob("*") if file.is_file())
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: no such file or folder")
     return [path]
 
 
