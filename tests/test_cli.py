@@ -56,7 +56,7 @@ def refused(capfd, *argv):
         ("training.steps=many", "preset key 'training.steps': expected int, got 'many'"),
         ("training=1", "'training' does not name a value; try: training.steps"),
         ("training.steps", "expected key=value"),
-        ("prompts.path=absent", "absent: no such folder; prompts.path names a folder"),
+        ("prompts.path=absent", "absent: no such file or folder"),
         ("prompts.langs=en,th", "the lab does not speak 'th'; it speaks en, es, de, fr, ru, sw"),
     ],
 )

@@ -13,11 +13,12 @@ import pytest
 import torch
 from endpoint import BY_TEXT, FAULTS, MALFORMED, UNANSWERED, N, comparisons, serving
 
-from xlnb import judges_endpoint, stages
+from xlnb import stages
 from xlnb.__main__ import main
+from xlnb.endpoint import TRIES, NoAnswer
 from xlnb.errors import InputError
-from xlnb.judges_endpoint import TRIES, Endpoint, read_verdict
-from xlnb.judging import ModelJudge, NoAnswer, Verdict, get_judge, judge_prompt, judge_records, read_comparisons
+from xlnb.judges_endpoint import Endpoint, read_verdict
+from xlnb.judging import ModelJudge, Verdict, get_judge, judge_prompt, judge_records, read_comparisons
 from xlnb.presets import Evaluation, Models, get_preset
 from xlnb.runs import ROOT, Journal, Run, open_run, read_json, read_jsonl, write_json
 from xlnb.winrates import position_bias, win_rate
@@ -240,7 +241,7 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(tmp_path, endpoint):
 
 
 def test_an_endpoint_that_is_down_stops_the_run_and_keeps_what_was_judged(tmp_path, endpoint, monkeypatch):
-    monkeypatch.setattr(judges_endpoint, "TRIES", 2)
+    monkeypatch.setattr("xlnb.endpoint.TRIES", 2)
     down = False
     with serving(lambda number: ["500"] if down else ["ok"]) as server:
         judge = endpoint(server, workers=2)
@@ -248,7 +249,7 @@ def test_an_endpoint_that_is_down_stops_the_run_and_keeps_what_was_judged(tmp_pa
         journal = Journal(tmp_path / "en.jsonl")
         journal.append([r | judge(r) | {"prompt_id": r["id"]} for r in some[:15]])
         down = True
-        with pytest.raises(InputError, match=r"10 comparisons in a row without an answer, the last: HTTP 500, 2 times"):
+        with pytest.raises(InputError, match=r"10 questions in a row without an answer, the last: HTTP 500, 2 times"):
             judge_records(judge, some, journal, label="judge")
         assert len(Journal(tmp_path / "en.jsonl").records) == 15  # failures are not on record: they will be asked again
         down = False
@@ -350,7 +351,10 @@ def test_the_stage_asks_before_the_first_call(run, monkeypatch, capsys):
         assert stage_judge(run, "-p", "evaluation.judge_price=10") == 2
         output = capsys.readouterr()
         assert "endpoint:test: 16 calls, about " in output.out and " tokens, about $0.0" in output.out
-        assert output.err.startswith("error: nothing was asked of the judge yet; --yes") and output.err.count("\n") == 1
+        assert (
+            output.err.startswith("error: nothing was asked of endpoint:test yet; --yes")
+            and output.err.count("\n") == 1
+        )
         assert not server.calls
         assert stage_judge(run, "--yes", "-p", "evaluation.judge_order=both") == 0
         assert sum(server.calls.values()) == 32

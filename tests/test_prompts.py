@@ -131,12 +131,12 @@ def test_another_encoding_is_refused_with_its_line(tmp_path, layout):
 
 
 def test_folders_that_lack_what_is_needed(tmp_path):
-    with pytest.raises(InputError, match="absent: no such folder"):
+    with pytest.raises(InputError, match="absent: no such file or folder"):
         read_parallel(tmp_path / "absent")
     with pytest.raises(InputError, match=re.escape(str(tmp_path)) + ".*English"):
         read_parallel(write(tmp_path, "jsonl", es=ES))
     write(tmp_path, "jsonl", en=EN)
-    with pytest.raises(InputError, match=r"no de\.jsonl or de\.json; found: en, es"):
+    with pytest.raises(InputError, match=r"no prompts in 'de' \(de\.jsonl, de\.json or de\.csv\); found: en, es"):
         read_parallel(tmp_path, "en,de")
     with pytest.raises(InputError, match="English"):
         read_parallel(tmp_path, "es")

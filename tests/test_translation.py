@@ -1,12 +1,27 @@
 """Translations: what is asked, what fails and why, and that what failed is never scored."""
 
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+from endpoint import Handler, serving
 from families import fp32
 
 from xlnb import stages
+from xlnb.errors import InputError
+from xlnb.localisation import chrf, translation_request
 from xlnb.logprobs import Budget
 from xlnb.models import load_base, load_tokenizer, prompt_ids, response_ids
+from xlnb.prompts import read_parallel
 from xlnb.rewards import score_responses
-from xlnb.runs import open_run, read_jsonl, write_jsonl
+from xlnb.runs import ROOT, Journal, open_run, read_json, read_jsonl, write_jsonl
 from xlnb.translation import find_translations, translation_prompt, translation_tasks
 
 
@@ -60,7 +75,7 @@ def test_translations_are_scored_under_the_english_prompt_and_failures_are_not(t
     assert record["translation_failure"][:3] == [None, None, "no_whole_text"]
     english = "What is the capital of France?"
     (scored,) = stages._score_chunk(
-        run, model, tokenizer, "sft", "translated", [record], {"fact#1": english}, Budget(4096)
+        run, model, None, tokenizer, "sft", "translated", {"fact#1": english}, Budget(4096), [record]
     )
     n_scored = sum(failure is None for failure in scored["translation_failure"])
     assert 2 <= n_scored <= 3  # the detector may or may not be sure of "no inglés"
@@ -97,3 +112,226 @@ def test_the_stage_and_its_scores(tmp_path):
     for record in read_jsonl(run.path / "icr1/scores/translated/en.jsonl"):
         assert "translation_failure" not in record and None not in record["reward"]
     assert set(stages._rewards_against_truth(run, run.path / "icr1")) <= {"cross_lingual", "translated"}
+
+
+# Prompts in English alone, put into other languages.
+
+ENGLISH = {
+    "ok": "What is the capital of France? Answer in one short sentence.",
+    "other": "Write a poem about the sea and the ships that sail on it.",
+    "blank": "Name three rivers of Germany and the towns that they flow through.",
+    "same": "Explain how a bicycle works to a child of five years.",
+    "french": "Which mountains are higher than the Alps, and where are they?",
+    "refused": "Tell me how to cook rice without burning it.",
+    "cut": "List all the kings of England with the years of their reigns.",
+    "lost": "Describe the house that you would like to live in.",
+    "fine": "How many days are there in a leap year, and why?",
+}
+GERMAN = {
+    "ok": "Was ist die Hauptstadt von Frankreich? Antworte in einem kurzen Satz.",
+    "other": "Schreibe ein Gedicht über das Meer und die Schiffe, die darauf fahren.",
+    "blank": " \n",
+    "same": ENGLISH["same"],
+    "french": "Quelles montagnes sont plus hautes que les Alpes, et où sont-elles ?",
+    "cut": "Liste alle Könige von England mit den Jahren ihrer Herrschaft auf.",
+    "lost": "Beschreibe das Haus, in dem du gerne wohnen würdest.",
+    "fine": "Wie viele Tage hat ein Schaltjahr, und warum ist das so?",
+}
+SPANISH = {name: f"Esta es la traducción al español de la pregunta número {i}." for i, name in enumerate(ENGLISH)}
+TEXTS = (ENGLISH, GERMAN, SPANISH)
+BACK = {GERMAN["other"]: "I am an assistant and cannot do that, sorry.", GERMAN["lost"]: ""}
+FAILED = {
+    "other": "dissimilar", "blank": "empty", "same": "unchanged", "french": "wrong_language", "refused": "no_answer",
+    "cut": "cut_off", "lost": "not_translated_back",
+}  # fmt: skip
+# Scores of sacrebleu 2.6.0, CHRF().sentence_score(text, ["The capital of France is Paris."]).
+SACREBLEU = {
+    "Paris is France's capital.": 47.0764,
+    "The capital of France is Paris": 96.5481,
+    "Paris": 14.7920,
+    "I am sorry, I cannot do that.": 9.2401,
+    "a": 4.7619,
+    "Thé cäpital of Fränce is Päris, I think, and it is a large city.": 44.3257,
+}
+
+
+class Interpreter(Handler):
+    """Translates between the texts above; counts calls by (language asked for, text)."""
+
+    def do_POST(self):
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][0]["content"]
+        asked, _, text = request.partition("\n\n")
+        lang = re.search(r"into (\w+)\.", asked)[1]
+        with self.server.lock:
+            self.server.calls[lang, text] += 1
+            if sum(self.server.calls.values()) > self.server.faults(None):
+                return self.send(500, {"error": "down"})
+        name = {text: name for texts in TEXTS for name, text in texts.items()}[text]
+        if lang == "German" and name == "refused":
+            return self.send(400, {"error": "this is not allowed"})
+        given = {"German": GERMAN, "Spanish": SPANISH, "English": ENGLISH}[lang].get(name)
+        given = BACK.get(text, given) if lang == "English" else given
+        finish = "length" if lang == "German" and name == "cut" else "stop"
+        return self.send(200, {"choices": [{"message": {"content": given}, "finish_reason": finish}]})
+
+
+@contextmanager
+def interpreting(monkeypatch, most=10**6):
+    """An endpoint with an interpreter who leaves after so many calls."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(lambda _: most) as server:
+        server.RequestHandlerClass = Interpreter
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+        yield server
+
+
+def english_run(folder, **overrides):
+    rows = [{"prompt_id": i, "prompt": text} for i, text in ENGLISH.items()]
+    write_jsonl(folder / "english.jsonl", rows)
+    values = {
+        "prompts.path": f"{folder}/english.jsonl,instruction_id=prompt_id,en=prompt",
+        "prompts.langs": "",
+        "localise.langs": "de,es",
+        "localise.by": "endpoint:test",
+        "localise.price": "2",
+    }
+    return open_run(folder / "run", "lab-quick", values | overrides)
+
+
+def test_chrf():
+    text = "The capital of France is Paris."
+    assert chrf(text, text) == pytest.approx(100) and chrf(
+        text, " The\ncapital of  France is Paris ."
+    ) == pytest.approx(100)
+    assert chrf("", text) == chrf(text, "") == chrf("абв", text) == 0
+    # n = 1: 2 of our 2 characters, of their 3; n = 2: 1 of our 1, of their 2. P = 1, R = 7/12, F_2 = 7/11.
+    assert chrf("ab", "a b c") == pytest.approx(100 * 7 / 11)
+    for hypothesis, score in SACREBLEU.items():
+        assert chrf(hypothesis, text) == pytest.approx(score, abs=1e-3)
+
+
+def test_chrf_is_linear_in_the_length():
+    """Prompts reach 14,000 tokens; four times the text takes about four times the time, not sixteen."""
+    words = [f"word{i * 7919 % 10007}" for i in range(8_000)]
+
+    def seconds(n):
+        began = time.process_time()
+        chrf(" ".join(words[:n]), " ".join(words[1:n]))
+        return time.process_time() - began
+
+    assert min(seconds(8_000) for _ in range(3)) < 10 * min(seconds(2_000) for _ in range(3))
+
+
+def test_drafts_are_checked_and_failures_set_apart_in_every_language(tmp_path, monkeypatch, capsys):
+    run = english_run(tmp_path)
+    with interpreting(monkeypatch) as server:
+        assert [name for name, _ in stages.stages(run)][:2] == ["localised", "prompts"]
+        monkeypatch.setattr("sys.stdin", io.StringIO())
+        with pytest.raises(InputError, match="nothing was asked of endpoint:test yet; --yes"):
+            stages.localise(run)
+        assert not server.calls
+        out = stages.localise(run, yes=True)
+        assert set(server.calls.values()) == {1}
+        before = sum(server.calls.values())
+        stages.localise(run)
+        assert sum(server.calls.values()) == before == (9 + 4) + (9 + 9)  # 4 German drafts are worth a call back
+    printed = capsys.readouterr().out
+    assert "endpoint:test: 18 calls, about " in printed and "about $0.0" in printed
+    assert "localised: 2 of 9 prompts kept in every language" in printed
+    failed = {record["instruction_id"]: record for record in read_jsonl(out / "failed/de.jsonl")}
+    assert {i: record["reason"] for i, record in failed.items()} == FAILED
+    assert failed["other"]["english"] == ENGLISH["other"] and failed["other"]["instruction"] == GERMAN["other"]
+    assert failed["other"]["translated_back"] == BACK[GERMAN["other"]] and failed["other"]["chrf"] < 40
+    assert read_jsonl(out / "failed/es.jsonl") == []
+    report = read_json(out / "report.json")
+    assert (report["prompts"], report["kept"]) == (9, 2)
+    assert report["langs"]["de"] == {"failed": dict.fromkeys(FAILED.values(), 1), "mean_chrf": 100.0}
+    parallel = read_parallel(out / "prompts")
+    assert {lang: [r["prompt_id"] for r in rs] for lang, rs in parallel.items()} == {
+        "en": ["ok", "fine"], "de": ["ok", "fine"], "es": ["ok", "fine"],
+    }  # fmt: skip
+    assert [r["instruction"] for r in parallel["de"]] == [GERMAN["ok"], GERMAN["fine"]]
+    stages.prompts(run)
+    assert [r["instruction"] for r in read_jsonl(run.path / "prompts/es.jsonl")] == [SPANISH["ok"], SPANISH["fine"]]
+    written = "".join(path.read_text() for path in run.path.rglob("*") if path.is_file())
+    assert "sk-very-secret" not in written
+
+    # Another threshold, or another language, asks nothing anew: the endpoint is gone.
+    run = open_run(run.path, "", {"localise.min_chrf": "0", "localise.langs": "de"})
+    stages.localise(run)
+    assert read_json(out / "report.json")["kept"] == 3 and "localised: redone, because" in capsys.readouterr().out
+
+
+def test_an_endpoint_that_goes_away_is_not_asked_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr("xlnb.endpoint.TRIES", 1)
+    monkeypatch.setattr("xlnb.endpoint.IN_A_ROW", 4)
+    run = english_run(tmp_path, **{"localise.workers": "1", "localise.langs": "es"})
+    with interpreting(monkeypatch, most=5) as server:
+        with pytest.raises(InputError, match=r"endpoint:test: 4 questions in a row without an answer, .*HTTP 500"):
+            stages.localise(run, yes=True)
+        answered = {r["prompt"].partition("\n\n")[2] for r in Journal(run.path / "drafts/es/drafts.jsonl").records}
+        assert len(answered) == 5
+    with interpreting(monkeypatch) as server:
+        stages.localise(run, yes=True)
+        assert all(server.calls["Spanish", text] == (text not in answered) for text in ENGLISH.values())
+    assert read_json(run.path / "localised/report.json")["kept"] == 9
+
+
+LOCAL = {"localise.by": "", "sampling.max_new_tokens": "24", "sampling.batch_tokens": "1"}
+
+
+def test_a_local_model_translates_as_an_endpoint_does(tmp_path, monkeypatch):
+    def interpret(model, tokenizer, prompts, *, n, **_):
+        requests = [tokenizer.decode(ids, skip_special_tokens=True) for ids in prompts]
+        found = []
+        for request in requests:
+            (text,) = {text for texts in TEXTS for text in texts.values() if text.strip() and request.endswith(text)}
+            name = next(name for texts in TEXTS for name in texts if texts[name] == text)
+            given = {"German": GERMAN, "Spanish": SPANISH, "English": ENGLISH}[re.search(r"into (\w+)\.", request)[1]]
+            answer = BACK.get(text, given.get(name, "")) if given is ENGLISH else given.get(name, "")
+            cut = given is GERMAN and name == "cut"
+            found.append([{"text": answer, "token_ids": [1], "finish_reason": "length" if cut else "stop"}] * n)
+        return found
+
+    monkeypatch.setattr(stages, "sample_responses", interpret)
+    run = english_run(tmp_path, **LOCAL)
+    out = stages.localise(run)
+    failed = {r["instruction_id"]: r["reason"] for r in read_jsonl(out / "failed/de.jsonl")}
+    assert failed == FAILED | {"refused": "empty"}
+    assert [r["instruction"] for r in read_jsonl(out / "prompts/de.jsonl")] == [GERMAN["ok"], GERMAN["fine"]]
+
+
+def test_a_killed_translation_goes_on_and_a_model_that_cannot_translate_leaves_nothing(tmp_path):
+    run = english_run(tmp_path, **LOCAL, **{"localise.langs": "es", "prompts.limit": "4"})
+    killed = subprocess.run(
+        [sys.executable, "tests/killed.py", str(run.path), "localised"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    kept = Journal(run.path / "drafts/es/drafts.jsonl").records
+    assert len(kept) == 1
+    # The lab's model answers in English whatever it is asked to translate.
+    with pytest.raises(InputError, match="no prompt is left in every language; see the reasons there"):
+        stages.localise(run)
+    drafts = read_jsonl(run.path / "drafts/es/drafts.jsonl")
+    assert [r["prompt_id"] for r in drafts] == list(ENGLISH)[:4] and kept[0] in drafts
+    assert all(r["prompt"] == translation_request(ENGLISH[r["prompt_id"]], "es") for r in drafts)
+    failed = read_jsonl(run.path / "localised/failed/es.jsonl")
+    assert len(failed) == 4 and {r["reason"] for r in failed} <= {"wrong_language", "cut_off", "empty"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"localise.by": "gpt"}, "localise.by 'gpt': expected endpoint:MODEL, local:FOLDER_OR_HUB_ID or nothing"),
+        ({"localise.langs": ""}, "set prompts.path to English prompts and localise.langs"),
+        ({"localise.langs": "xx"}, "unknown language code 'xx'"),
+    ],
+)
+def test_a_bad_translator_or_language_is_refused(tmp_path, overrides, message):
+    with pytest.raises(InputError, match=message):
+        stages.localise(english_run(tmp_path, **overrides), yes=True)

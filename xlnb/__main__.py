@@ -54,7 +54,19 @@ def _parser() -> argparse.ArgumentParser:
     stage = commands.add_parser("stage", help="one stage of a run folder")
     stage.add_argument(
         "stage",
-        choices=["prompts", "sample", "prefer", "translate", "score", "pair", "train", "respond", "judge", "report"],
+        choices=[
+            "localise",
+            "prompts",
+            "sample",
+            "prefer",
+            "translate",
+            "score",
+            "pair",
+            "train",
+            "respond",
+            "judge",
+            "report",
+        ],
     )
     stage.add_argument("--run", type=Path, required=True)
     stage.add_argument("--preset", default="", help="needed where the folder is new")
@@ -99,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_yes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--yes", action="store_true", help="let a judge that costs money begin without a question")
+    parser.add_argument("--yes", action="store_true", help="let a model that costs money begin without a question")
 
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -161,7 +173,7 @@ def _stage(args: argparse.Namespace) -> None:
         for model in [args.model] if args.model else run.models:
             print(function(run, model, **(_consent(args) if args.stage == "judge" else {})))
     else:
-        print(function(run))
+        print(function(run, **(_consent(args) if args.stage == "localise" else {})))
 
 
 def _winrate(args: argparse.Namespace) -> None:

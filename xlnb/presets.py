@@ -22,11 +22,32 @@ class Models:
 
 @dataclass(frozen=True)
 class Prompts:
-    path: str = ""  # folder of parallel <lang>.jsonl or <lang>.json to train on; empty: the lab's questions
+    path: str = ""  # parallel prompts to train on: folder, file or hub:ORG/NAME (xlnb.sources); empty: the lab's
     eval_path: str = ""  # the same for evaluation, where `path` is given; empty: none
     langs: str = ""  # "en,es,de"; empty: every language the source has
     limit: int = 0  # at most so many prompts a language from each path; 0: all
     fresh: bool = False  # an iteration takes training prompts of its own, its share of all; False: all, every time
+
+
+@dataclass(frozen=True)
+class Localise:
+    """English training prompts put into other languages by a model, before anything else."""
+
+    langs: str = ""  # "de,sw": the languages to make of the English prompts of prompts.path; empty: none
+    by: str = ""  # the translator: endpoint:MODEL or local:FOLDER_OR_HUB_ID; empty: π_I
+    # A draft, translated back, must share so much with the English prompt (chrF, 0 to 100). Unrelated English prompts
+    # of like length in the release reach 21 in the median and 37 at the 99th percentile.
+    min_chrf: float = 40.0
+    workers: int = 8  # calls of an endpoint at once
+    price: float = 0.0  # of an endpoint, US dollars a million tokens, for the estimate; 0: not known
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """The English pairs that π^0 is trained on."""
+
+    path: str = ""  # rows with prompt, chosen, rejected: a file or hub:ORG/NAME:SPLIT; empty: from the lab's samples
+    limit: int = 0  # at most so many pairs; 0: all
 
 
 @dataclass(frozen=True)
@@ -98,6 +119,8 @@ class Preset:
     iterations: int = 2
     models: Models = field(default_factory=Models)
     prompts: Prompts = field(default_factory=Prompts)
+    localise: Localise = field(default_factory=Localise)
+    preferences: Preferences = field(default_factory=Preferences)
     lab: Lab = field(default_factory=Lab)
     sampling: Sampling = field(default_factory=Sampling)
     scoring: Scoring = field(default_factory=Scoring)

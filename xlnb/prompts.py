@@ -1,10 +1,15 @@
 """Parallel prompts: the same instructions in several languages, joined by id, and the languages' names."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from xlnb.errors import InputError
-from xlnb.runs import read_json, read_numbered_jsonl
+from xlnb.sources import SUFFIXES, Row, Source, parse_source, read_rows, variants
+
+Record = dict[str, Any]
+ROW = ("instruction", "instruction_id", "id")  # the columns of a prompt
+FIELDS = ("instruction", "instruction_id", "lang")  # what a source's columns may be named for, beside languages
 
 LANGUAGES = {
     "ar": "Arabic", "bg": "Bulgarian", "bn": "Bengali", "ca": "Catalan", "cs": "Czech", "da": "Danish",
@@ -34,39 +39,31 @@ def cross_lingual(instruction: str, lang: str) -> str:
     )
 
 
-def read_parallel(folder: str | Path, langs: str = "") -> dict[str, list[dict]]:
-    """Read `<lang>.jsonl` or `<lang>.json` files of parallel prompts: {lang: [{"prompt_id", "lang", "instruction"}]}.
+def read_parallel(source: str | Path, langs: str = "") -> dict[str, list[Record]]:
+    """Read parallel prompts: {lang: [{"prompt_id", "lang", "instruction"}]}, English first and in its order.
 
-    Records hold "instruction" and "instruction_id" (or "id"); both published layouts are read. Every language must
-    hold the same ids once each; English, whose instructions the cross-lingual reward needs, must be there. The
-    order is English's. `langs` ("en,es") picks languages, empty takes all. Raises InputError naming file and line
-    or id.
+    `source` (see `xlnb.sources`) holds them in one of four layouts:
+
+    a language in each file, FOLDER with <lang>.jsonl, <lang>.json or <lang>.csv;
+    a language in each configuration or split, hub:ORG/NAME/{lang} or hub:ORG/NAME:{lang};
+    a language in each row, FILE or hub:ORG/NAME with a column `lang`;
+    a language in each column, WHERE,en=COLUMN,de=COLUMN: codes name columns.
+
+    In the second and third layout a code names what the source calls the language, `lang=language,de=German`, and only
+    those named are read. Rows hold "instruction" and "instruction_id" (or "id"); with a language in each column an id
+    may be missing and is then FILE#ROW or SPLIT#ROW. Every language must hold the same ids once each; English,
+    whose instructions the cross-lingual reward needs, must be there. `langs` ("en,es") picks languages, empty takes
+    all. Raises InputError naming file and line, or id.
     """
-    files = parallel_files(folder, langs)
-    prompts = {lang: _read_prompts(path, lang) for lang, path in files.items()}
-    return {lang: join(records, prompts["en"], str(files[lang])) for lang, records in prompts.items()}
+    tables = _tables(str(source), split_langs(langs))
+    prompts = {lang: _checked(rows, lang) for lang, (_, rows) in tables.items()}
+    return {lang: join(records, prompts["en"], tables[lang][0]) for lang, records in prompts.items()}
 
 
-def parallel_files(folder: str | Path, langs: str = "") -> dict[str, Path]:
-    """The files that `read_parallel` reads, by language, English first. Raises InputError as it does."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; prompts.path names a folder of <lang>.jsonl or <lang>.json files")
-    files: dict[str, Path] = {}
-    for path in sorted(path for path in folder.glob("*.json*") if path.suffix in (".json", ".jsonl")):
-        if path.stem in files:
-            raise InputError(f"{folder}: both {files[path.stem].name} and {path.name}; keep one file a language")
-        files[path.stem] = path
-    wanted = split_langs(langs) or list(files)
-    for lang in wanted:
-        if lang not in files and lang in LANGUAGES:
-            raise InputError(f"{folder}: no {lang}.jsonl or {lang}.json; found: {', '.join(files) or 'nothing'}")
-        if lang not in LANGUAGES:
-            where = files.get(lang, folder)
-            raise InputError(f"{where}: unknown language code '{lang}'; known: {', '.join(LANGUAGES)}")
-    if "en" not in wanted:
-        raise InputError(f"{folder}: no English prompts (en.jsonl), whose instructions the cross-lingual reward needs")
-    return {lang: files[lang] for lang in ["en", *(lang for lang in wanted if lang != "en")]}
+def prompt_sources(source: str | Path, langs: str = "") -> list[Source]:
+    """The files or datasets that `read_parallel` reads. Raises InputError for a language that is not there."""
+    parsed = _parse(str(source))
+    return list(_by_language(parsed, split_langs(langs)).values()) if _many(parsed) else [parsed]
 
 
 def split_langs(langs: str) -> list[str]:
@@ -85,24 +82,111 @@ def join(records: list[dict], reference: list[dict], where: str) -> list[dict]:
     return [by_id[prompt_id] for prompt_id in ids]
 
 
-def _read_prompts(path: Path, lang: str) -> list[dict]:
-    if path.suffix == ".jsonl":
-        numbered: list[tuple[str, Any]] = [(f"line {number}", record) for number, record in read_numbered_jsonl(path)]
+def _parse(text: str) -> Source:
+    source = parse_source(text)
+    for ours in source.columns:
+        if ours not in FIELDS and ours not in LANGUAGES:
+            raise InputError(f"{text}: '{ours}' is neither a language code nor one of {', '.join(FIELDS)}")
+    if "id" in source.columns and "instruction_id" not in source.columns:
+        raise InputError(f"{text}: 'id' is Indonesian; name the column of ids as instruction_id={source.columns['id']}")
+    return source
+
+
+def _many(source: Source) -> bool:
+    """Whether each language has a table of its own."""
+    return "{lang}" in source.where or (not source.hub and Path(source.where).is_dir())
+
+
+def _by_language(source: Source, langs: list[str]) -> dict[str, Source]:
+    """The table of each language asked for, or of every one: English first."""
+    plain, called = _split_columns(source)
+    found: dict[str, Source] = {}
+    if "{lang}" in source.where:
+        names = variants(source)
+        called = called or {lang: lang for lang in LANGUAGES}
+        found = {lang: plain.in_lang(name) for lang, name in called.items() if name in names}
     else:
-        values = read_json(path)
-        if not isinstance(values, list):
-            raise InputError(f"{path}: expected a JSON list of prompts, found {type(values).__name__}")
-        numbered = [(f"record {number}", record) for number, record in enumerate(values, 1)]
-    prompts: dict[str, dict] = {}
-    for where, record in numbered:
-        where = f"{path}, {where}"
-        if not isinstance(record, dict):
-            raise InputError(f"{where}: expected a JSON object, found {type(record).__name__}")
-        key = "instruction_id" if "instruction_id" in record else "id"
+        for path in sorted(path for path in Path(source.where).iterdir() if path.suffix in SUFFIXES):
+            if path.stem in found:
+                other = Path(found[path.stem].where).name
+                raise InputError(f"{source.where}: both {other} and {path.name}; keep one file a language")
+            found[path.stem] = replace(plain, where=str(path))
+    wanted = langs or list(found)
+    for lang in wanted:
+        if lang not in LANGUAGES:
+            where = found[lang].where if lang in found else source.where
+            raise InputError(f"{where}: unknown language code '{lang}'; known: {', '.join(LANGUAGES)}")
+        if lang not in found:
+            named = f"'{lang}'" + ("" if source.hub else f" ({lang}.jsonl, {lang}.json or {lang}.csv)")
+            raise InputError(f"{source.where}: no prompts in {named}; found: {', '.join(found) or 'nothing'}")
+    return {lang: found[lang] for lang in _english_first(wanted, source.where)}
+
+
+def _tables(text: str, langs: list[str]) -> dict[str, tuple[str, list[Row]]]:
+    """Where the rows of each language stand, and the rows; English first."""
+    source = _parse(text)
+    if _many(source):
+        by_language = _by_language(source, langs)
+        return {lang: (one.where, list(read_rows(one, ROW))) for lang, one in by_language.items()}
+    plain, named = _split_columns(source)
+    if "lang" in source.columns or not named:
+        tables = _languages_in_rows(plain, named)
+    else:
+        tables = _languages_in_columns(source, named)
+    for lang in langs:
+        if lang not in tables:
+            raise InputError(f"{text}: no prompts in '{lang}'; found: {', '.join(tables) or 'nothing'}")
+    wanted = _english_first(langs or list(tables), text)
+    return {lang: (f"{source.where}, {lang}", tables[lang]) for lang in wanted}
+
+
+def _split_columns(source: Source) -> tuple[Source, dict[str, str]]:
+    """The source without its names of languages, and those: {lang: what the source calls it, or its column}."""
+    named = {ours: theirs for ours, theirs in source.columns.items() if ours not in FIELDS}
+    return replace(source, columns={ours: source.columns[ours] for ours in source.columns.keys() - named}), named
+
+
+def _languages_in_rows(plain: Source, named: dict[str, str]) -> dict[str, list[Row]]:
+    codes = {theirs: lang for lang, theirs in named.items()} or {lang: lang for lang in LANGUAGES}
+    tables: dict[str, list[Row]] = {}
+    for where, row in read_rows(plain, {"lang", *ROW}):
+        if "lang" not in row:
+            raise InputError(
+                f"{where}: key 'lang' is missing; with all languages in one table each row holds lang, id and "
+                "instruction, or name the column of each language, such as en=prompt_en"
+            )
+        if row["lang"] in codes:
+            tables.setdefault(codes[row["lang"]], []).append((where, row))
+        elif not named:
+            raise InputError(f"{where}: unknown language code '{row['lang']}'; name it, such as en={row['lang']}")
+    return tables
+
+
+def _languages_in_columns(source: Source, named: dict[str, str]) -> dict[str, list[Row]]:
+    tables: dict[str, list[Row]] = {lang: [] for lang in named}
+    for number, (where, row) in enumerate(read_rows(source, ROW), 1):
+        name = Path(source.where).name if not source.hub else source.where.rpartition(":")[2]
+        prompt_id = row.get("instruction_id", row.get("id", f"{name}#{number}"))
+        for lang, column in named.items():
+            tables[lang].append((f"{where}, column {column}", {"id": prompt_id, "instruction": row[lang]}))
+    return tables
+
+
+def _english_first(langs: list[str], where: str) -> list[str]:
+    if "en" not in langs:
+        raise InputError(f"{where}: no English prompts ('en'), whose instructions the cross-lingual reward needs")
+    return ["en", *(lang for lang in langs if lang != "en")]
+
+
+def _checked(rows: list[Row], lang: str) -> list[Record]:
+    """Rows as prompt records. Raises InputError for an instruction missing, empty or no text, and for an id twice."""
+    prompts: dict[str, Record] = {}
+    for where, row in rows:
+        key = "instruction_id" if "instruction_id" in row else "id"
         for needed in (key, "instruction"):
-            if needed not in record:
+            if needed not in row:
                 raise InputError(f"{where}: key '{needed}' is missing; expected instruction and instruction_id (or id)")
-        prompt_id, instruction = str(record[key]), record["instruction"]
+        prompt_id, instruction = str(row[key]), row["instruction"]
         if not isinstance(instruction, str) or not instruction.strip():
             raise InputError(
                 f"{where}: the instruction of id {prompt_id} is empty; fill it in or remove the id everywhere"
@@ -112,6 +196,6 @@ def _read_prompts(path: Path, lang: str) -> list[dict]:
                 f"{where}: the instruction of id {prompt_id} holds half a character (a lone surrogate); mend it"
             )
         if prompt_id in prompts:
-            raise InputError(f"{where}: id {prompt_id} is there twice; ids must be unique in a file")
+            raise InputError(f"{where}: id {prompt_id} is there twice; ids must be unique in a language")
         prompts[prompt_id] = {"prompt_id": prompt_id, "lang": lang, "instruction": instruction}
     return list(prompts.values())

@@ -1,7 +1,9 @@
 """The run folder: which stage is finished and current, whole-file writes, journals that survive a kill."""
 
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import platform
@@ -275,9 +277,30 @@ def read_numbered_jsonl(path: Path) -> list[tuple[int, dict]]:
     return records
 
 
+def read_numbered_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """The rows below a CSV file's header, each with the number of the line it begins in. Raises as `read_jsonl`."""
+    csv.field_size_limit(2**31 - 1)  # a field may be longer than Python's 131,072 characters
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    records, ended = [], 0
+    try:
+        header = next(reader, [])
+        ended = reader.line_num
+        for values in reader:
+            number, ended = ended + 1, reader.line_num
+            if not values:
+                continue  # an empty line
+            if len(values) != len(header):
+                expected = f"{len(header)} ({','.join(header)})"
+                raise InputError(f"{path}, line {number}: {len(values)} columns, expected {expected}")
+            records.append((number, dict(zip(header, values, strict=True))))
+    except csv.Error as error:
+        raise InputError(f"{path}, line {ended + 1}: not valid CSV ({error}); mend the row") from None
+    return records
+
+
 def read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")  # read_text would change the line ends inside of CSV's quotes
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:

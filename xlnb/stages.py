@@ -3,7 +3,7 @@
     prompts → (English: sample → prefer → train) → sample → score → pair → train → … → respond → judge → report
 
 Iteration 0 makes π^0 from English preferences; iteration t ≥ 1 makes π^t from π^{t−1}'s own samples and rewards.
-The translated reward needs `translate` between `sample` and `score`.
+The translated reward needs `translate` between `sample` and `score`; `localise` makes parallel prompts of English ones.
 """
 
 import os
@@ -17,11 +17,20 @@ from typing import Any
 
 from tqdm import tqdm
 
+from xlnb.endpoint import ChatEndpoint
 from xlnb.errors import InputError
 from xlnb.judging import ask_consent, get_judge, judge_records, read_comparisons
 from xlnb.lab.truth import english_preferences, reward_accuracy
 from xlnb.lab.world import load_world
 from xlnb.language_id import wrong_language
+from xlnb.localisation import (
+    check_drafts,
+    draft_failure,
+    endpoint_translations,
+    keep_parallel,
+    localisation_consent,
+    translation_task,
+)
 from xlnb.logprobs import Budget
 from xlnb.models import (
     active,
@@ -35,7 +44,9 @@ from xlnb.models import (
     response_ids,
 )
 from xlnb.pairs import alpha_search, pair_language
-from xlnb.prompts import parallel_files, read_parallel, split_langs
+from xlnb.preferences import COLUMNS, preference_pairs
+from xlnb.presets import Models
+from xlnb.prompts import language_name, prompt_sources, read_parallel, split_langs
 from xlnb.rewards import implicit_reward, score_responses, scorer_prompt
 from xlnb.runs import (
     Journal,
@@ -49,27 +60,108 @@ from xlnb.runs import (
     write_jsonl,
 )
 from xlnb.sampling import batch_seed, sample_responses
+from xlnb.sources import parse_source, read_rows, source_files, source_versions
 from xlnb.translation import TEMPERATURE, find_translations, translation_tasks
 from xlnb.winrates import summarise
 
+Translator = Callable[[list[dict], Path, str], list[dict]]  # tasks, file, label -> records
 PROMPTS_AT_ONCE = 32  # prompts whose scores are written together: what a kill can cost the score stage
+
+
+def localise(run: Run, *, yes: bool = False) -> Path:
+    """English training prompts in other languages: localised/prompts/<lang>.jsonl, parallel, and report.json of counts.
+
+    A draft that fails a check of `xlnb.localisation` goes to localised/failed/<lang>.jsonl with its reason, and its
+    prompt is dropped in every language. drafts/<lang>/ holds all drafts and their translations back into English, which
+    another `localise.min_chrf` does not make anew. Where calls cost money, an estimate a language is printed first;
+    `yes` goes on without asking.
+    """
+    config, path = run.preset.localise, run.preset.prompts.path
+    langs = [lang for lang in split_langs(config.langs) if lang != "en"]
+    if not path or not langs:
+        raise InputError(
+            "stage localise: set prompts.path to English prompts and localise.langs to languages, as de,sw"
+        )
+    sources, limit = prompt_sources(path, "en"), run.preset.prompts.limit
+    files = [file for source in sources for file in source_files(source)]
+    uses = {"prompts": {"path": path, "limit": limit}, **source_versions(sources)}
+    english = _limited(read_parallel(path, "en"), "train", limit)["en"]
+    translator: Translator | None = None
+    for lang in langs:
+        by = {"localise": {"by": config.by}} | ({} if config.by.startswith("endpoint:") else _translator_uses(run))
+        stage = Stage(run, f"drafts/{lang}", inputs=files, uses=uses | by, out=run.path / "drafts" / lang)
+        language_name(lang)
+        if stage.current():
+            continue
+        with stage.working():
+            translator = translator or _translator(run)
+            drafts_path, back_path = stage.out / "drafts.jsonl", stage.out / "back.jsonl"
+            if config.by.startswith("endpoint:"):
+                done = sum(len(read_jsonl(p) if p.exists() else Journal(p).done) for p in (drafts_path, back_path))
+                localisation_consent(config.by, english, done, price=config.price, yes=yes)
+            tasks = [translation_task(record, record["instruction"], lang) for record in english]
+            drafts = translator(tasks, drafts_path, f"{stage.name} from English")
+            back = [
+                translation_task(record, draft["responses"][0]["text"].strip(), "en")
+                for record, draft in zip(english, drafts, strict=True)
+                if not draft_failure(record, draft)
+            ]
+            translator(back, back_path, f"{stage.name} back to English")
+    folders = {lang: run.path / "drafts" / lang for lang in langs}
+    stage = Stage(
+        run,
+        "localised",
+        inputs=[*files, *(folder / name for folder in folders.values() for name in ("drafts.jsonl", "back.jsonl"))],
+        uses={"localise": {"langs": config.langs, "min_chrf": config.min_chrf}} | uses,
+        out=run.path / "localised",
+    )
+    if stage.current():
+        return stage.out
+    with stage.working():
+        kept, failed = {}, {}
+        for lang, folder in folders.items():
+            kept[lang], failed[lang] = check_drafts(
+                english,
+                read_jsonl(folder / "drafts.jsonl"),
+                read_jsonl(folder / "back.jsonl"),
+                min_chrf=config.min_chrf,
+            )
+            write_jsonl(stage.out / "failed" / f"{lang}.jsonl", failed[lang])
+        parallel, report = keep_parallel(kept, failed, english)
+        for lang, records in parallel.items():
+            write_jsonl(stage.out / "prompts" / f"{lang}.jsonl", records)
+        write_json(stage.out / "report.json", report)
+        for lang, counts in report["langs"].items():
+            print(
+                f"{stage.name} {lang}: failed {counts['failed'] or 'none'}, mean chrF {counts['mean_chrf']}", flush=True
+            )
+        print(f"{stage.name}: {report['kept']} of {report['prompts']} prompts kept in every language", flush=True)
+        if not report["kept"]:
+            raise InputError(f"{stage.out / 'failed'}: no prompt is left in every language; see the reasons there")
+    return stage.out
 
 
 def prompts(run: Run) -> Path:
     """Write the run's prompts: prompts/<lang>.jsonl {prompt_id, lang, instruction, split}, parallel by id."""
     config = run.preset.prompts
-    sources = [folder for folder in (config.path, config.eval_path) if config.path and folder]
+    path = config.path
+    if run.preset.localise.langs:
+        path = str(run.path / "localised" / "prompts")
+        if not Path(path).exists():
+            raise InputError(f"stage prompts needs {path}, which is not there; run stage localise first")
+    texts = [text for text in (path, config.eval_path) if path and text]
+    sources = [source for text in texts for source in prompt_sources(text, config.langs)]
     stage = Stage(
         run,
         "prompts",
-        inputs=[path for folder in sources for path in parallel_files(folder, config.langs).values()],
-        uses={"prompts": asdict(config), "lab": asdict(run.preset.lab)},
+        inputs=[path for source in sources for path in source_files(source)],
+        uses={"prompts": asdict(config), "lab": asdict(run.preset.lab), **source_versions(sources)},
         out=run.path / "prompts",
     )
     if stage.current():
         return stage.out
-    if config.path:
-        records = _limited(read_parallel(config.path, config.langs), "train", config.limit)
+    if path:
+        records = _limited(read_parallel(path, config.langs), "train", config.limit)
         if config.eval_path:
             for lang, more in _limited(read_parallel(config.eval_path, config.langs), "eval", config.limit).items():
                 ids = {record["prompt_id"] for record in records.get(lang, [])}
@@ -134,17 +226,30 @@ def sample(run: Run, iteration: int) -> Path:
 
 
 def prefer(run: Run) -> Path:
-    """English preferences, the stand-in for UltraFeedback: π_I's samples in random pairs, ordered by the oracle.
+    """English preferences: dpo/pairs/en.jsonl, from `preferences.path` with counts in report.json.
 
-    See `xlnb.lab.truth`.
+    Without a path the lab's stand-in for them: π_I's samples in random pairs, ordered by the oracle (`xlnb.lab.truth`).
     """
-    folder = run.folder(0)
+    folder, config = run.folder(0), run.preset.preferences
     samples = folder / "samples" / "en.jsonl"
-    stage = Stage(run, "dpo/pairs", inputs=[samples], uses={"seed": run.preset.seed}, out=folder / "pairs")
+    inputs: list[Path] = [samples]
+    uses: dict[str, Any] = {"seed": run.preset.seed}
+    if config.path:
+        source = parse_source(config.path)
+        inputs, uses = source_files(source), {"preferences": asdict(config), **source_versions([source])}
+    stage = Stage(run, "dpo/pairs", inputs=inputs, uses=uses, out=folder / "pairs")
     if stage.current():
         return stage.out
     with stage.working():
-        write_jsonl(stage.out / "en.jsonl", english_preferences(read_jsonl(samples), run.preset.seed))
+        if config.path:
+            pairs, report = preference_pairs(tqdm(read_rows(source, COLUMNS), desc=stage.name), config.limit)
+            print(
+                f"{stage.name}: {report['pairs']} of {report['rows']} pairs; dropped: {report['dropped']}", flush=True
+            )
+            write_json(stage.out / "report.json", {"en": report})
+        else:
+            pairs = english_preferences(read_jsonl(samples), run.preset.seed)
+        write_jsonl(stage.out / "en.jsonl", pairs)
     return stage.out
 
 
@@ -327,6 +432,7 @@ def respond(run: Run, model_name: str) -> Path:
     if stage.current():
         return stage.out
     with stage.working():
+        dataset = parse_source(run.preset.prompts.eval_path).name if run.preset.prompts.path else "lab"
         tokenizer = load_tokenizer(run.base(model_name))
         model = load_model(run.base(model_name), {model_name: run.adapter(model_name)})
         for lang, records in _eval_prompts(run).items():
@@ -336,7 +442,7 @@ def respond(run: Run, model_name: str) -> Path:
             outputs = [
                 {
                     "generator": model_name,
-                    "dataset": "lab" if not run.preset.prompts.path else Path(run.preset.prompts.eval_path).name,
+                    "dataset": dataset,
                     "id": record["prompt_id"],
                     "instruction": record["prompt"],
                     "output": record["responses"][0]["text"],
@@ -423,12 +529,12 @@ def report(run: Run) -> Path:
 def stages(run: Run, *, yes: bool = False) -> list[tuple[str, Any]]:
     """Every stage of a run in order, as (name, call). `yes`: see `judge`."""
     steps: list[tuple[str, Any]] = [("prompts", lambda: prompts(run))]
+    if run.preset.localise.langs:
+        steps.insert(0, ("localised", lambda: localise(run, yes=yes)))
     if not (run.preset.models.dpo or run.preset.models.dpo_adapter):
-        steps += [
-            ("dpo/samples", lambda: sample(run, 0)),
-            ("dpo/pairs", lambda: prefer(run)),
-            ("dpo/adapter", lambda: train(run, 0)),
-        ]
+        if not run.preset.preferences.path:
+            steps.append(("dpo/samples", lambda: sample(run, 0)))
+        steps += [("dpo/pairs", lambda: prefer(run)), ("dpo/adapter", lambda: train(run, 0))]
     for t in range(1, run.preset.iterations + 1):
         todo = [("samples", sample), ("scores", score), ("pairs", pair), ("adapter", train)]
         if "translated" in split_langs(run.preset.scoring.scorers):
@@ -455,6 +561,33 @@ def run_until(run: Run, last: str = "report", *, yes: bool = False) -> Run:
         if name == last:
             break
     return run
+
+
+def _translator(run: Run) -> Translator:
+    """What translates tasks into a file of sample records, by `localise.by`."""
+    by, config = run.preset.localise.by, replace(run.preset.sampling, n=1, temperature=TEMPERATURE, top_p=1.0)
+    if by.startswith("endpoint:"):
+        endpoint = ChatEndpoint(by.removeprefix("endpoint:"), workers=run.preset.localise.workers, timeout=600.0)
+        return partial(endpoint_translations, endpoint)
+    models = _translator_models(run)
+    tokenizer, model = load_tokenizer(models), load_base(models)
+    return lambda tasks, path, label: _generate(
+        run, model, "sft", tokenizer, tasks, path, n=1, config=config, label=label
+    )
+
+
+def _translator_models(run: Run) -> Models:
+    by = run.preset.localise.by
+    if by and not by.startswith("local:"):
+        raise InputError(f"localise.by '{by}': expected endpoint:MODEL, local:FOLDER_OR_HUB_ID or nothing for π_I")
+    models = replace(run.preset.models, dpo="", dpo_adapter="")
+    return replace(models, base=by.removeprefix("local:")) if by else models
+
+
+def _translator_uses(run: Run) -> dict[str, Any]:
+    config = run.preset.sampling
+    sampling = {"max_new_tokens": config.max_new_tokens, "batch_tokens": config.batch_tokens}
+    return {"sampling": sampling} | _uses(replace(run, preset=replace(run.preset, models=_translator_models(run))))
 
 
 def prompt_files(run: Run) -> list[Path]:

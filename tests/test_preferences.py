@@ -1,0 +1,189 @@
+"""English preferences: every form of UltraFeedback's pairs, what is dropped and counted, and DPO from them."""
+
+import csv
+import json
+
+import pytest
+from datasets import Dataset, load_dataset
+
+from xlnb import stages
+from xlnb.errors import InputError
+from xlnb.preferences import COLUMNS, REASONS, preference_pairs
+from xlnb.runs import open_run, read_json, read_jsonl
+from xlnb.sources import parse_source, read_rows
+
+
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def assistant(text):
+    return {"role": "assistant", "content": text}
+
+
+PAIRS = [("Name a colour.", "Blue is a colour.", "No."), ("Name a river.", "The Nile\nis one.", "Paris, maybe?")]
+
+
+def h4(i, prompt, chosen, rejected, scores=(8.0, 3.5)):
+    """HuggingFaceH4/ultrafeedback_binarized: the user's turn begins both sides."""
+    return {
+        "prompt": prompt,
+        "prompt_id": f"id{i}",
+        "chosen": [user(prompt), assistant(chosen)],
+        "rejected": [user(prompt), assistant(rejected)],
+        "messages": [user(prompt), assistant(chosen)],
+        "score_chosen": scores[0],
+        "score_rejected": scores[1],
+    }
+
+
+def princeton(i, prompt, chosen, rejected):
+    """princeton-nlp's: the same, with all responses and a reward model's scores of them."""
+    return {
+        k: v for k, v in h4(i, prompt, chosen, rejected).items() if k in ("prompt", "prompt_id", "chosen", "rejected")
+    } | {
+        "all_generated_responses": [chosen, rejected, "?"],
+        "all_rm_scores": [0.2, 0.1, 0.15],
+    }
+
+
+def implicit(i, prompt, chosen, rejected):
+    """trl-lib's: without a column for the prompt."""
+    return {k: v for k, v in h4(i, prompt, chosen, rejected).items() if k in ("chosen", "rejected")}
+
+
+def explicit(i, prompt, chosen, rejected):
+    """TRL's conversational form, which the package's own pairs have."""
+    return {"id": f"id{i}", "prompt": [user(prompt)], "chosen": [assistant(chosen)], "rejected": [assistant(rejected)]}
+
+
+def texts(i, prompt, chosen, rejected):
+    return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+
+
+def write_jsonl(path, rows):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def numbered(rows):
+    return [(f"row {number}", row) for number, row in enumerate(rows, 1)]
+
+
+def content(pairs):
+    return [tuple(pair[side][0]["content"] for side in ("prompt", "chosen", "rejected")) for pair in pairs]
+
+
+@pytest.mark.parametrize("form", [h4, princeton, implicit, explicit, texts])
+def test_every_form_gives_the_same_pairs(form):
+    pairs, report = preference_pairs(numbered([form(i, *pair) for i, pair in enumerate(PAIRS)]))
+    assert content(pairs) == PAIRS
+    assert [[m["role"] for side in ("prompt", "chosen", "rejected") for m in pair[side]] for pair in pairs] == [
+        ["user", "assistant", "assistant"]
+    ] * 2
+    assert [pair["prompt_id"] for pair in pairs] == (["1", "2"] if form in (implicit, texts) else ["id0", "id1"])
+    assert [pair["margin"] for pair in pairs] == ([4.5, 4.5] if form is h4 else [None, None])
+    assert report == {"rows": 2, "pairs": 2, "dropped": dict.fromkeys(REASONS, 0)}
+
+
+def test_what_is_no_pair_is_dropped_and_counted():
+    good, (prompt, chosen, rejected) = h4(0, *PAIRS[0]), PAIRS[1]
+    turns = [user("Hi."), assistant("Hello."), user(prompt)]
+    rows = [
+        good,
+        h4(1, prompt, chosen, rejected)
+        | {"chosen": [*turns, assistant(chosen)], "rejected": [*turns, assistant(rejected)]},
+        explicit(2, *PAIRS[1]) | {"prompt": turns},
+        explicit(3, *PAIRS[1]) | {"prompt": [{"role": "system", "content": "Be kind."}, user(prompt)]},
+        good | {"rejected": [user("Another?"), assistant(rejected)]},
+        h4(5, prompt, chosen, " "),
+        h4(6, prompt, "", rejected),
+        h4(7, " ", chosen, rejected),
+        h4(8, prompt, chosen, chosen),
+        h4(9, prompt, chosen, rejected, scores=(7.0, 7.0)),
+        h4(10, prompt, chosen, rejected, scores=(3.0, 7.0)),
+        good,
+        h4(11, *PAIRS[1], scores=(float("nan"), 2.0)),
+    ]
+    pairs, report = preference_pairs(numbered(rows))
+    assert content(pairs) == PAIRS
+    assert report["dropped"] == {
+        "not_single_turn": 3, "prompts_differ": 1, "empty": 3, "tied": 2, "chosen_scored_lower": 1, "duplicate": 1,
+    }  # fmt: skip
+    assert report["rows"] == 13 == report["pairs"] + sum(report["dropped"].values())
+
+
+def test_the_limit_counts_usable_pairs():
+    rows = [texts(0, "Same?", "a", "a"), *(texts(i, *pair) for i, pair in enumerate(PAIRS)), texts(3, "x", "y", "z")]
+    pairs, report = preference_pairs(numbered(rows), limit=2)
+    assert content(pairs) == PAIRS and (report["rows"], report["pairs"], report["dropped"]["tied"]) == (3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": "a", "chosen": "b"}, "row 1: key 'rejected' is missing; expected prompt, chosen and rejected"),
+        ({"chosen": "b", "rejected": "c"}, "row 1: key 'prompt' is missing"),
+        ({"chosen": [assistant("b")], "rejected": "c"}, "row 1: chosen begins with the answer and there is no prompt"),
+        ({"prompt": 7, "chosen": "b", "rejected": "c"}, "row 1: prompt is neither text nor a list of messages"),
+        ({"prompt": "a", "chosen": [], "rejected": "c"}, "row 1: chosen is neither text nor a list"),
+        (
+            {"prompt": "a", "chosen": "b", "rejected": [{"role": "x"}]},
+            "row 1: rejected holds something else than messages",
+        ),
+        (texts(0, "a", "b", "c") | {"score_chosen": "good"}, "row 1: score_chosen is 'good', expected a number"),
+        (texts(0, "a", "b", "b"), "no usable pair among 1 rows; dropped: .*'tied': 1"),
+    ],
+)
+def test_a_bad_row_is_one_clear_line(row, message):
+    with pytest.raises(InputError, match=message) as error:
+        preference_pairs(numbered([row]))
+    assert "\n" not in str(error.value)
+
+
+def test_files_and_datasets_give_the_same_pairs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    rows = [h4(i, *pair) for i, pair in enumerate(PAIRS)]
+    folder = tmp_path / "org/name"
+    folder.mkdir(parents=True)
+    Dataset.from_list(rows).to_parquet(folder / "train_prefs.parquet")
+    (folder / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n"
+        "  - split: train_prefs\n    path: train_prefs.parquet\n---\n"
+    )
+    with (tmp_path / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([("question", "chosen", "rejected", "score_chosen", "score_rejected")])
+        writer.writerows([*pair, 8, 3.5] for pair in PAIRS)
+    read = [
+        preference_pairs(read_rows(parse_source(source), COLUMNS))[0]
+        for source in (
+            "hub:org/name:train_prefs",
+            write_jsonl(tmp_path / "pairs.jsonl", rows),
+            f"{tmp_path}/pairs.csv,prompt=question",
+        )
+    ]
+    assert content(read[0]) == PAIRS and read[0] == read[1]
+    assert [pair | {"prompt_id": ""} for pair in read[2]] == [pair | {"prompt_id": ""} for pair in read[0]]
+
+
+def test_english_dpo_from_given_pairs_needs_no_samples(tmp_path, capsys):
+    path = write_jsonl(tmp_path / "pairs.jsonl", [h4(i, f"{p} ({i})", c, r) for i in range(4) for p, c, r in PAIRS])
+    overrides = {"preferences.path": path, "preferences.limit": "6", "english.steps": "1", "prompts.langs": "en,es"}
+    run = open_run(tmp_path / "run", "lab-quick", overrides)
+    assert [name for name, _ in stages.stages(run)][:4] == ["prompts", "dpo/pairs", "dpo/adapter", "icr1/samples"]
+    stages.run_until(run, "dpo/adapter")
+    assert "dpo/pairs: 6 of 6 pairs; dropped: " in capsys.readouterr().out
+    assert read_json(run.path / "dpo/pairs/report.json")["en"]["pairs"] == 6
+    assert read_json(run.path / "dpo/adapter/training.json")["pairs"] == 6
+    assert len(read_jsonl(run.path / "dpo/pairs/en.jsonl")) == 6
+    data = load_dataset("json", data_files=str(run.path / "dpo/pairs/*.jsonl"), split="train")
+    assert data[0]["prompt"] == [user("Name a colour. (0)")]
+    before = (run.path / "dpo/adapter/adapter_model.safetensors").stat().st_mtime_ns
+    stages.run_until(run, "dpo/adapter")
+    assert (run.path / "dpo/adapter/adapter_model.safetensors").stat().st_mtime_ns == before
+    write_jsonl(tmp_path / "pairs.jsonl", [h4(0, *PAIRS[0])])
+    stages.prefer(run)
+    assert "dpo/pairs: redone, because " in capsys.readouterr().out
+    assert read_json(run.path / "dpo/pairs/report.json")["en"]["pairs"] == 1

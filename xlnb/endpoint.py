@@ -1,0 +1,164 @@
+"""An OpenAI-compatible chat endpoint: what many calls will cost, each tried again where that helps, none asked twice.
+
+Base URL and key come from the environment, and stay there.
+"""
+
+import os
+import random
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.pool import ThreadPool
+from typing import Any, TypeVar
+
+import httpx
+from tqdm import tqdm
+
+from xlnb.errors import InputError
+from xlnb.runs import Journal
+
+TRIES = 8  # calls for one answer, the first included
+LONGEST_WAIT = 60.0  # seconds between two of them
+PASSING = {408, 409, 425, 429}  # statuses that another try can mend, beside 5xx
+SHOWN = 200  # characters of an endpoint's text that are kept or shown
+IN_A_ROW = 10  # questions without any answer, one after the other, at which a model counts as out of reach
+
+Answer = TypeVar("Answer")
+Record = dict[str, Any]
+
+
+class NoAnswer(Exception):
+    """A model could not be asked one question. The message says why; `outage`: others would have failed too."""
+
+    def __init__(self, why: str, *, outage: bool):
+        super().__init__(why)
+        self.outage = outage
+
+
+class ChatEndpoint:
+    """Model `model` at OPENAI_BASE_URL, with OPENAI_API_KEY where it is set, for at most `workers` calls at once.
+
+    Retries what can pass (429, 5xx, timeouts, dropped connections, bodies that cannot be read) with exponential waits
+    from `wait` seconds, or as long as Retry-After says. Raises InputError where the variables are missing or the
+    endpoint turns the key, the model or the address away.
+    """
+
+    def __init__(self, model: str, *, workers: int, wait: float = 1.0, timeout: float = 60.0):
+        base = os.environ.get("OPENAI_BASE_URL", "").strip()
+        self._key = os.environ.get("OPENAI_API_KEY", "").strip()
+        if not re.match(r"https?://[^/]", base):
+            raise InputError("set OPENAI_BASE_URL to the endpoint's address, such as https://api.openai.com/v1")
+        if not (self._key.isascii() and self._key.isprintable()):
+            raise InputError("OPENAI_API_KEY holds characters that no key has; set it again")
+        if workers < 1:
+            raise InputError(f"endpoint:{model}: {workers} calls at once (workers), expected at least 1")
+        self.name, self.model, self.workers, self._wait = f"endpoint:{model}", model, workers, wait
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._url = f"{base.rstrip('/')}/chat/completions"
+        self._client = httpx.Client(headers=headers, timeout=timeout, limits=httpx.Limits(max_connections=workers))
+
+    def post(self, prompt: str, **options: Any) -> httpx.Response:
+        """One call, at temperature 0; httpx.RequestError where it fails."""
+        messages = [{"role": "user", "content": prompt}]
+        return self._client.post(
+            self._url, json={"model": self.model, "messages": messages, "temperature": 0} | options
+        )
+
+    def ask(self, call: Callable[[], httpx.Response], read: Callable[[Any], Answer]) -> Answer:
+        """What `read` makes of the JSON body of `call`, which is made again where that can help.
+
+        `read` raises KeyError, IndexError, TypeError or ValueError for a body that is no chat completion. Raises
+        NoAnswer where this question has none.
+        """
+        reason = ""
+        for attempt in range(TRIES):
+            least = 0.0  # seconds that the endpoint asks to wait
+            try:
+                response = call()
+            except httpx.RequestError as error:
+                reason = type(error).__name__
+            else:
+                if response.status_code == 200:
+                    try:
+                        return read(response.json())
+                    except (ValueError, KeyError, IndexError, TypeError):
+                        reason = "the body is no chat completion"
+                elif response.status_code in PASSING or response.status_code >= 500:
+                    reason = f"HTTP {response.status_code}"
+                    least = _seconds(response.headers.get("Retry-After", ""))
+                elif response.status_code in (401, 403, 404):
+                    raise InputError(
+                        f"{self.name}: HTTP {response.status_code}, {self.hidden(response.text)}; check "
+                        "OPENAI_BASE_URL, OPENAI_API_KEY and the model's name"
+                    )
+                else:
+                    raise NoAnswer(f"HTTP {response.status_code}, {self.hidden(response.text)}", outage=False)
+            if attempt < TRIES - 1:
+                time.sleep(min(LONGEST_WAIT, max(least, self._wait * 2**attempt * random.uniform(0.5, 1))))
+        raise NoAnswer(f"{reason}, {TRIES} times", outage=True)
+
+    def hidden(self, text: str) -> str:
+        """The beginning of a text of the endpoint's on one line, without the key, should it hold it."""
+        text = text.replace(self._key, "[key]") if self._key else text
+        return " ".join(text.split())[:SHOWN]
+
+
+def consent(name: str, calls: int, tokens: float, *, price: float, paid: bool, yes: bool) -> None:
+    """Print what these calls will take; where they cost money, go on only with consent.
+
+    `price`: US dollars a million of these tokens, 0 where not known. Raises InputError where consent is refused, or
+    cannot be asked for and `yes` is not given.
+    """
+    if not calls:
+        return
+    cost = f", about ${tokens / 1e6 * price:.2f}" if price else ""
+    print(f"{name}: {calls} calls, about {tokens:,.0f} tokens{cost}", flush=True)
+    if yes or not paid:
+        return
+    if not sys.stdin.isatty():
+        raise InputError(f"nothing was asked of {name} yet; --yes (yes=True in Python) begins without a question")
+    if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise InputError("stopped before the first call; nothing was spent")
+
+
+def ask_all(
+    ask: Callable[[Record], Record], records: Sequence[Record], journal: Journal, *, name: str, workers: int, label: str
+) -> list[Record]:
+    """`ask` about every record that the journal does not hold yet; each comes back merged with what `ask` returned.
+
+    A record has a prompt_id and is on disk as soon as it is answered. One that `ask` raises NoAnswer for is kept as
+    it was, with the reason in "error", after all others, so that a run that is killed or stopped asks about it again.
+    Finishes the journal. Raises InputError where `name` is out of reach; finished work is kept.
+    """
+    todo = [record for record in records if record["prompt_id"] not in journal.done]
+    unanswered: list[Record] = []
+    in_a_row = 0
+
+    def asked(record: Record) -> tuple[Record, NoAnswer | None]:
+        try:
+            return record | ask(record), None
+        except NoAnswer as error:
+            return record | {"error": str(error)}, error
+
+    with ThreadPool(workers) as pool, tqdm(total=len(records), initial=len(journal.done), desc=label) as bar:
+        for record, error in pool.imap_unordered(asked, todo):
+            if error is None:
+                journal.append([record])
+                in_a_row = 0
+            else:
+                unanswered.append(record)
+                in_a_row += error.outage or not journal.records  # before any answer, all may be wrong
+                if in_a_row == min(IN_A_ROW, len(records)):
+                    raise InputError(
+                        f"{name}: {in_a_row} questions in a row without an answer, the last: {error}; "
+                        "what was answered is kept, the same command goes on"
+                    )
+            bar.update()
+        journal.append(unanswered)
+    return journal.finish([record["prompt_id"] for record in records])
+
+
+def _seconds(retry_after: str) -> float:
+    """Seconds of a Retry-After header; 0 for its other form, a date, and for nonsense."""
+    return float(retry_after) if re.fullmatch(r"\d{1,6}(\.\d+)?", retry_after.strip()) else 0.0
