@@ -1,6 +1,7 @@
 """Models: one base (a folder or a Hub id, 4-bit NF4 by default) and LoRA adapters switched on it."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from xlnb import parallel
 from xlnb.errors import InputError
 from xlnb.presets import Models, Training
 from xlnb.runs import ROOT, read_json
@@ -25,6 +27,8 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 transformers_logging.disable_progress_bar()  # a bar for each weight shard, in every notebook
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+if DEVICE.type == "cuda" and parallel.world() > 1:
+    DEVICE = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))  # one process a GPU
 
 
 def base_path(base: str) -> str:

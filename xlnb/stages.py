@@ -4,6 +4,9 @@
 
 Iteration 0 makes π^0 from English preferences; iteration t ≥ 1 makes π^t from π^{t−1}'s own samples and rewards.
 The translated reward needs `translate` between `sample` and `score`.
+
+Under `accelerate launch` or `torchrun` every process calls the same stages: those with a model share their work out,
+batch by batch or step by step, the others are the main process' alone (`xlnb.parallel`).
 """
 
 import os
@@ -11,12 +14,13 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from tqdm import tqdm
 
+from xlnb import parallel
 from xlnb.errors import InputError
 from xlnb.judging import ask_consent, get_judge, judge_records, read_comparisons
 from xlnb.lab.truth import english_preferences, reward_accuracy
@@ -53,8 +57,21 @@ from xlnb.translation import TEMPERATURE, find_translations, translation_tasks
 from xlnb.winrates import summarise
 
 PROMPTS_AT_ONCE = 32  # prompts whose scores are written together: what a kill can cost the score stage
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
+def main_alone(stage: Callable[P, T]) -> Callable[P, T]:
+    """A stage that needs no model: of several processes the main one does it, the others wait for it."""
+
+    @wraps(stage)
+    def in_turn(*args: P.args, **kwargs: P.kwargs) -> T:
+        return parallel.from_main(lambda: stage(*args, **kwargs))
+
+    return in_turn
+
+
+@main_alone
 def prompts(run: Run) -> Path:
     """Write the run's prompts: prompts/<lang>.jsonl {prompt_id, lang, instruction, split}, parallel by id."""
     config = run.preset.prompts
@@ -133,6 +150,7 @@ def sample(run: Run, iteration: int) -> Path:
     return out
 
 
+@main_alone
 def prefer(run: Run) -> Path:
     """English preferences, the stand-in for UltraFeedback: π_I's samples in random pairs, ordered by the oracle.
 
@@ -226,6 +244,7 @@ def score(run: Run, iteration: int) -> Path:
     return stage.out
 
 
+@main_alone
 def pair(run: Run, iteration: int) -> Path:
     """Length-controlled preference pairs of the training prompts: icr<t>/pairs/<lang>.jsonl and report.json."""
     _no_iteration_0(iteration, "pair")
@@ -289,7 +308,7 @@ def train(run: Run, iteration: int) -> Path:
             model = load_model(base, {"default": adapter})
         records = [record for path in files for record in read_jsonl(path)]
         rows, dropped = tokenize_pairs(tokenizer, records, config.max_tokens)
-        if dropped:
+        if dropped and parallel.is_main():
             print(
                 f"{stage.name}: {dropped} of {len(records)} pairs dropped, longer than {config.max_tokens} tokens",
                 flush=True,
@@ -300,13 +319,14 @@ def train(run: Run, iteration: int) -> Path:
         log = train_adapter(
             model, tokenizer, rows, config, seed=run.preset.seed, checkpoints=out / "checkpoints", label=stage.name
         )
-        saving = out / ".saving"
-        model.save_pretrained(str(saving), selected_adapters=["default"])
-        write_json(out / "training.json", {"pairs": len(rows), "dropped_too_long": dropped, "log": log})
-        for name in ("adapter_config.json", "adapter_model.safetensors"):
-            os.replace(saving / name, out / name)
-        shutil.rmtree(saving)
-        shutil.rmtree(out / "checkpoints")
+        if parallel.is_main():
+            saving = out / ".saving"
+            model.save_pretrained(str(saving), selected_adapters=["default"])
+            write_json(out / "training.json", {"pairs": len(rows), "dropped_too_long": dropped, "log": log})
+            for name in ("adapter_config.json", "adapter_model.safetensors"):
+                os.replace(saving / name, out / name)
+            shutil.rmtree(saving)
+            shutil.rmtree(out / "checkpoints")
     return out
 
 
@@ -333,6 +353,8 @@ def respond(run: Run, model_name: str) -> Path:
             journal = stage.out / f"{lang}.jsonl"
             label = f"eval {model_name} {lang}"
             samples = _generate(run, model, model_name, tokenizer, records, journal, n=1, config=config, label=label)
+            if not parallel.is_main():
+                continue
             outputs = [
                 {
                     "generator": model_name,
@@ -347,6 +369,7 @@ def respond(run: Run, model_name: str) -> Path:
     return stage.out
 
 
+@main_alone
 def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
     """Judge a model's responses against the baseline's: eval/<model>/<lang>/annotations.json (AlpacaEval's form).
 
@@ -387,6 +410,7 @@ def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
     return stage.out
 
 
+@main_alone
 def report(run: Run) -> Path:
     """metrics.json: win rates a model and language, rewards against the truth, seconds a stage."""
     langs = list(_eval_prompts(run))
@@ -561,41 +585,38 @@ def _generate(
     config: Any,
     label: str,
 ) -> list[dict]:
-    """Sample for prompts in length-sorted batches through a journal; the finished file's records."""
+    """Sample for prompts in length-sorted batches through a journal; the finished file's records (main process)."""
     journal = Journal(path)
     if path.exists():
         return read_jsonl(path)
     encoded = {record["prompt_id"]: prompt_ids(tokenizer, record["instruction"]) for record in records}
     ordered = sorted(records, key=lambda record: len(encoded[record["prompt_id"]]))
-    with tqdm(total=len(records), initial=len(journal.done), desc=label) as bar:
-        for start, chunk in _batches(ordered, encoded, n, config.max_new_tokens, run.preset.sampling.batch_tokens):
-            if chunk[-1]["prompt_id"] in journal.done:
-                continue
-            with active(model, adapter):
-                responses = sample_responses(
-                    model,
-                    tokenizer,
-                    [encoded[record["prompt_id"]] for record in chunk],
-                    n=n,
-                    temperature=config.temperature,
-                    top_p=config.top_p,
-                    max_new_tokens=config.max_new_tokens,
-                    seed=batch_seed(run.preset.seed, label, start),
-                )
-            journal.append(
-                [
-                    {
-                        "prompt_id": r["prompt_id"],
-                        "lang": r["lang"],
-                        "split": r["split"],
-                        "prompt": r["instruction"],
-                        "responses": rs,
-                    }
-                    for r, rs in zip(chunk, responses, strict=True)
-                ]
+
+    def make(start: int, chunk: list[dict]) -> list[dict]:
+        with active(model, adapter):
+            responses = sample_responses(
+                model,
+                tokenizer,
+                [encoded[record["prompt_id"]] for record in chunk],
+                n=n,
+                temperature=config.temperature,
+                top_p=config.top_p,
+                max_new_tokens=config.max_new_tokens,
+                seed=batch_seed(run.preset.seed, label, start),
             )
-            bar.update(len(chunk))
-    return journal.finish([record["prompt_id"] for record in records])
+        return [
+            {
+                "prompt_id": r["prompt_id"],
+                "lang": r["lang"],
+                "split": r["split"],
+                "prompt": r["instruction"],
+                "responses": rs,
+            }
+            for r, rs in zip(chunk, responses, strict=True)
+        ]
+
+    batches = list(_batches(ordered, encoded, n, config.max_new_tokens, run.preset.sampling.batch_tokens))
+    return _share_out(batches, journal, make, [record["prompt_id"] for record in records], label)
 
 
 def _batches(
@@ -636,13 +657,32 @@ def _in_chunks(records: list[dict], journal: Journal, make: Callable[[list[dict]
     """What `make` makes of `records`, `PROMPTS_AT_ONCE` at a time, through a journal."""
     if journal.path.exists() or not records:
         return
-    todo = [record for record in records if record["prompt_id"] not in journal.done]
-    with tqdm(total=len(records), initial=len(journal.done), desc=label) as bar:
-        for start in range(0, len(todo), PROMPTS_AT_ONCE):
-            chunk = todo[start : start + PROMPTS_AT_ONCE]
-            journal.append(make(chunk))
+    chunks = [(i, records[i : i + PROMPTS_AT_ONCE]) for i in range(0, len(records), PROMPTS_AT_ONCE)]
+    _share_out(chunks, journal, lambda _, chunk: make(chunk), [r["prompt_id"] for r in records], label)
+
+
+def _share_out(
+    chunks: list[tuple[int, list[dict]]],
+    journal: Journal,
+    make: Callable[[int, list[dict]], list[dict]],
+    order: list[str],
+    label: str,
+) -> list[dict]:
+    """What `make` makes of each chunk (its position, its records), through a journal; the finished file's records.
+
+    Each process makes its own of the chunks, then the main one writes the file; the others return nothing.
+    """
+    own, done = parallel.mine(chunks), journal.done
+    todo = [(start, chunk) for start, chunk in own if not done.issuperset(record["prompt_id"] for record in chunk)]
+    total, left = (sum(len(chunk) for _, chunk in part) for part in (own, todo))
+    if parallel.world() > 1:
+        label += f" (process 1 of {parallel.world()})"
+    with tqdm(total=total, initial=total - left, desc=label, disable=not parallel.is_main()) as bar:
+        for start, chunk in todo:
+            journal.append(make(start, chunk))
             bar.update(len(chunk))
-    journal.finish([record["prompt_id"] for record in records])
+    parallel.barrier()
+    return journal.finish(order) if parallel.is_main() else []
 
 
 def _policy_and_reference(run: Run, policy: str) -> tuple[Any, Any, Any]:
