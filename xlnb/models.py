@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -105,7 +106,7 @@ def load_model(models: Models, adapters: dict[str, Path | None]) -> PreTrainedMo
     for name, folder in adapters.items():
         if folder is None:
             continue
-        _check_adapter(folder, models.base)
+        check_adapter(folder, models.base)
         if isinstance(model, PeftModel):
             model.load_adapter(str(folder), adapter_name=name)
         else:
@@ -165,8 +166,8 @@ def response_ids(tokenizer: PreTrainedTokenizerBase, instruction: str, response:
     return ids
 
 
-def end_ids(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Every token that ends a response: the tokenizer's, the generation config's, and the chat template's."""
+def end_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Every token that ends a response: the tokenizer's, the model's generation config's, and the chat template's."""
     configured = model.generation_config.eos_token_id
     configured = configured if isinstance(configured, list) else [configured]
     template = response_ids(tokenizer, "a", "a")[-1:]
@@ -182,7 +183,8 @@ def _template(tokenizer: PreTrainedTokenizerBase, messages: list[dict], generati
     return ids
 
 
-def _check_adapter(folder: Path, base: str) -> None:
+def check_adapter(folder: Path, base: str) -> None:
+    """Raises InputError unless the folder holds an adapter that was trained on this base."""
     path = folder / "adapter_config.json"
     if not path.exists():
         raise InputError(f"{folder}: not an adapter folder (no adapter_config.json)")

@@ -53,6 +53,8 @@ from xlnb.runs import (
     write_jsonl,
 )
 from xlnb.sampling import batch_seed, sample_responses
+from xlnb.sampling_vllm import PROMPTS_AT_ONCE as PROMPTS_IN_VLLM
+from xlnb.sampling_vllm import VLLM, use_vllm
 from xlnb.translation import TEMPERATURE, find_translations, translation_tasks
 from xlnb.winrates import summarise
 
@@ -120,7 +122,7 @@ def sample(run: Run, iteration: int) -> Path:
         f"{out.parent.name}/samples",
         inputs=[*prompt_files(run), *_adapter_files(run, source)],
         uses={
-            "sampling": asdict(config),
+            "sampling": _sampling_fields(config),
             **(
                 {"prompts": {"fresh": run.preset.prompts.fresh}, "iterations": run.preset.iterations}
                 if iteration
@@ -133,8 +135,7 @@ def sample(run: Run, iteration: int) -> Path:
     if stage.current():
         return out
     with stage.working():
-        tokenizer = load_tokenizer(run.base(source))
-        model = load_model(run.base(source), {source: run.adapter(source)})
+        model, tokenizer = _load_sampler(run, source)
         for lang, records in texts.items():
             _generate(
                 run,
@@ -179,13 +180,13 @@ def translate(run: Run, iteration: int) -> Path:
         run,
         f"{folder.name}/translations",
         inputs=samples,
-        uses={"sampling": asdict(config), "scoring": {"scorers": run.preset.scoring.scorers}, **_uses(run)},
+        uses={"sampling": _sampling_fields(config), "scoring": {"scorers": run.preset.scoring.scorers}, **_uses(run)},
         out=folder / "translations",
     )
     if stage.current():
         return stage.out
     with stage.working():
-        tokenizer, model = load_tokenizer(run.preset.models), load_base(run.preset.models)
+        model, tokenizer = _load_sampler(run, "sft")
         for path in samples:
             _generate(
                 run,
@@ -339,7 +340,7 @@ def respond(run: Run, model_name: str) -> Path:
         inputs=[*prompt_files(run), *_adapter_files(run, model_name)],
         uses={
             "evaluation": {k: getattr(config, k) for k in ("temperature", "top_p", "max_new_tokens")},
-            "sampling": {"batch_tokens": run.preset.sampling.batch_tokens},
+            "sampling": _sampling_fields(run.preset.sampling, "batch_tokens", "backend"),
             **_uses(run),
         },
         out=out / "responses",
@@ -347,8 +348,7 @@ def respond(run: Run, model_name: str) -> Path:
     if stage.current():
         return stage.out
     with stage.working():
-        tokenizer = load_tokenizer(run.base(model_name))
-        model = load_model(run.base(model_name), {model_name: run.adapter(model_name)})
+        model, tokenizer = _load_sampler(run, model_name)
         for lang, records in _eval_prompts(run).items():
             journal = stage.out / f"{lang}.jsonl"
             label = f"eval {model_name} {lang}"
@@ -573,6 +573,21 @@ def _no_iteration_0(iteration: int, name: str) -> None:
         raise InputError(f"stage {name}: iterations begin at 1; iteration 0 is trained on English preferences")
 
 
+def _sampling_fields(config: Any, *names: str) -> dict[str, Any]:
+    """What samples depend on of these fields (all): an engine that is asked for is such, what auto finds is not."""
+    values = {name: getattr(config, name) for name in names} if names else asdict(config)
+    return {name: value for name, value in values.items() if (name, value) != ("backend", "auto")}
+
+
+def _load_sampler(run: Run, name: str) -> tuple[Any, Any]:
+    """A model to sample from, in vLLM or in transformers (`sampling.backend`), and its tokenizer."""
+    base, adapter = run.base(name), run.adapter(name)
+    tokenizer = load_tokenizer(base)
+    if use_vllm(run.preset.sampling.backend):
+        return VLLM(base, adapter, tokenizer), tokenizer
+    return load_model(base, {name: adapter}), tokenizer
+
+
 def _generate(
     run: Run,
     model: Any,
@@ -593,17 +608,19 @@ def _generate(
     ordered = sorted(records, key=lambda record: len(encoded[record["prompt_id"]]))
 
     def make(start: int, chunk: list[dict]) -> list[dict]:
-        with active(model, adapter):
-            responses = sample_responses(
-                model,
-                tokenizer,
-                [encoded[record["prompt_id"]] for record in chunk],
-                n=n,
-                temperature=config.temperature,
-                top_p=config.top_p,
-                max_new_tokens=config.max_new_tokens,
-                seed=batch_seed(run.preset.seed, label, start),
-            )
+        prompts = [encoded[record["prompt_id"]] for record in chunk]
+        settings: dict[str, Any] = {
+            "n": n,
+            "temperature": config.temperature,
+            "top_p": config.top_p,
+            "max_new_tokens": config.max_new_tokens,
+            "seed": batch_seed(run.preset.seed, label, start),
+        }
+        if isinstance(model, VLLM):
+            responses = model.sample(prompts, **settings)
+        else:
+            with active(model, adapter):
+                responses = sample_responses(model, tokenizer, prompts, **settings)
         return [
             {
                 "prompt_id": r["prompt_id"],
@@ -615,7 +632,10 @@ def _generate(
             for r, rs in zip(chunk, responses, strict=True)
         ]
 
-    batches = list(_batches(ordered, encoded, n, config.max_new_tokens, run.preset.sampling.batch_tokens))
+    if isinstance(model, VLLM):
+        batches = _chunks(ordered, PROMPTS_IN_VLLM)
+    else:
+        batches = list(_batches(ordered, encoded, n, config.max_new_tokens, run.preset.sampling.batch_tokens))
     return _share_out(batches, journal, make, [record["prompt_id"] for record in records], label)
 
 
@@ -657,8 +677,12 @@ def _in_chunks(records: list[dict], journal: Journal, make: Callable[[list[dict]
     """What `make` makes of `records`, `PROMPTS_AT_ONCE` at a time, through a journal."""
     if journal.path.exists() or not records:
         return
-    chunks = [(i, records[i : i + PROMPTS_AT_ONCE]) for i in range(0, len(records), PROMPTS_AT_ONCE)]
-    _share_out(chunks, journal, lambda _, chunk: make(chunk), [r["prompt_id"] for r in records], label)
+    order = [record["prompt_id"] for record in records]
+    _share_out(_chunks(records, PROMPTS_AT_ONCE), journal, lambda _, chunk: make(chunk), order, label)
+
+
+def _chunks(records: list[dict], size: int) -> list[tuple[int, list[dict]]]:
+    return [(start, records[start : start + size]) for start in range(0, len(records), size)]
 
 
 def _share_out(
