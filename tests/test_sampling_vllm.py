@@ -207,8 +207,10 @@ def test_a_stage_samples_with_vllm_and_its_files_are_as_ever(fake, tmp_path, cap
     source = tmp_path / "mine"
     source.mkdir()
     (source / "en.jsonl").write_text("".join(json.dumps({"id": i, "instruction": "a" * i}) + "\n" for i in (3, 1, 2)))
-    changes = {"prompts.path": str(source), "prompts.langs": "", "models.base": str(checkpoint(FAMILY)),
-               "models.dpo": str(checkpoint(FAMILY)), "sampling.n": "2", "sampling.max_new_tokens": "5"}  # fmt: skip
+    changes = {
+        "prompts.path": str(source), "prompts.langs": "", "prompts.fresh": "false", "sampling.n": "2",
+        "sampling.max_new_tokens": "5", "models.base": str(checkpoint(FAMILY)), "models.dpo": str(checkpoint(FAMILY)),
+    }  # fmt: skip
     run = open_run(tmp_path / "run", "lab-quick", changes | {"sampling.backend": "vllm"})
     stages.prompts(run)
     records = read_jsonl(stages.sample(run, 1) / "en.jsonl")
