@@ -206,6 +206,13 @@ def test_a_batch_that_processes_cannot_share_is_refused(processes, tmp_path):
         train_adapter(None, None, [], config, seed=0, checkpoints=tmp_path)
 
 
+def test_engines_that_shard_the_weights_are_refused(processes, tmp_path, monkeypatch):
+    processes(0)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(InputError, match=r"accelerate is set to FSDP.*accelerate launch --multi_gpu"):
+        train_adapter(None, None, [], Training(), seed=0, checkpoints=tmp_path)
+
+
 def test_notebooks_need_one_process(processes, tmp_path, capsys, monkeypatch):
     processes(0)
     monkeypatch.setattr(parallel, "first_to_say", lambda message: True)

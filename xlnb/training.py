@@ -1,6 +1,7 @@
 """Training: QLoRA DPO + NLL. The only importer of TRL."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,12 @@ def train_adapter(
     update as one process with the same `micro_batch`, and the same adapter within the rounding of fp32 sums. Only where
     the pairs do not fill their last micro-batches do the first ones of the epoch fill them up; the output says so.
     """
+    for engine in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        if os.environ.get(f"ACCELERATE_USE_{engine}", "").lower() == "true":
+            raise InputError(
+                f"accelerate is set to {engine}, which shards weights; adapters are trained by DDP, each "
+                "process with a base of its own (start with: accelerate launch --multi_gpu)"
+            )
     together = training.micro_batch * parallel.world()
     if training.batch % together:
         count = f" × {parallel.world()} processes" if parallel.world() > 1 else ""
