@@ -2,11 +2,12 @@
 
 Every process calls the same stages. What one process can do alone the main one does (`from_main`); batches are dealt
 out by their position (`mine`), so that what a batch gives does not depend on how many processes there are. A process
-that fails says why, and its launcher ends the others; one that waits for it ends in silence. Processes on several
+that fails says why, and its launcher ends the others; one that waits for it ends by itself. Processes on several
 machines need one run folder on a shared file system.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -123,5 +124,7 @@ def _group() -> Any:
 def _others() -> Iterator[None]:
     try:
         yield
-    except RuntimeError:  # a connection is closed: another process has ended, and has said why
+    except RuntimeError as error:  # as a rule a closed connection: another process has ended, and has said why
+        reason = str(error).strip().partition("\n")[0]
+        print(f"process {rank() + 1} ends: it has lost the others ({reason})", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
