@@ -1,13 +1,14 @@
 """Run one stage and kill this process, as kill -9 does, in the middle of it: `python killed.py RUN STAGE`.
 
-A journal stage dies on its second append with half a line written; training dies in the step after a checkpoint.
+A journal stage dies on its second append with half a line written; training dies in the step after a checkpoint. Of
+several processes the second dies.
 """
 
 import os
 import signal
 import sys
 
-from xlnb import stages
+from xlnb import parallel, stages
 from xlnb.runs import Journal, open_run
 
 folder, stage = sys.argv[1:]
@@ -33,7 +34,7 @@ else:
 
     def dying_append(self, records):
         calls.append(self)
-        if len(calls) == 2:
+        if len(calls) == 2 and parallel.rank() == parallel.world() - 1:
             with self.part.open("a", encoding="utf-8") as file:
                 file.write('{"prompt_id": "torn')
             die()

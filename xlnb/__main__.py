@@ -10,6 +10,7 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+from xlnb import parallel
 from xlnb.errors import InputError
 from xlnb.presets import PRESETS, parse_overrides
 from xlnb.runs import ROOT, Run, open_run, read_json
@@ -20,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args.function(args)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if parallel.first_to_say(str(error)):
+            print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -32,8 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        if parallel.is_main():
+            print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+    parallel.leave()
     return 0
 
 
@@ -137,13 +141,16 @@ def _run(args: argparse.Namespace) -> None:
     from xlnb import notebooks, stages
     from xlnb.winrates import format_table
 
+    if parallel.world() > 1 and not args.until:
+        raise InputError("run: the notebooks need one process; with several, name the last stage: --until STAGE")
     run = open_run(args.run or ROOT / "runs" / args.preset, args.preset, _overrides(args))
     last = args.until or stages.stages(run)[-1][0]
     stages.run_until(run, last, **_consent(args))
     if args.until or last != "report":
         if not args.until:
             print("The oracle judges the lab's prompts only: stopped before judging and notebooks.")
-        print(f"Finished up to {last}: {run.path}")
+        if parallel.is_main():
+            print(f"Finished up to {last}: {run.path}")
         return
     if run.preset.prompts.path or run.preset.evaluation.judge != "oracle":
         print("The notebooks are about the lab's world and its oracle: left out.")
@@ -168,12 +175,15 @@ def _stage(args: argparse.Namespace) -> None:
     run = open_run(args.run, args.preset, _overrides(args))
     function = getattr(stages, args.stage)
     if args.stage in ("sample", "translate", "score", "pair", "train"):
-        print(function(run, args.iteration))
+        calls: list[tuple] = [(run, args.iteration)]
     elif args.stage in ("respond", "judge"):
-        for model in [args.model] if args.model else run.models:
-            print(function(run, model, **(_consent(args) if args.stage == "judge" else {})))
+        calls = [(run, model) for model in ([args.model] if args.model else run.models)]
     else:
-        print(function(run, **(_consent(args) if args.stage == "localise" else {})))
+        calls = [(run,)]
+    for call in calls:
+        out = function(*call, **(_consent(args) if args.stage in ("judge", "localise") else {}))
+        if parallel.is_main():
+            print(out)
 
 
 def _winrate(args: argparse.Namespace) -> None:

@@ -1,9 +1,11 @@
 """Models: one base (a folder or a Hub id, 4-bit NF4 by default) and LoRA adapters switched on it."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -16,6 +18,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from xlnb import parallel
 from xlnb.errors import InputError
 from xlnb.presets import Models, Training
 from xlnb.runs import ROOT, read_json
@@ -25,6 +28,8 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 transformers_logging.disable_progress_bar()  # a bar for each weight shard, in every notebook
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+if DEVICE.type == "cuda" and parallel.world() > 1:
+    DEVICE = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))  # one process a GPU
 
 
 def base_path(base: str) -> str:
@@ -101,7 +106,7 @@ def load_model(models: Models, adapters: dict[str, Path | None]) -> PreTrainedMo
     for name, folder in adapters.items():
         if folder is None:
             continue
-        _check_adapter(folder, models.base)
+        check_adapter(folder, models.base)
         if isinstance(model, PeftModel):
             model.load_adapter(str(folder), adapter_name=name)
         else:
@@ -161,8 +166,8 @@ def response_ids(tokenizer: PreTrainedTokenizerBase, instruction: str, response:
     return ids
 
 
-def end_ids(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Every token that ends a response: the tokenizer's, the generation config's, and the chat template's."""
+def end_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Every token that ends a response: the tokenizer's, the model's generation config's, and the chat template's."""
     configured = model.generation_config.eos_token_id
     configured = configured if isinstance(configured, list) else [configured]
     template = response_ids(tokenizer, "a", "a")[-1:]
@@ -178,7 +183,8 @@ def _template(tokenizer: PreTrainedTokenizerBase, messages: list[dict], generati
     return ids
 
 
-def _check_adapter(folder: Path, base: str) -> None:
+def check_adapter(folder: Path, base: str) -> None:
+    """Raises InputError unless the folder holds an adapter that was trained on this base."""
     path = folder / "adapter_config.json"
     if not path.exists():
         raise InputError(f"{folder}: not an adapter folder (no adapter_config.json)")

@@ -67,6 +67,7 @@ class Sampling:
     top_p: float = 1.0
     max_new_tokens: int = 2400
     batch_tokens: int = 16384  # tokens side by side: sequences × (prompt + max_new_tokens)
+    backend: str = "auto"  # transformers, vllm, or auto: vllm where it is installed and there is a GPU
 
 
 @dataclass(frozen=True)

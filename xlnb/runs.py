@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import glob
 import hashlib
 import io
 import json
@@ -19,6 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from xlnb import parallel
 from xlnb.errors import InputError
 from xlnb.presets import Models, Preset, get_preset, override, preset_from_dict, to_json
 
@@ -86,7 +88,8 @@ def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | Non
         )
     wanted = {"preset": json.loads(to_json(resolved)), "versions": versions()}
     # Reading a run with a later revision, or on another machine, leaves the record of what made it as it is.
-    if not record.exists() or {name: read_json(record).get(name) for name in wanted} != wanted:
+    known = record.exists() and {name: read_json(record).get(name) for name in wanted} == wanted
+    if not known and parallel.is_main():
         write_text(record, json.dumps({"preset": wanted["preset"], **environment()}, indent=2) + "\n")
     return Run(path, resolved)
 
@@ -119,6 +122,8 @@ class Stage:
     with stage.working():
         …                     # a killed stage finds its own partial work in `out` and goes on
     return stage.out
+
+    Of several processes all go through this together: the main one decides, removes, locks and stamps.
     """
 
     def __init__(self, run: Run, name: str, *, inputs: Iterable[Path], uses: dict[str, Any], out: Path):
@@ -134,6 +139,9 @@ class Stage:
 
     def current(self) -> bool:
         """True if finished with the same inputs and fields. Stale work is removed, and the output says why."""
+        return parallel.from_main(self._current)
+
+    def _current(self) -> bool:
         if not self.stamp.exists():
             self._remove()
             return False
@@ -147,8 +155,8 @@ class Stage:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Hold the run folder while the stage's files are made. Raises InputError where another process holds it."""
-        with self._alone():
+        """Hold the run folder while the stage's files are made. Raises InputError where another run holds it."""
+        with self._alone(together=True):
             spent = read_json(self.stamp)["seconds"] if self.stamp.exists() else 0.0
             self._write("working", spent)
             began = time.monotonic()
@@ -158,9 +166,13 @@ class Stage:
                 self._write("working", spent + time.monotonic() - began)
                 raise
             self._write("done", spent + time.monotonic() - began)
+            parallel.barrier()  # what comes next may read what the main process has just finished
 
     def _write(self, state: str, seconds: float) -> None:
-        write_text(self.stamp, json.dumps({"state": state, "seconds": round(seconds, 2), "key": self.key}, indent=1))
+        if parallel.is_main():
+            write_text(
+                self.stamp, json.dumps({"state": state, "seconds": round(seconds, 2), "key": self.key}, indent=1)
+            )
 
     def _remove(self) -> None:
         if not self.stamp.exists() and not self.out.exists():
@@ -173,16 +185,22 @@ class Stage:
                 self.out.unlink(missing_ok=True)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One process at a time makes or removes a run's files; the lock ends with the process that holds it."""
+    def _alone(self, together: bool = False) -> Iterator[None]:
+        """One command at a time makes or removes a run's files; the lock ends with the process that holds it.
+
+        `together`: all of its processes are here, and the main one takes the lock for them."""
         self.stamp.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.stamp.parent / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise InputError(
-                f"{self.run.path}: another process is at work in this run folder; wait for it or stop it"
-            ) from None
+
+        def take() -> None:
+            try:
+                lock.acquire()
+            except Timeout:
+                raise InputError(
+                    f"{self.run.path}: another process is at work in this run folder; wait for it or stop it"
+                ) from None
+
+        parallel.from_main(take) if together else take()
         try:
             yield
         finally:
@@ -198,19 +216,20 @@ def stage_seconds(run: Run) -> dict[str, float]:
 class Journal:
     """Records appended to `<path>.part` as they are made; `finish` writes `path` whole. Each has a "prompt_id".
 
-    A line torn by a kill is dropped when the journal is opened again, and its record made anew.
+    A line torn by a kill is dropped when the journal is opened again, and its record made anew. Of several processes
+    each appends to a part of its own, `<path>.<rank>.part` beside the main one's, and reads them all, so that any
+    number of processes takes up what another number left.
     """
 
     def __init__(self, path: Path):
-        self.path, self.part = path, path.with_name(path.name + ".part")
+        self.path = path
+        self.part = path.with_name(f"{path.name}.part" if parallel.is_main() else f"{path.name}.{parallel.rank()}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.records: list[dict] = []
         if self.part.exists():
-            text = self.part.read_bytes()
-            whole = text[: text.rfind(b"\n") + 1]
-            self.records = [json.loads(line) for line in whole.splitlines()]
+            whole = _whole_lines(self.part)
             with self.part.open("r+b") as file:
                 file.truncate(len(whole))
+        self.records = self._read()
 
     @property
     def done(self) -> set[str]:
@@ -224,12 +243,21 @@ class Journal:
         self.records += records
 
     def finish(self, order: list[str]) -> list[dict]:
-        """Write the records in the order of these prompt ids and drop the part file."""
-        by_id = {record["prompt_id"]: record for record in self.records}
+        """Write the records of all parts in the order of these prompt ids and drop the parts.
+
+        For the main process, once all have made theirs."""
+        by_id = {record["prompt_id"]: record for record in self._read()}
         ordered = [by_id[prompt_id] for prompt_id in order]
         write_jsonl(self.path, ordered)
-        self.part.unlink(missing_ok=True)
+        for part in self._parts():
+            part.unlink()
         return ordered
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.*part"))
+
+    def _read(self) -> list[dict]:
+        return [json.loads(line) for part in self._parts() for line in _whole_lines(part).splitlines()]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -326,6 +354,11 @@ def _named_errors(path: Path) -> Iterator[None]:
         raise InputError(
             f"{path}: no space left on the disk; free some and start again, finished work is kept"
         ) from None
+
+
+def _whole_lines(path: Path) -> bytes:
+    text = path.read_bytes()
+    return text[: text.rfind(b"\n") + 1]
 
 
 def sha256(path: Path) -> str:

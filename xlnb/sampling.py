@@ -59,15 +59,16 @@ def sample_responses(
             stop = next((position for position, token in enumerate(ids) if token in ends), None)
             responses[i] += ids if stop is None else ids[: stop + 1]
         open_rows = [i for i in open_rows if responses[i][-1] not in ends]
-    records = [
-        {
-            "text": str(tokenizer.decode(ids, skip_special_tokens=True)).strip(),
-            "token_ids": ids,
-            "finish_reason": "stop" if ids[-1] in ends else "length",
-        }
-        for ids in responses
-    ]
+    records = [response_record(tokenizer, ids, ends) for ids in responses]
     return [records[i : i + n] for i in range(0, len(records), n)]
+
+
+def response_record(tokenizer: PreTrainedTokenizerBase, token_ids: list[int], ends: list[int]) -> dict:
+    return {
+        "text": str(tokenizer.decode(token_ids, skip_special_tokens=True)).strip(),
+        "token_ids": token_ids,
+        "finish_reason": "stop" if token_ids[-1] in ends else "length",
+    }
 
 
 def batch_seed(seed: int, *names: object) -> int:

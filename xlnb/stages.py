@@ -4,6 +4,9 @@
 
 Iteration 0 makes π^0 from English preferences; iteration t ≥ 1 makes π^t from π^{t−1}'s own samples and rewards.
 The translated reward needs `translate` between `sample` and `score`; `localise` makes parallel prompts of English ones.
+
+Under `accelerate launch` or `torchrun` every process calls the same stages: those with a model share their work out,
+batch by batch or step by step, the others are the main process' alone (`xlnb.parallel`).
 """
 
 import os
@@ -11,12 +14,13 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from tqdm import tqdm
 
+from xlnb import parallel
 from xlnb.endpoint import ChatEndpoint
 from xlnb.errors import InputError
 from xlnb.judging import ask_consent, get_judge, judge_records, read_comparisons
@@ -60,14 +64,29 @@ from xlnb.runs import (
     write_jsonl,
 )
 from xlnb.sampling import batch_seed, sample_responses
+from xlnb.sampling_vllm import PROMPTS_AT_ONCE as PROMPTS_IN_VLLM
+from xlnb.sampling_vllm import VLLM, use_vllm
 from xlnb.sources import parse_source, read_rows, source_files, source_versions
 from xlnb.translation import TEMPERATURE, find_translations, translation_tasks
 from xlnb.winrates import summarise
 
 Translator = Callable[[list[dict], Path, str], list[dict]]  # tasks, file, label -> records
 PROMPTS_AT_ONCE = 32  # prompts whose scores are written together: what a kill can cost the score stage
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
+def main_alone(stage: Callable[P, T]) -> Callable[P, T]:
+    """A stage that needs no model: of several processes the main one does it, the others wait for it."""
+
+    @wraps(stage)
+    def in_turn(*args: P.args, **kwargs: P.kwargs) -> T:
+        return parallel.from_main(lambda: stage(*args, **kwargs))
+
+    return in_turn
+
+
+@main_alone
 def localise(run: Run, *, yes: bool = False) -> Path:
     """English training prompts in other languages: localised/prompts/<lang>.jsonl, parallel, and report.json of counts.
 
@@ -127,8 +146,8 @@ def localise(run: Run, *, yes: bool = False) -> Path:
                 min_chrf=config.min_chrf,
             )
             write_jsonl(stage.out / "failed" / f"{lang}.jsonl", failed[lang])
-        parallel, report = keep_parallel(kept, failed, english)
-        for lang, records in parallel.items():
+        localised, report = keep_parallel(kept, failed, english)
+        for lang, records in localised.items():
             write_jsonl(stage.out / "prompts" / f"{lang}.jsonl", records)
         write_json(stage.out / "report.json", report)
         for lang, counts in report["langs"].items():
@@ -141,6 +160,7 @@ def localise(run: Run, *, yes: bool = False) -> Path:
     return stage.out
 
 
+@main_alone
 def prompts(run: Run) -> Path:
     """Write the run's prompts: prompts/<lang>.jsonl {prompt_id, lang, instruction, split}, parallel by id."""
     config = run.preset.prompts
@@ -195,7 +215,7 @@ def sample(run: Run, iteration: int) -> Path:
         f"{out.parent.name}/samples",
         inputs=[*prompt_files(run), *_adapter_files(run, source)],
         uses={
-            "sampling": asdict(config),
+            "sampling": _sampling_fields(config),
             **(
                 {"prompts": {"fresh": run.preset.prompts.fresh}, "iterations": run.preset.iterations}
                 if iteration
@@ -208,8 +228,7 @@ def sample(run: Run, iteration: int) -> Path:
     if stage.current():
         return out
     with stage.working():
-        tokenizer = load_tokenizer(run.base(source))
-        model = load_model(run.base(source), {source: run.adapter(source)})
+        model, tokenizer = _load_sampler(run, source)
         for lang, records in texts.items():
             _generate(
                 run,
@@ -225,6 +244,7 @@ def sample(run: Run, iteration: int) -> Path:
     return out
 
 
+@main_alone
 def prefer(run: Run) -> Path:
     """English preferences: dpo/pairs/en.jsonl, from `preferences.path` with counts in report.json.
 
@@ -266,13 +286,13 @@ def translate(run: Run, iteration: int) -> Path:
         run,
         f"{folder.name}/translations",
         inputs=samples,
-        uses={"sampling": asdict(config), "scoring": {"scorers": run.preset.scoring.scorers}, **_uses(run)},
+        uses={"sampling": _sampling_fields(config), "scoring": {"scorers": run.preset.scoring.scorers}, **_uses(run)},
         out=folder / "translations",
     )
     if stage.current():
         return stage.out
     with stage.working():
-        tokenizer, model = load_tokenizer(run.preset.models), load_base(run.preset.models)
+        model, tokenizer = _load_sampler(run, "sft")
         for path in samples:
             _generate(
                 run,
@@ -331,6 +351,7 @@ def score(run: Run, iteration: int) -> Path:
     return stage.out
 
 
+@main_alone
 def pair(run: Run, iteration: int) -> Path:
     """Length-controlled preference pairs of the training prompts: icr<t>/pairs/<lang>.jsonl and report.json."""
     _no_iteration_0(iteration, "pair")
@@ -394,7 +415,7 @@ def train(run: Run, iteration: int) -> Path:
             model = load_model(base, {"default": adapter})
         records = [record for path in files for record in read_jsonl(path)]
         rows, dropped = tokenize_pairs(tokenizer, records, config.max_tokens)
-        if dropped:
+        if dropped and parallel.is_main():
             print(
                 f"{stage.name}: {dropped} of {len(records)} pairs dropped, longer than {config.max_tokens} tokens",
                 flush=True,
@@ -405,13 +426,14 @@ def train(run: Run, iteration: int) -> Path:
         log = train_adapter(
             model, tokenizer, rows, config, seed=run.preset.seed, checkpoints=out / "checkpoints", label=stage.name
         )
-        saving = out / ".saving"
-        model.save_pretrained(str(saving), selected_adapters=["default"])
-        write_json(out / "training.json", {"pairs": len(rows), "dropped_too_long": dropped, "log": log})
-        for name in ("adapter_config.json", "adapter_model.safetensors"):
-            os.replace(saving / name, out / name)
-        shutil.rmtree(saving)
-        shutil.rmtree(out / "checkpoints")
+        if parallel.is_main():
+            saving = out / ".saving"
+            model.save_pretrained(str(saving), selected_adapters=["default"])
+            write_json(out / "training.json", {"pairs": len(rows), "dropped_too_long": dropped, "log": log})
+            for name in ("adapter_config.json", "adapter_model.safetensors"):
+                os.replace(saving / name, out / name)
+            shutil.rmtree(saving)
+            shutil.rmtree(out / "checkpoints")
     return out
 
 
@@ -424,7 +446,7 @@ def respond(run: Run, model_name: str) -> Path:
         inputs=[*prompt_files(run), *_adapter_files(run, model_name)],
         uses={
             "evaluation": {k: getattr(config, k) for k in ("temperature", "top_p", "max_new_tokens")},
-            "sampling": {"batch_tokens": run.preset.sampling.batch_tokens},
+            "sampling": _sampling_fields(run.preset.sampling, "batch_tokens", "backend"),
             **_uses(run),
         },
         out=out / "responses",
@@ -433,12 +455,13 @@ def respond(run: Run, model_name: str) -> Path:
         return stage.out
     with stage.working():
         dataset = parse_source(run.preset.prompts.eval_path).name if run.preset.prompts.path else "lab"
-        tokenizer = load_tokenizer(run.base(model_name))
-        model = load_model(run.base(model_name), {model_name: run.adapter(model_name)})
+        model, tokenizer = _load_sampler(run, model_name)
         for lang, records in _eval_prompts(run).items():
             journal = stage.out / f"{lang}.jsonl"
             label = f"eval {model_name} {lang}"
             samples = _generate(run, model, model_name, tokenizer, records, journal, n=1, config=config, label=label)
+            if not parallel.is_main():
+                continue
             outputs = [
                 {
                     "generator": model_name,
@@ -453,6 +476,7 @@ def respond(run: Run, model_name: str) -> Path:
     return stage.out
 
 
+@main_alone
 def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
     """Judge a model's responses against the baseline's: eval/<model>/<lang>/annotations.json (AlpacaEval's form).
 
@@ -493,6 +517,7 @@ def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
     return stage.out
 
 
+@main_alone
 def report(run: Run) -> Path:
     """metrics.json: win rates a model and language, rewards against the truth, seconds a stage."""
     langs = list(_eval_prompts(run))
@@ -603,8 +628,8 @@ def read_prompts(run: Run) -> dict[str, list[dict]]:
     return {lang: read_jsonl(files[lang]) for lang in ["en", *(lang for lang in files if lang != "en")]}
 
 
-def _limited(parallel: dict[str, list[dict]], split: str, most: int) -> dict[str, list[dict]]:
-    return {lang: [r | {"split": split} for r in (rs[:most] if most else rs)] for lang, rs in parallel.items()}
+def _limited(prompts: dict[str, list[dict]], split: str, most: int) -> dict[str, list[dict]]:
+    return {lang: [r | {"split": split} for r in (rs[:most] if most else rs)] for lang, rs in prompts.items()}
 
 
 def _lab_prompts(run: Run) -> dict[str, list[dict]]:
@@ -682,6 +707,21 @@ def _no_iteration_0(iteration: int, name: str) -> None:
         raise InputError(f"stage {name}: iterations begin at 1; iteration 0 is trained on English preferences")
 
 
+def _sampling_fields(config: Any, *names: str) -> dict[str, Any]:
+    """What samples depend on of these fields (all): an engine that is asked for is such, what auto finds is not."""
+    values = {name: getattr(config, name) for name in names} if names else asdict(config)
+    return {name: value for name, value in values.items() if (name, value) != ("backend", "auto")}
+
+
+def _load_sampler(run: Run, name: str) -> tuple[Any, Any]:
+    """A model to sample from, in vLLM or in transformers (`sampling.backend`), and its tokenizer."""
+    base, adapter = run.base(name), run.adapter(name)
+    tokenizer = load_tokenizer(base)
+    if use_vllm(run.preset.sampling.backend):
+        return VLLM(base, adapter, tokenizer), tokenizer
+    return load_model(base, {name: adapter}), tokenizer
+
+
 def _generate(
     run: Run,
     model: Any,
@@ -694,41 +734,43 @@ def _generate(
     config: Any,
     label: str,
 ) -> list[dict]:
-    """Sample for prompts in length-sorted batches through a journal; the finished file's records."""
+    """Sample for prompts in length-sorted batches through a journal; the finished file's records (main process)."""
     journal = Journal(path)
     if path.exists():
         return read_jsonl(path)
     encoded = {record["prompt_id"]: prompt_ids(tokenizer, record["instruction"]) for record in records}
     ordered = sorted(records, key=lambda record: len(encoded[record["prompt_id"]]))
-    with tqdm(total=len(records), initial=len(journal.done), desc=label) as bar:
-        for start, chunk in _batches(ordered, encoded, n, config.max_new_tokens, run.preset.sampling.batch_tokens):
-            if chunk[-1]["prompt_id"] in journal.done:
-                continue
+
+    def make(start: int, chunk: list[dict]) -> list[dict]:
+        prompts = [encoded[record["prompt_id"]] for record in chunk]
+        settings: dict[str, Any] = {
+            "n": n,
+            "temperature": config.temperature,
+            "top_p": config.top_p,
+            "max_new_tokens": config.max_new_tokens,
+            "seed": batch_seed(run.preset.seed, label, start),
+        }
+        if isinstance(model, VLLM):
+            responses = model.sample(prompts, **settings)
+        else:
             with active(model, adapter):
-                responses = sample_responses(
-                    model,
-                    tokenizer,
-                    [encoded[record["prompt_id"]] for record in chunk],
-                    n=n,
-                    temperature=config.temperature,
-                    top_p=config.top_p,
-                    max_new_tokens=config.max_new_tokens,
-                    seed=batch_seed(run.preset.seed, label, start),
-                )
-            journal.append(
-                [
-                    {
-                        "prompt_id": r["prompt_id"],
-                        "lang": r["lang"],
-                        "split": r["split"],
-                        "prompt": r["instruction"],
-                        "responses": rs,
-                    }
-                    for r, rs in zip(chunk, responses, strict=True)
-                ]
-            )
-            bar.update(len(chunk))
-    return journal.finish([record["prompt_id"] for record in records])
+                responses = sample_responses(model, tokenizer, prompts, **settings)
+        return [
+            {
+                "prompt_id": r["prompt_id"],
+                "lang": r["lang"],
+                "split": r["split"],
+                "prompt": r["instruction"],
+                "responses": rs,
+            }
+            for r, rs in zip(chunk, responses, strict=True)
+        ]
+
+    if isinstance(model, VLLM):
+        batches = _chunks(ordered, PROMPTS_IN_VLLM)
+    else:
+        batches = list(_batches(ordered, encoded, n, config.max_new_tokens, run.preset.sampling.batch_tokens))
+    return _share_out(batches, journal, make, [record["prompt_id"] for record in records], label)
 
 
 def _batches(
@@ -769,13 +811,36 @@ def _in_chunks(records: list[dict], journal: Journal, make: Callable[[list[dict]
     """What `make` makes of `records`, `PROMPTS_AT_ONCE` at a time, through a journal."""
     if journal.path.exists() or not records:
         return
-    todo = [record for record in records if record["prompt_id"] not in journal.done]
-    with tqdm(total=len(records), initial=len(journal.done), desc=label) as bar:
-        for start in range(0, len(todo), PROMPTS_AT_ONCE):
-            chunk = todo[start : start + PROMPTS_AT_ONCE]
-            journal.append(make(chunk))
+    order = [record["prompt_id"] for record in records]
+    _share_out(_chunks(records, PROMPTS_AT_ONCE), journal, lambda _, chunk: make(chunk), order, label)
+
+
+def _chunks(records: list[dict], size: int) -> list[tuple[int, list[dict]]]:
+    return [(start, records[start : start + size]) for start in range(0, len(records), size)]
+
+
+def _share_out(
+    chunks: list[tuple[int, list[dict]]],
+    journal: Journal,
+    make: Callable[[int, list[dict]], list[dict]],
+    order: list[str],
+    label: str,
+) -> list[dict]:
+    """What `make` makes of each chunk (its position, its records), through a journal; the finished file's records.
+
+    Each process makes its own of the chunks, then the main one writes the file; the others return nothing.
+    """
+    own, done = parallel.mine(chunks), journal.done
+    todo = [(start, chunk) for start, chunk in own if not done.issuperset(record["prompt_id"] for record in chunk)]
+    total, left = (sum(len(chunk) for _, chunk in part) for part in (own, todo))
+    if parallel.world() > 1:
+        label += f" (process 1 of {parallel.world()})"
+    with tqdm(total=total, initial=total - left, desc=label, disable=not parallel.is_main()) as bar:
+        for start, chunk in todo:
+            journal.append(make(start, chunk))
             bar.update(len(chunk))
-    journal.finish([record["prompt_id"] for record in records])
+    parallel.barrier()
+    return journal.finish(order) if parallel.is_main() else []
 
 
 def _policy_and_reference(run: Run, policy: str) -> tuple[Any, Any, Any]:

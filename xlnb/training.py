@@ -1,6 +1,7 @@
 """Training: QLoRA DPO + NLL. The only importer of TRL."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
+from xlnb import parallel
 from xlnb.errors import InputError
 from xlnb.logprobs import collate, response_logprobs, sequence_logprobs
 from xlnb.losses import dpo_loss, nll_loss
@@ -41,15 +43,17 @@ def add_reference(model: PeftModel, rows: list[dict[str, Any]], adapter: str, ba
     """Log-probabilities of both responses under the policy's start, which is DPO's own reference (π^t).
 
     Computed once for all steps. They are conditioned on the prompt that is trained on: annotation scores, which are
-    conditioned on the English one, are not a substitute.
+    conditioned on the English one, are not a substitute. Several processes share the rows out and all get all values.
     """
-    prompts = [row["prompt_ids"] for row in rows]
+    own = parallel.mine(rows)
+    prompts = [row["prompt_ids"] for row in own]
     with active(model, adapter):
         for side in ("chosen", "rejected"):
-            responses = [row[f"{side}_ids"] for row in rows]
+            responses = [row[f"{side}_ids"] for row in own]
             logprobs = sequence_logprobs(model, prompts, responses, batch_tokens=batch_tokens)
-            for row, values in zip(rows, logprobs, strict=True):
-                row[f"ref_{side}_logps"] = values.sum().item()
+            for rank, sums in enumerate(parallel.gather([values.sum().item() for values in logprobs])):
+                for row, value in zip(rows[rank :: parallel.world()], sums, strict=True):
+                    row[f"ref_{side}_logps"] = value
 
 
 class PairCollator:
@@ -71,7 +75,8 @@ class Progress(TrainerCallback):
         self.label = label
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.label)
+        hidden = not parallel.is_main()
+        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.label, disable=hidden)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if "rewards/margins" in logs:
@@ -137,16 +142,34 @@ def train_adapter(
 
     Checkpoints go to `checkpoints` every `save_steps`; where that folder already holds a whole one, training goes on
     from the newest, with optimiser, schedule and data order as they were.
+
+    Several processes (DDP) take the micro-batches of an update in turn and average their gradients: the same pairs an
+    update as one process with the same `micro_batch`, and the same adapter within the rounding of fp32 sums. Only where
+    the pairs do not fill their last micro-batches do the first ones of the epoch fill them up; the output says so.
     """
-    if training.batch % training.micro_batch:
+    for engine in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        if os.environ.get(f"ACCELERATE_USE_{engine}", "").lower() == "true":
+            raise InputError(
+                f"accelerate is set to {engine}, which shards weights; adapters are trained by DDP, each "
+                "process with a base of its own (start with: accelerate launch --multi_gpu)"
+            )
+    together = training.micro_batch * parallel.world()
+    if training.batch % together:
+        count = f" × {parallel.world()} processes" if parallel.world() > 1 else ""
         raise InputError(
-            f"training.batch {training.batch} must be a multiple of training.micro_batch {training.micro_batch}"
+            f"training.batch {training.batch} must be a multiple of training.micro_batch {training.micro_batch}{count}"
+        )
+    if parallel.world() > 1 and len(rows) % together and parallel.is_main():
+        print(
+            f"{label}: {len(rows)} pairs, {together} at a time: each epoch ends with its first {-len(rows) % together} "
+            "once more",
+            flush=True,
         )
     args = DPOConfig(
         output_dir=str(checkpoints),
         max_steps=training.steps,
         per_device_train_batch_size=training.micro_batch,
-        gradient_accumulation_steps=training.batch // training.micro_batch,
+        gradient_accumulation_steps=training.batch // together,
         learning_rate=training.lr,
         lr_scheduler_type="linear",
         beta=training.beta,
@@ -158,6 +181,7 @@ def train_adapter(
         report_to="none",
         disable_tqdm=True,
         bf16=DEVICE.type == "cuda",
+        ddp_find_unused_parameters=False,
         use_cpu=DEVICE.type == "cpu",
         dataloader_pin_memory=DEVICE.type == "cuda",
         remove_unused_columns=False,
@@ -191,7 +215,8 @@ def newest_checkpoint(folder: Path) -> str | None:
         try:
             json.loads((path / "trainer_state.json").read_text())
         except (FileNotFoundError, json.JSONDecodeError):
-            print(f"{path.name}: not written whole, going on from the one before it", flush=True)
+            if parallel.is_main():
+                print(f"{path.name}: not written whole, going on from the one before it", flush=True)
             continue
         return str(path)
     return None

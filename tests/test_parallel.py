@@ -1,0 +1,221 @@
+"""Several processes on one CPU (gloo), as torchrun and accelerate start them, against one process."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from families import checkpoint, fp32, save_adapter
+from filelock import FileLock
+from safetensors.torch import load_file
+
+from xlnb import parallel, stages
+from xlnb.__main__ import main
+from xlnb.errors import InputError
+from xlnb.presets import Training
+from xlnb.runs import ROOT, Journal, open_run, read_json, read_jsonl, write_jsonl
+from xlnb.training import train_adapter
+
+BIN = Path(sys.executable).parent
+TORCHRUN = [BIN / "torchrun", "--standalone", "--nproc-per-node", "2"]
+ACCELERATE = [BIN / "accelerate", "launch", "--multi_gpu", "--num_processes", "2", "--mixed_precision", "no",
+              "--num_machines", "1", "--dynamo_backend", "no", "--main_process_port", "0"]  # fmt: skip
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+QUESTIONS = [
+    "What is the capital of France?", "Say hello.", "Name three colours of the rainbow, please.", "Why is it blue?",
+    "Count to ten.", "Tell me a story about a cat and a dog.", "Paris?",
+]  # fmt: skip
+FILES = [f"{stage}/{lang}" for stage in ("icr1/samples", "icr1/scores") for lang in ("en.jsonl", "es.jsonl")] + [
+    f"eval/icr1/{lang}/model_outputs.json" for lang in ("en", "es")
+]
+
+
+@pytest.fixture(scope="module")
+def begin(tmp_path_factory):
+    """Makes a run folder with prompts, and pairs to train on, for which nothing has been sampled yet."""
+    folder = tmp_path_factory.mktemp("begin")
+    for first, name in ((0, "train"), (100, "eval")):
+        for lang in ("en", "es"):
+            records = [{"id": first + i, "instruction": f"{lang}: {text}"} for i, text in enumerate(QUESTIONS)]
+            write_jsonl(folder / name / f"{lang}.jsonl", records)
+    preset = {
+        "iterations": "1", "prompts.path": str(folder / "train"), "prompts.eval_path": str(folder / "eval"),
+        "prompts.langs": "", "models.base": str(checkpoint("llama3")), "models.quantization": "none",
+        "models.dpo_adapter": str(save_adapter(fp32("llama3"), folder / "dpo", seed=1)),
+        "sampling.n": "3", "sampling.max_new_tokens": "8", "sampling.batch_tokens": "200",
+        "scoring.batch_tokens": "500", "scoring.scorers": "cross_lingual", "evaluation.max_new_tokens": "8",
+        "training.steps": "4", "training.batch": "4", "training.micro_batch": "2", "training.lr": "1e-3",
+        "training.nll": "1.0", "training.save_steps": "2",
+    }  # fmt: skip
+
+    def make(name):
+        run = open_run(folder / name, "lab-quick", preset)
+        stages.prompts(run)
+        pairs = [
+            {
+                "prompt": [{"role": "user", "content": text}],
+                "chosen": [{"role": "assistant", "content": "Of course. " * i}],
+                "rejected": [{"role": "assistant", "content": "No."}],
+            }
+            for i, text in enumerate([*QUESTIONS, "Who?"], 1)
+        ]
+        write_jsonl(run.path / "icr1" / "pairs" / "en.jsonl", pairs)
+        return run
+
+    return make
+
+
+def work(run):
+    stages.sample(run, 1)
+    stages.score(run, 1)
+    stages.train(run, 1)
+    stages.respond(run, "icr1")
+
+
+@pytest.fixture(scope="module")
+def alone(begin):
+    """What one process makes: this one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    run = begin("alone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "PROMPTS_AT_ONCE", 2)
+        work(run)
+    torch.set_num_threads(threads)
+    return run
+
+
+def launch(launcher, *arguments, timeout=120):
+    command = [*map(str, launcher), *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout)
+
+
+def test_two_processes_make_what_one_makes(begin, alone):
+    run = begin("two")
+    done = launch(TORCHRUN, ROOT / "tests" / "worked.py", run.path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name in FILES:
+        assert (run.path / name).read_bytes() == (alone.path / name).read_bytes(), name
+    assert len(read_jsonl(run.path / "icr1/scores/es.jsonl")) == len(QUESTIONS)
+    assert not list(run.path.rglob("*.part")) and not (run.path / "icr1/adapter/checkpoints").exists()
+    assert {read_json(path)["state"] for path in (run.path / "stages").glob("*.json")} == {"done"}
+    # The main process shows its own part of the work, which is not all of it.
+    for name in ("icr1/samples en", "icr1/scores cross_lingual es", "eval icr1 en"):
+        shares = re.findall(rf"{name} \(process 1 of 2\): 100%.*?(\d+)/\d+ ", done.stderr)
+        assert shares and 0 < int(shares[0]) < len(QUESTIONS)
+    assert "process 2 of 2" not in done.stderr
+
+    # Training: the same pairs an update, so the same losses and the same adapter but for the rounding of sums.
+    ours, theirs = (read_json(r.path / "icr1/adapter/training.json") for r in (run, alone))
+    assert [r["step"] for r in ours["log"]] == [1, 2, 3, 4]
+    for name in ("loss", "grad_norm", "rewards/margins"):
+        assert [r[name] for r in ours["log"]] == pytest.approx([r[name] for r in theirs["log"]], rel=1e-4, abs=1e-5)
+    adapters = [load_file(r.path / "icr1/adapter/adapter_model.safetensors") for r in (run, alone)]
+    start = load_file(Path(run.preset.models.dpo_adapter) / "adapter_model.safetensors")
+    assert adapters[0].keys() == adapters[1].keys() == start.keys()
+    moved = max((adapters[1][name] - start[name]).abs().max() for name in start)
+    apart = max((adapters[0][name] - adapters[1][name]).abs().max() for name in start)
+    assert moved > 1e-3 > 1e3 * apart
+
+
+def test_one_process_takes_up_what_two_left(begin, alone):
+    run = begin("killed")
+    killed = launch(TORCHRUN, ROOT / "tests" / "killed.py", run.path, "icr1/samples")
+    assert killed.returncode == 1
+    assert "SIGKILL" in killed.stderr
+    parts = {path.name: path.read_text() for path in (run.path / "icr1/samples").glob("*.part")}
+    assert parts["en.jsonl.1.part"].endswith('{"prompt_id": "torn')
+    assert not list((run.path / "icr1/samples").glob("*.jsonl"))
+    kept = [line for text in parts.values() for line in text.splitlines() if line.endswith("}")]
+    made = []
+    with pytest.MonkeyPatch.context() as patch:
+        append = Journal.append
+        patch.setattr(Journal, "append", lambda self, records: (made.extend(records), append(self, records)))
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        stages.sample(run, 1)
+        torch.set_num_threads(threads)
+    assert kept and len(kept) + len(made) == 2 * len(QUESTIONS)
+    for name in FILES[:2]:
+        assert (run.path / name).read_bytes() == (alone.path / name).read_bytes()
+    assert not list(run.path.rglob("*.part"))
+
+
+def test_a_run_that_is_held_ends_all_processes_with_one_message(begin, alone):
+    run = begin("held")
+    with FileLock(run.path / "stages" / ".lock"):
+        held = launch(ACCELERATE, "-m", "xlnb", "stage", "sample", "--run", run.path)
+    assert held.returncode == 1
+    assert held.stderr.count("error: ") == held.stderr.count("another process is at work in this run folder") == 1
+    assert not list((run.path / "icr1").rglob("samples"))
+
+
+# In one process, that is told it were one of several.
+
+
+@pytest.fixture
+def processes(monkeypatch):
+    """Makes this process one of two, by its number, or the only one."""
+
+    def become(rank=None):
+        for name, value in (("RANK", rank), ("WORLD_SIZE", None if rank is None else 2)):
+            monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, str(value))
+
+    return become
+
+
+def records(*ids):
+    return [{"prompt_id": prompt_id} for prompt_id in ids]
+
+
+def test_a_journal_reads_all_parts_and_mends_its_own(processes, tmp_path):
+    path = tmp_path / "en.jsonl"
+    for rank, ids in ((0, "ac"), (1, "b")):
+        processes(rank)
+        Journal(path).append(records(*ids))
+        with Journal(path).part.open("a") as file:
+            file.write('{"prompt_id": "to')
+    processes(1)
+    second = Journal(path)
+    assert second.done == {"a", "b", "c"}
+    second.append(records("d"))
+    assert (tmp_path / "en.jsonl.part").read_text().endswith("to")  # another's, who may be writing it
+    processes()
+    alone = Journal(path)
+    assert alone.done == {"a", "b", "c", "d"}
+    alone.append(records("e"))
+    assert alone.finish(list("edcba")) == read_jsonl(path) == records(*"edcba")
+    assert [file.name for file in tmp_path.iterdir()] == ["en.jsonl"]
+
+
+def test_who_is_who_and_whose_is_what(processes):
+    assert (parallel.world(), parallel.rank(), parallel.is_main()) == (1, 0, True)
+    assert parallel.mine("abcde") == "abcde" and parallel.gather(7) == [7] and parallel.from_main(lambda: 7) == 7
+    processes(1)
+    assert (parallel.world(), parallel.rank(), parallel.is_main()) == (2, 1, False)
+    assert parallel.mine("abcde") == "bd"
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(processes, tmp_path):
+    processes(0)
+    config = Training(batch=6, micro_batch=2)
+    with pytest.raises(InputError, match=r"batch 6 must be a multiple of training\.micro_batch 2 × 2 processes"):
+        train_adapter(None, None, [], config, seed=0, checkpoints=tmp_path)
+
+
+def test_engines_that_shard_the_weights_are_refused(processes, tmp_path, monkeypatch):
+    processes(0)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(InputError, match=r"accelerate is set to FSDP.*accelerate launch --multi_gpu"):
+        train_adapter(None, None, [], Training(), seed=0, checkpoints=tmp_path)
+
+
+def test_notebooks_need_one_process(processes, tmp_path, capsys, monkeypatch):
+    processes(0)
+    monkeypatch.setattr(parallel, "first_to_say", lambda message: True)
+    assert main(["run", "--run", str(tmp_path / "run"), "--preset", "lab-quick"]) == 2
+    assert "name the last stage: --until STAGE" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,225 @@
+"""The vLLM backend on a double.
+
+vLLM needs a GPU and is not installed with the tests: `FakeLLM` and the classes beside it stand in for it, with the
+signatures of vLLM's LLM, SamplingParams, LoRARequest, CompletionOutput and RequestOutput. What passes here shows what
+is asked of vLLM and what is made of its answers. It does not show that vLLM itself answers so: the backend has not
+been run with it.
+"""
+
+import json
+import os
+import sys
+from dataclasses import dataclass, replace
+from types import ModuleType, SimpleNamespace
+
+import pytest
+from families import checkpoint, fp32, nf4, save_adapter
+
+from xlnb import sampling_vllm, stages
+from xlnb.errors import InputError
+from xlnb.models import load_tokenizer
+from xlnb.runs import open_run, read_json, read_jsonl
+from xlnb.sampling_vllm import VLLM, use_vllm
+
+FAMILY = "llama3"
+
+
+@dataclass
+class SamplingParams:
+    n: int = 1
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    stop_token_ids: list[int] | None = None
+    max_tokens: int | None = 16
+    detokenize: bool = True
+
+
+@dataclass
+class LoRARequest:
+    lora_name: str
+    lora_int_id: int
+    lora_path: str = ""
+
+
+@dataclass
+class CompletionOutput:
+    index: int
+    text: str
+    token_ids: list[int]
+    cumulative_logprob: float | None = None
+    logprobs: None = None
+    finish_reason: str | None = None
+    stop_reason: int | str | None = None
+
+
+@dataclass
+class RequestOutput:
+    request_id: str
+    prompt: str | None
+    prompt_token_ids: list[int]
+    prompt_logprobs: None
+    outputs: list[CompletionOutput]
+    finished: bool
+
+
+class FakeLLM:
+    """Answers with ids that tell the seed; every second response ends, the others reach the limit."""
+
+    made: "list[FakeLLM]" = []  # noqa: RUF012
+
+    def __init__(
+        self, model, *, tokenizer=None, trust_remote_code=False, dtype="auto", quantization=None,
+        generation_config="auto", seed=None, **kwargs,
+    ):  # fmt: skip
+        assert kwargs.keys() <= {"enable_lora", "max_loras", "max_lora_rank"}
+        self.options = {"model": model, "dtype": dtype, "quantization": quantization} | kwargs
+        assert trust_remote_code is False and generation_config == "vllm"
+        self.environment, self.calls = dict(os.environ), []
+        FakeLLM.made.append(self)
+
+    def generate(self, prompts, sampling_params=None, *, use_tqdm=True, lora_request=None):
+        self.calls.append(SimpleNamespace(prompts=prompts, params=sampling_params, lora=lora_request))
+        return [
+            RequestOutput("0", None, prompt["prompt_token_ids"], None, self._outputs(params), True)
+            for prompt, params in zip(prompts, sampling_params, strict=True)
+        ]
+
+    def _outputs(self, params):
+        outputs = []
+        for j in range(params.n):
+            ids = [100 + (params.seed + j) % 400] * params.max_tokens
+            if j % 2:
+                outputs.append(CompletionOutput(j, "", ids, finish_reason="length"))
+            else:
+                ids = [*ids[:2], params.stop_token_ids[-1]]
+                outputs.append(CompletionOutput(j, "", ids, finish_reason="stop"))
+        return outputs
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """`import vllm` finds the double."""
+    vllm, lora, request = ModuleType("vllm"), ModuleType("vllm.lora"), ModuleType("vllm.lora.request")
+    vllm.LLM, vllm.SamplingParams, vllm.__version__ = FakeLLM, SamplingParams, "double"
+    vllm.__spec__ = SimpleNamespace()
+    request.LoRARequest = LoRARequest
+    for module in (vllm, lora, request):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(FakeLLM, "made", [])
+    return FakeLLM
+
+
+SETTINGS = {"n": 3, "temperature": 0.9, "top_p": 0.8, "max_new_tokens": 4}
+
+
+def test_what_vllm_is_asked_and_what_is_made_of_its_answers(fake, tmp_path):
+    models, folder = fp32(FAMILY), save_adapter(fp32(FAMILY), tmp_path / "icr1" / "adapter", seed=1)
+    tokenizer = load_tokenizer(models)
+    engine = VLLM(models, folder, tokenizer)
+    samples = engine.sample([[5, 6], [7]], seed=10, **SETTINGS)
+    (llm,) = fake.made
+    assert llm.options == {
+        "model": str(checkpoint(FAMILY)), "dtype": "float32", "quantization": None, "enable_lora": True,
+        "max_lora_rank": 8,
+    }  # fmt: skip
+    (call,) = llm.calls
+    assert call.lora == LoRARequest("policy", 1, str(folder))
+    assert call.prompts == [{"prompt_token_ids": [5, 6]}, {"prompt_token_ids": [7]}]
+    ends = tokenizer.convert_tokens_to_ids(["<|end_of_text|>", "<|eot_id|>"])
+    for params, seed in zip(call.params, (10, 13), strict=True):
+        assert params == SamplingParams(
+            n=3, temperature=0.9, top_p=0.8, max_tokens=4, stop_token_ids=sorted(ends), seed=seed
+        )
+    assert [[s["finish_reason"] for s in ss] for ss in samples] == [["stop", "length", "stop"]] * 2
+    assert samples[1] == [
+        {
+            "text": tokenizer.decode(ids, skip_special_tokens=True).strip(),
+            "token_ids": ids,
+            "finish_reason": reason,
+        }
+        for ids, reason in (
+            ([113, 113, max(ends)], "stop"), ([114] * 4, "length"), ([115, 115, max(ends)], "stop")
+        )
+    ]  # fmt: skip
+
+
+def test_a_bare_base_in_nf4(fake):
+    models = replace(nf4("qwen2.5"), dtype="bfloat16")
+    engine = VLLM(models, None, load_tokenizer(models))
+    engine.sample([[5]], seed=0, **SETTINGS)
+    assert fake.made[0].options == {
+        "model": models.base, "dtype": "bfloat16", "quantization": "bitsandbytes",
+    }  # fmt: skip
+    assert fake.made[0].calls[0].lora is None
+
+
+def test_what_vllm_cannot_serve_is_refused(fake, tmp_path):
+    models = fp32(FAMILY)
+    tokenizer = load_tokenizer(models)
+    with pytest.raises(InputError, match=r"quantization 'int8': vLLM is used with nf4 or none only"):
+        VLLM(replace(models, quantization="int8"), None, tokenizer)
+    with pytest.raises(InputError, match="not an adapter folder"):
+        VLLM(models, tmp_path, tokenizer)
+    assert not fake.made
+
+
+@pytest.mark.parametrize(("ids", "reason"), [([100, 101], "stop"), ([100, 101], "abort")])
+def test_an_end_that_the_tokens_do_not_show_is_refused(fake, monkeypatch, ids, reason):
+    monkeypatch.setattr(FakeLLM, "_outputs", lambda self, p: [CompletionOutput(0, "", ids, finish_reason=reason)])
+    engine = VLLM(fp32(FAMILY), None, load_tokenizer(fp32(FAMILY)))
+    with pytest.raises(InputError, match=f"vLLM ended a response by '{reason}', its tokens say 'length'"):
+        engine.sample([[5]], seed=0, **SETTINGS)
+
+
+def test_each_process_engine_sees_one_gpu_and_no_launcher(fake, monkeypatch):
+    launcher = {"WORLD_SIZE": "4", "RANK": "2", "LOCAL_RANK": "2", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    for name, value in (launcher | {"CUDA_VISIBLE_DEVICES": "4,5,6,7"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sampling_vllm, "DEVICE", SimpleNamespace(type="cuda", index=2))
+    VLLM(fp32(FAMILY), None, load_tokenizer(fp32(FAMILY)))
+    (llm,) = fake.made
+    assert llm.environment["CUDA_VISIBLE_DEVICES"] == "6"
+    assert not launcher.keys() & llm.environment.keys()
+    assert launcher.items() <= os.environ.items()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,5,6,7"
+
+
+def test_auto_takes_vllm_where_it_is_installed_and_there_is_a_gpu(monkeypatch, fake):
+    def here(device):
+        monkeypatch.setattr(sampling_vllm, "DEVICE", SimpleNamespace(type=device))
+        return [use_vllm(backend) for backend in ("auto", "transformers", "vllm")]
+
+    assert here("cuda") == [True, False, True]
+    assert here("cpu") == [False, False, True]
+    monkeypatch.delitem(sys.modules, "vllm")
+    monkeypatch.setattr(sampling_vllm.importlib.util, "find_spec", lambda name: None)
+    assert not use_vllm("auto") and not use_vllm("transformers")
+    with pytest.raises(InputError, match="vllm is not installed"):
+        use_vllm("vllm")
+    with pytest.raises(InputError, match="'vlm': expected one of auto, transformers, vllm"):
+        use_vllm("vlm")
+
+
+def test_a_stage_samples_with_vllm_and_its_files_are_as_ever(fake, tmp_path, capsys):
+    source = tmp_path / "mine"
+    source.mkdir()
+    (source / "en.jsonl").write_text("".join(json.dumps({"id": i, "instruction": "a" * i}) + "\n" for i in (3, 1, 2)))
+    changes = {
+        "prompts.path": str(source), "prompts.langs": "", "prompts.fresh": "false", "sampling.n": "2",
+        "sampling.max_new_tokens": "5", "models.base": str(checkpoint(FAMILY)), "models.dpo": str(checkpoint(FAMILY)),
+    }  # fmt: skip
+    run = open_run(tmp_path / "run", "lab-quick", changes | {"sampling.backend": "vllm"})
+    stages.prompts(run)
+    records = read_jsonl(stages.sample(run, 1) / "en.jsonl")
+    assert "sampling with vLLM double" in capsys.readouterr().out
+    assert [r["prompt_id"] for r in records] == [p["prompt_id"] for p in stages.read_prompts(run)["en"]]
+    lengths = [len(prompt["prompt_token_ids"]) for prompt in fake.made[0].calls[0].prompts]
+    assert len(lengths) == 3 and lengths == sorted(lengths)
+    assert {"prompt_id", "lang", "split", "prompt", "responses"} == records[0].keys()
+    assert [len(r["responses"]) for r in records] == [2, 2, 2]
+    assert read_json(run.path / "stages/icr1.samples.json")["key"]["uses"]["sampling"]["backend"] == "vllm"
+    # Another engine that is asked for makes other samples; what auto finds does not.
+    assert "backend" not in stages._sampling_fields(replace(run.preset.sampling, backend="auto"))
