@@ -35,6 +35,7 @@ from xlnb.models import (
     response_ids,
 )
 from xlnb.pairs import alpha_search, pair_language
+from xlnb.presets import Models
 from xlnb.prompts import parallel_files, read_parallel, split_langs
 from xlnb.rewards import implicit_reward, score_responses, scorer_prompt
 from xlnb.runs import (
@@ -93,6 +94,11 @@ def sample(run: Run, iteration: int) -> Path:
     source = run.models[iteration]
     everything = read_prompts(run)
     if iteration == 0:
+        if not run.preset.lab.english:
+            raise InputError(
+                f"preset {run.preset.name}: there is no π^0; name it (models.dpo or models.dpo_adapter) or give "
+                "English preferences to train it on"
+            )
         texts = {"en": _lab_questions("train", run.preset.lab.english, "en")}
     else:
         wanted = {lang: _iteration_prompts(run, iteration, records) for lang, records in everything.items()}
@@ -475,7 +481,14 @@ def _limited(parallel: dict[str, list[dict]], split: str, most: int) -> dict[str
 
 
 def _lab_prompts(run: Run) -> dict[str, list[dict]]:
-    world, config = load_world(), run.preset.lab
+    world, config, models = load_world(), run.preset.lab, run.preset.models
+    if not config.train:
+        raise InputError(
+            f"preset {run.preset.name}: prompts.path is empty; name a folder of parallel prompts, one <lang>.jsonl a "
+            "language with the same ids, English among them (-p prompts.path=FOLDER)"
+        )
+    if base_path(models.base) != base_path(Models().base):
+        print(f"prompts: prompts.path is empty, so {models.base} is asked the lab's questions", flush=True)
     langs = split_langs(run.preset.prompts.langs) or list(world.langs)
     for lang in langs:
         if lang not in world.langs:
@@ -534,7 +547,8 @@ def _uses(run: Run) -> dict[str, Any]:
         if base
         for path in sorted(Path(base_path(base)).glob("*.safetensors"))
     }
-    return {"models": asdict(models) | {"weights": weights}, "seed": run.preset.seed}
+    fields = {name: value for name, value in asdict(models).items() if name != "attention"}  # rounding apart, the same
+    return {"models": fields | {"weights": weights}, "seed": run.preset.seed}
 
 
 def _sample_files(folder: Path, stage: str) -> list[Path]:
