@@ -9,6 +9,7 @@ The translated reward needs `translate` between `sample` and `score`.
 import os
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
@@ -18,11 +19,13 @@ from typing import Any
 from tqdm import tqdm
 
 from xlnb.errors import InputError
+from xlnb.hub import ADAPTER_FILES
 from xlnb.judging import ask_consent, get_judge, judge_records, read_comparisons
 from xlnb.lab.truth import english_preferences, reward_accuracy
 from xlnb.lab.world import load_world
 from xlnb.language_id import wrong_language
 from xlnb.logprobs import Budget
+from xlnb.model_card import model_card
 from xlnb.models import (
     active,
     base_path,
@@ -48,11 +51,15 @@ from xlnb.runs import (
     stage_seconds,
     write_json,
     write_jsonl,
+    write_text,
 )
 from xlnb.sampling import batch_seed, sample_responses
 from xlnb.translation import TEMPERATURE, find_translations, translation_tasks
 from xlnb.winrates import summarise
 
+# Fields of Training that change nothing at these values; left out of what a stage records, so that runs from before
+# there were such fields stay current.
+PLAIN_TRAINING = {"loss": "dpo", "optimizer": "auto", "eval_fraction": 0.0}.items()
 PROMPTS_AT_ONCE = 32  # prompts whose scores are written together: what a kill can cost the score stage
 
 
@@ -264,7 +271,8 @@ def pair(run: Run, iteration: int) -> Path:
 
 def train(run: Run, iteration: int) -> Path:
     """QLoRA DPO + NLL from π^{t−1} to π^t on the iteration's pairs: <model>/adapter (safetensors, training.json)."""
-    from xlnb.training import add_reference, tokenize_pairs, train_adapter  # imports TRL, which takes seconds
+    # They import TRL, which takes seconds.
+    from xlnb.training import add_mismatched, add_reference, hold_out, tokenize_pairs, train_adapter
 
     folder, source = run.folder(iteration), run.models[iteration]
     config = run.preset.training if iteration else run.preset.english
@@ -274,11 +282,13 @@ def train(run: Run, iteration: int) -> Path:
             f"stage {folder.name}/adapter needs {folder}/pairs/<lang>.jsonl with pairs; run the stages before it"
         )
     out = folder / "adapter"
+    # Where figures of a training go is no part of what it makes.
+    uses = dict(asdict(config).items() - PLAIN_TRAINING - {("report_to", config.report_to)})
     stage = Stage(
         run,
         f"{folder.name}/adapter",
         inputs=[*files, *_adapter_files(run, source)],
-        uses={"training": asdict(config), **_uses(run)},
+        uses={"training": uses, **_uses(run)},
         out=out,
     )
     if stage.current():
@@ -302,14 +312,28 @@ def train(run: Run, iteration: int) -> Path:
             )
         if not rows:
             raise InputError(f"{folder}/pairs: no pair is left to train on")
-        add_reference(model, rows, "default", run.preset.scoring.batch_tokens)
-        log = train_adapter(
-            model, tokenizer, rows, config, seed=run.preset.seed, checkpoints=out / "checkpoints", label=stage.name
+        rows, held_out = hold_out(rows, config.eval_fraction)
+        for some in filter(None, (rows, held_out)):
+            if config.loss == "kto":
+                add_mismatched(some, config.max_tokens)
+            add_reference(model, some, "default", run.preset.scoring.batch_tokens)
+        trained = train_adapter(
+            model,
+            tokenizer,
+            rows,
+            config,
+            seed=run.preset.seed,
+            checkpoints=out / "checkpoints",
+            held_out=held_out,
+            label=stage.name,
         )
         saving = out / ".saving"
         model.save_pretrained(str(saving), selected_adapters=["default"])
-        write_json(out / "training.json", {"pairs": len(rows), "dropped_too_long": dropped, "log": log})
-        for name in ("adapter_config.json", "adapter_model.safetensors"):
+        record = {"pairs": len(rows), "held_out_pairs": len(held_out), "dropped_too_long": dropped, **trained._asdict()}
+        write_json(out / "training.json", record)
+        languages = dict(Counter(row["lang"] for row in rows))
+        write_text(out / "README.md", model_card(run, iteration, languages, record))
+        for name in ADAPTER_FILES:
             os.replace(saving / name, out / name)
         shutil.rmtree(saving)
         shutil.rmtree(out / "checkpoints")
