@@ -19,6 +19,7 @@ from trl import KTOConfig, KTOTrainer
 
 import xlnb.hub
 import xlnb.model_card
+import xlnb.sampling
 import xlnb.training
 from xlnb import stages
 from xlnb.errors import InputError
@@ -35,8 +36,9 @@ PROMPTS = {
     "es": ["¿Cuál es la capital de Francia?", "Di un color.", "¿Dónde está París?", "¿Quién eres?"],
 }
 SMALL = {
-    "sampling.n": "3",
-    "sampling.max_new_tokens": "5",
+    "sampling.n": "4",
+    "sampling.temperature": "2",
+    "sampling.max_new_tokens": "8",
     "sampling.batch_tokens": "2000",
     "scoring.batch_tokens": "2000",
     "pairing.language_filter": "false",  # random models speak no language
@@ -60,6 +62,12 @@ def prompts(tmp_path_factory):
             records = [{"id": f"{split}-{i}", "instruction": text} for i, text in enumerate(texts[ids])]
             write_jsonl(folder / split / f"{lang}.jsonl", records)
     return {"prompts.path": str(folder / "train"), "prompts.eval_path": str(folder / "eval")}
+
+
+@pytest.fixture
+def ends(monkeypatch):
+    """A random model hardly ever ends its turn, and a cut response makes no pair: every fifth token is an end."""
+    monkeypatch.setattr(xlnb.sampling, "end_ids", lambda *_: list(range(0, 600, 5)))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +97,7 @@ LAYOUTS = [
 
 
 @pytest.mark.parametrize(("family", "layout", "weights"), LAYOUTS)
-def test_the_whole_pipeline(family, layout, weights, prompts, two_checkpoints, tmp_path):
+def test_the_whole_pipeline(family, layout, weights, prompts, ends, two_checkpoints, tmp_path):
     models = {"models.base": str(checkpoint(family)), "models.quantization": weights, "models.dpo": ""}
     if layout == "adapter":
         models["models.dpo_adapter"] = str(save_adapter(fp32(family), tmp_path / "dpo", seed=3))
@@ -103,7 +111,7 @@ def test_the_whole_pipeline(family, layout, weights, prompts, two_checkpoints, t
         assert any(abs(reward) > 1e-3 for reward in record["reward"])  # π^0 is not π_I
     for t in (1, 2):
         trained = read_json(run.path / f"icr{t}/adapter/training.json")
-        assert trained["pairs"] >= 4
+        assert trained["pairs"] >= 3
         assert trained["log"][0]["dpo_loss"] == pytest.approx(0.6931, abs=2e-2 if weights == "int8" else 1e-3)
         assert trained["log"][0]["rewards/margins"] == pytest.approx(0, abs=2e-2 if weights == "int8" else 1e-3)
         assert trained["step"] == 2
@@ -117,12 +125,12 @@ def test_the_whole_pipeline(family, layout, weights, prompts, two_checkpoints, t
     assert any(p.abs().sum() > 0 for name, p in model.named_parameters() if "lora_B" in name)
 
     card = (run.path / "icr1/adapter/README.md").read_text()
-    for line in ("es 3", "seed", "Seed: 0", '"steps": 2', "library_name: peft", "trl 1.", "stage train"):
+    for line in ("; held out 0", "Seed: 0", '"steps": 2', "library_name: peft", "trl 1.", "stage train"):
         assert line in card
     assert str(tmp_path) not in card
 
 
-def test_a_killed_training_of_two_checkpoints_goes_on_where_it_was(prompts, two_checkpoints, tmp_path):
+def test_a_killed_training_of_two_checkpoints_goes_on_where_it_was(prompts, ends, two_checkpoints, tmp_path):
     models = {"models.base": str(checkpoint("llama3")), "models.dpo": str(two_checkpoints("llama3"))}
     overrides = SMALL | prompts | models | {"iterations": "1", "training.steps": "4", "training.save_steps": "2"}
     run = open_run(tmp_path / "run", "llama3-8b", overrides)
@@ -132,7 +140,7 @@ def test_a_killed_training_of_two_checkpoints_goes_on_where_it_was(prompts, two_
         [sys.executable, "tests/killed.py", str(run.path), "icr1/adapter"], cwd=ROOT, env=environment
     )
     assert killed.returncode == -signal.SIGKILL
-    assert [p.name for p in (run.path / "icr1/adapter/checkpoints").iterdir()] == ["checkpoint-2"]
+    assert [p.name for p in (run.path / "icr1/adapter/checkpoints").glob("checkpoint-*")] == ["checkpoint-2"]
     resumed = (stages.train(run, 1) / "adapter_model.safetensors").read_bytes()
     log = read_json(run.path / "icr1/adapter/training.json")["log"]
     assert [record["step"] for record in log] == [1, 2, 3, 4]
@@ -366,7 +374,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update_and_names_the_pai
     monkeypatch.setattr(xlnb.training.DPONLLTrainer, "_compute_loss", breaking)
     with pytest.raises(InputError, match=r"step 3: the gradient is not finite; .* ids p\d+ \(en\), p\d+ \(en\), or"):
         train_adapter(model, tokenizer, rows, TRAINING, seed=0, checkpoints=tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1", "checkpoint-2"]
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-2"]
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
@@ -376,7 +384,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update_and_names_the_pai
         ({"loss": "ipo"}, "training.loss 'ipo': expected one of dpo, kto"),
         ({"optimizer": "sgd"}, "training.optimizer 'sgd': expected one of auto, adamw, paged_adamw_8bit"),
         ({"report_to": "mlflow"}, "training.report_to 'mlflow': expected one of none, tensorboard, wandb"),
-        ({"report_to": "wandb"}, "pip install wandb first"),
+        ({"report_to": "wandb"}, "training.report_to: wandb is not installed (pip install wandb)"),
         ({"loss": "kto", "micro_batch": 1}, "micro_batch must be at least 2"),
     ],
 )
@@ -447,6 +455,7 @@ def test_kto_is_trl_s(start, tmp_path):
             parameter.data += 0.02 * torch.randn_like(parameter)
     batch = theirs._prepare_inputs(theirs.data_collator(examples))
     expected = theirs._compute_loss(model, batch, False).item()
+    model.delete_adapter("ref")
 
     config = replace(TRAINING, loss="kto", nll=0.0, steps=1, lr=0.0)
     (first,), *_ = train_adapter(model, tokenizer, rows, config, seed=0, checkpoints=tmp_path / "ours")
