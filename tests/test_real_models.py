@@ -29,7 +29,7 @@ from xlnb.losses import kto_loss
 from xlnb.models import attention, load_base, load_model, load_tokenizer, new_adapter, prompt_ids
 from xlnb.presets import PRESETS, Models, Training, get_preset
 from xlnb.runs import ROOT, open_run, read_json, read_jsonl, write_jsonl
-from xlnb.training import add_mismatched, add_reference, hold_out, tokenize_pairs, train_adapter
+from xlnb.training import add_mismatched, add_reference, check_training, hold_out, tokenize_pairs, train_adapter
 
 PROMPTS = {
     "en": ["What is the capital of France?", "Name a colour.", "Where is Paris?", "Who are you?"],
@@ -388,10 +388,10 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update_and_names_the_pai
         ({"loss": "kto", "micro_batch": 1}, "micro_batch must be at least 2"),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused(changes, message, tmp_path, monkeypatch):
+def test_a_setting_that_cannot_be_is_refused(changes, message, monkeypatch):
     monkeypatch.setitem(xlnb.training.LOGGERS, "wandb", lambda: False)
     with pytest.raises(InputError) as error:
-        train_adapter(None, None, [], replace(TRAINING, **changes), seed=0, checkpoints=tmp_path)
+        check_training(replace(TRAINING, **changes))
     assert message in str(error.value)
 
 

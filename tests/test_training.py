@@ -24,6 +24,7 @@ from xlnb.training import (
     DPONLLTrainer,
     PairCollator,
     add_reference,
+    check_training,
     newest_checkpoint,
     tokenize_pairs,
     train_adapter,
@@ -319,6 +320,6 @@ def test_long_pairs_are_dropped_and_counted_never_cut(tokenizer):
     assert all(row[f"{side}_ids"][-1] == tokenizer.eos_token_id for row in rows for side in SIDES)
 
 
-def test_a_batch_that_micro_batches_do_not_fill_is_refused(tokenizer, tmp_path):
+def test_a_batch_that_micro_batches_do_not_fill_is_refused():
     with pytest.raises(InputError, match=r"training\.batch 4 .*training\.micro_batch 3"):
-        train_adapter(None, tokenizer, [], replace(CONFIG, micro_batch=3), seed=0, checkpoints=tmp_path)
+        check_training(replace(CONFIG, micro_batch=3))

@@ -272,10 +272,11 @@ def pair(run: Run, iteration: int) -> Path:
 def train(run: Run, iteration: int) -> Path:
     """QLoRA DPO + NLL from π^{t−1} to π^t on the iteration's pairs: <model>/adapter (safetensors, training.json)."""
     # They import TRL, which takes seconds.
-    from xlnb.training import add_mismatched, add_reference, hold_out, tokenize_pairs, train_adapter
+    from xlnb.training import add_mismatched, add_reference, check_training, hold_out, tokenize_pairs, train_adapter
 
     folder, source = run.folder(iteration), run.models[iteration]
     config = run.preset.training if iteration else run.preset.english
+    check_training(config)
     files = sorted((folder / "pairs").glob("*.jsonl"))
     if not files:
         raise InputError(

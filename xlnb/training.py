@@ -26,6 +26,27 @@ OPTIMIZERS = {"adamw": "adamw_torch_fused", "paged_adamw_8bit": "paged_adamw_8bi
 LOGGERS = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available}
 
 
+def check_training(training: Training) -> None:
+    """Raises InputError for a setting that cannot be, before anything is computed or removed."""
+    if training.batch % training.micro_batch:
+        raise InputError(
+            f"training.batch {training.batch} must be a multiple of training.micro_batch {training.micro_batch}"
+        )
+    for name, known in (
+        ("loss", ["dpo", "kto"]),
+        ("optimizer", ["auto", *OPTIMIZERS]),
+        ("report_to", ["none", *LOGGERS]),
+    ):
+        if (value := getattr(training, name)) not in known:
+            raise InputError(f"training.{name} '{value}': expected one of {', '.join(known)}")
+    if training.loss == "kto" and training.micro_batch < 2:
+        raise InputError("KTO estimates its KL term over a micro-batch: training.micro_batch must be at least 2")
+    if training.report_to != "none" and not LOGGERS[training.report_to]():
+        raise InputError(
+            f"training.report_to: {training.report_to} is not installed (pip install {training.report_to})"
+        )
+
+
 def tokenize_pairs(
     tokenizer: PreTrainedTokenizerBase, pairs: Sequence[dict], max_tokens: int
 ) -> tuple[list[dict[str, Any]], int]:
@@ -224,10 +245,9 @@ def train_adapter(
     from the newest, with optimiser, schedule and data order as they were. With rows in `held_out`, the adapter ends as
     the checkpoint with the least DPO (or KTO) loss on them, else as the last step left it.
     """
-    _check(training)
     optimizer = "paged_adamw_8bit" if DEVICE.type == "cuda" else "adamw"
     if training.report_to == "tensorboard":  # beside the checkpoints, which are removed at the end
-        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(checkpoints.parent.with_name("tensorboard")))
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(checkpoints.parent.with_name("tensorboard"))
     args = DPOConfig(
         output_dir=str(checkpoints),
         run_name=label,
@@ -283,26 +303,6 @@ def train_adapter(
         held_out=losses,
         step=int(min(losses, key=lambda r: r["loss"])["step"]) if losses else trainer.state.global_step,
     )
-
-
-def _check(training: Training) -> None:
-    if training.batch % training.micro_batch:
-        raise InputError(
-            f"training.batch {training.batch} must be a multiple of training.micro_batch {training.micro_batch}"
-        )
-    for name, known in (
-        ("loss", ["dpo", "kto"]),
-        ("optimizer", ["auto", *OPTIMIZERS]),
-        ("report_to", ["none", *LOGGERS]),
-    ):
-        if (value := getattr(training, name)) not in known:
-            raise InputError(f"training.{name} '{value}': expected one of {', '.join(known)}")
-    if training.loss == "kto" and training.micro_batch < 2:
-        raise InputError("KTO estimates its KL term over a micro-batch: training.micro_batch must be at least 2")
-    if training.report_to != "none" and not LOGGERS[training.report_to]():
-        raise InputError(
-            f"training.report_to: {training.report_to} is not installed (pip install {training.report_to})"
-        )
 
 
 def newest_checkpoint(folder: Path) -> str | None:
