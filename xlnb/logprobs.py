@@ -337,7 +337,7 @@ def response_logprobs(model: torch.nn.Module, batch: dict[str, Tensor]) -> Tenso
     `model` may be wrapped for several processes: its own forward pass is called, with the body and the projection
     inside.
     """
-    causal: Any = next(module for module in model.modules() if isinstance(module, PreTrainedModel))
+    causal: Any = next(module for module in model.modules() if hasattr(type(module), "get_decoder"))
     body, own = causal.get_decoder(), causal.forward
     mask = batch["response_mask"].bool()
     width = mask.shape[1]
