@@ -42,6 +42,9 @@ class Bigram(torch.nn.Module):
     def get_decoder(self):
         return self.body
 
+    def get_output_embeddings(self):
+        return self
+
     def forward(self, logits_to_keep=0, **inputs):
         states = self.body(**inputs).last_hidden_state
         return SimpleNamespace(logits=self.logits[states[:, -logits_to_keep:].argmax(-1)])
@@ -77,16 +80,22 @@ def test_the_layout_is_the_one_drawn_in_the_module():
     assert batch["response_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
 
 
-def test_padding_scores_0_and_logits_are_asked_for_the_response_alone():
-    prompts, responses, _ = fields(WORKED)
-    model, kept = Bigram(), []
-    model.register_forward_pre_hook(lambda *call: kept.append(call[2]["logits_to_keep"]), with_kwargs=True)
+def test_padding_scores_0_and_only_response_tokens_get_logits():
+    kept = []
+
+    class Counting(Bigram):
+        def forward(self, inputs_embeds, **rest):
+            kept.append(inputs_embeds.shape[:2])
+            return super().forward(inputs_embeds=inputs_embeds, **rest)
+
+    prompts, responses, expected = fields(WORKED)
     batch = collate(prompts, responses)
-    values = response_logprobs(model, batch)
-    assert kept == [5]  # the longest response, and the column before it
+    values = response_logprobs(Counting(), batch)
+    assert kept == [(1, sum(map(len, responses)))]
     assert values.shape == (4, 4)
     assert not values[batch["response_mask"] == 0].any()
-    assert (values[batch["response_mask"] == 1] < 0).all()
+    for row, probabilities in zip(values, expected, strict=True):
+        assert row[: len(probabilities)].tolist() == pytest.approx([math.log(p) for p in probabilities], abs=1e-6)
 
 
 def test_an_empty_prompt_or_response_is_refused():

@@ -17,7 +17,7 @@ from xlnb.__main__ import main
 from xlnb.errors import InputError
 from xlnb.presets import Training
 from xlnb.runs import ROOT, Journal, open_run, read_json, read_jsonl, write_jsonl
-from xlnb.training import train_adapter
+from xlnb.training import check_training
 
 BIN = Path(sys.executable).parent
 TORCHRUN = [BIN / "torchrun", "--standalone", "--nproc-per-node", "2"]
@@ -199,18 +199,17 @@ def test_who_is_who_and_whose_is_what(processes):
     assert parallel.mine("abcde") == "bd"
 
 
-def test_a_batch_that_processes_cannot_share_is_refused(processes, tmp_path):
+def test_a_batch_that_processes_cannot_share_is_refused(processes):
     processes(0)
-    config = Training(batch=6, micro_batch=2)
     with pytest.raises(InputError, match=r"batch 6 must be a multiple of training\.micro_batch 2 × 2 processes"):
-        train_adapter(None, None, [], config, seed=0, checkpoints=tmp_path)
+        check_training(Training(batch=6, micro_batch=2))
 
 
-def test_engines_that_shard_the_weights_are_refused(processes, tmp_path, monkeypatch):
+def test_engines_that_shard_the_weights_are_refused(processes, monkeypatch):
     processes(0)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(InputError, match=r"accelerate is set to FSDP.*accelerate launch --multi_gpu"):
-        train_adapter(None, None, [], Training(), seed=0, checkpoints=tmp_path)
+        check_training(Training())
 
 
 def test_notebooks_need_one_process(processes, tmp_path, capsys, monkeypatch):

@@ -1,4 +1,4 @@
-"""The command line: python -m xlnb {check,list,run,stage,winrate,render}. Bad input: one line and exit code 2."""
+"""The command line: python -m xlnb {check,list,run,stage,winrate,push,render}. Bad input: one line and exit code 2."""
 
 import argparse
 import errno
@@ -104,6 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     winrate.add_argument("--json", action="store_true", help="print JSON: {model: {lang: {wr, wr_se, …}}}")
     winrate.set_defaults(function=_winrate)
+
+    push = commands.add_parser("push", help="upload a trained adapter with its model card to the Hub")
+    push.add_argument("--run", type=Path, required=True)
+    push.add_argument("--model", required=True, help="dpo, icr1 …")
+    push.add_argument("--to", required=True, metavar="ORG/NAME", help="made where it is new, and then private")
+    push.set_defaults(function=_push)
 
     commands.add_parser("list", help="presets, stages and notebooks").set_defaults(function=_list)
     commands.add_parser("check", help="does 4-bit work here? versions, device").set_defaults(function=_check)
@@ -214,6 +220,12 @@ def _winrate(args: argparse.Namespace) -> None:
             n, judged = len(rows.preference), win_rates[model][lang]["n"]
             if judged < n:
                 print(f"{model}, {lang}: {n - judged} of {n} rows have no judgement and count for nothing")
+
+
+def _push(args: argparse.Namespace) -> None:
+    from xlnb.model_card import push
+
+    print(push(open_run(args.run), args.model, args.to))
 
 
 def _list(args: argparse.Namespace) -> None:
