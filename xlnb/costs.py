@@ -146,7 +146,7 @@ def training_bytes(
     fixed = weight_bytes(shape, quantization, width) + dequantised_bytes(shape, quantization, width)
     fixed += lora * (4 + 4 + 2 * 4 + (width if width < 4 else 0))
     layer = saved_bytes(shape, width, training.lora_r)
-    states = shape.layers * width * shape.hidden  # what checkpointing keeps instead, and one layer made again
+    states = (shape.layers + 1) * width * shape.hidden  # what checkpointing keeps instead, and one layer made again
     saved = states if training.gradient_checkpointing else shape.layers * layer
     again = layer if training.gradient_checkpointing else 0
     logits = 3 * 4 * projected * shape.vocab  # their log-softmax and two gradients of that size, gone when layers begin
