@@ -152,6 +152,18 @@ class Plan:
                 return "fits with " + " ".join(f"-p {k}={str(v).lower()}" for k, v in changes.items())
         return "no setting of this model suffices; take a GPU with more memory, a smaller model or shorter responses"
 
+    def larger_batches(self, names: Sequence[str]) -> str:
+        """The `sampling.batch_tokens` that saves a fifth of the hours or more and still fits, if there is one."""
+        now, best, tokens = sum(cost.hours for cost in self.costs(names)), "", self.preset.sampling.batch_tokens
+        for tokens in (tokens * 2**i for i in range(1, 8)):
+            costs = replace(self, preset=override(self.preset, {"sampling.batch_tokens": tokens})).costs(names)
+            hours = sum(cost.hours for cost in costs)
+            if any(c.memory > self.speed.memory for c in costs if c.stage.endswith(("samples", "responses"))):
+                break
+            if hours < 0.8 * now:
+                now, best = hours, f"-p sampling.batch_tokens={tokens} fits and takes {hours:.3g} hours in all"
+        return best
+
     def _sampling(self, name: str, prompts: int, n: int, prompt: float, most: int) -> Cost:
         """Decoding reads the weights at every step; NF4 ones are first written out and read again."""
         shape, quantization, width = self.shape, self.preset.models.quantization, self.width
@@ -321,6 +333,7 @@ def make_plan(
         warnings.append(f"{disk / GIB:.1f} GiB of disk are needed, {free / GIB:.1f} free: free some")
     if gpu in DEVICES and not DEVICES[gpu].bf16:
         warnings.append(f"{gpu} computes no bfloat16, the compute type: expect much longer hours")
+    faster = plan.larger_batches(names)
     return {
         "preset": preset.name,
         "gpu": gpu,
@@ -335,6 +348,7 @@ def make_plan(
         "hours": sum(cost.hours for cost in costs),
         "disk": disk,
         "warnings": warnings,
+        "notes": [faster] if faster else [],
     }
 
 
@@ -352,4 +366,6 @@ def format_plan(plan: dict[str, Any]) -> str:
     lines.append(f"{'all':<42}{plan['hours']:>10.3g}{'':>12}{plan['disk'] / GIB:>10.3f}")
     has = f"{plan['memory'] / GIB:.1f} GiB of {plan['gpu']}"
     lines += ["", f"memory: the most that a stage can need, of {has}; hours: on {plan['gpus']} of them"]
-    return "\n".join([*lines, *(f"WARNING: {warning}" for warning in plan["warnings"])])
+    return "\n".join(
+        [*lines, *(f"NOTE: {note}" for note in plan["notes"]), *(f"WARNING: {w}" for w in plan["warnings"])]
+    )

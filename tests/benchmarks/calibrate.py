@@ -83,12 +83,6 @@ def main() -> None:
     model = build(name, four_bit=True, device=kind, trl=False)
     shape = costs.shape_of(LlamaConfig(**SHAPES[name], tie_word_embeddings=False))
 
-    data = rows(scored, prompt, response, vocabulary)
-    with torch.inference_mode():
-        took = seconds(lambda: sequence_logprobs(model, *data, batch_tokens=16384 if gpu else 2048, share_prefix=False))
-    tokens = scored * (prompt + response)
-    score = costs.forward_flops(shape, tokens, prompt + response, scored * response, 16) / took
-
     training = Training(micro_batch=1, lora_r=16, gradient_checkpointing=bool(gpu))
     for parameter_name, parameter in model.named_parameters():
         if "lora_" in parameter_name:
@@ -104,18 +98,24 @@ def main() -> None:
             values = response_logprobs(model, batch)
         values.sum().backward()
 
-    step()
     memory = PeakMemory(kind)
     memory.start()
     took = seconds(step)
     peak = memory.stop()
     tokens, projected = 2 * (prompt + response), 2 * response
     train = costs.training_flops(shape, training, tokens, prompt + response, projected) / took
-    held = costs.training_bytes(shape, training, "nf4", width, 0, 0) - costs.dequantised_bytes(shape, "nf4", width)
+    # Beyond weights, adapter and the optimiser's moments, which this step has none of.
+    held = costs.weight_bytes(shape, "nf4", width) + (4 + 8) * costs.lora_parameters(shape, 16)
     predicted = costs.training_bytes(shape, training, "nf4", width, tokens, projected) - held
     model.gradient_checkpointing_disable()
     model.zero_grad(set_to_none=True)
     model.eval().requires_grad_(False)
+
+    data = rows(scored, prompt, response, vocabulary)
+    with torch.inference_mode():
+        took = seconds(lambda: sequence_logprobs(model, *data, batch_tokens=16384 if gpu else 2048, share_prefix=False))
+    tokens = scored * (prompt + response)
+    score = costs.forward_flops(shape, tokens, prompt + response, scored * response, 16) / took
 
     with torch.inference_mode():
         count = 8
@@ -144,7 +144,7 @@ def main() -> None:
     entry["training_step"] = {
         "tokens": tokens,
         "tokens_per_second": round(tokens / took, 1),
-        "peak_mib_beyond_the_model": round(peak / 2**20, 1),
+        "peak_mib_beyond_weights": round(peak / 2**20, 1),
         "predicted_mib": round(predicted / 2**20, 1),
     }
     write_json(CALIBRATION, read_json(CALIBRATION) | {gpu or "cpu": entry | {"environment": made}})
