@@ -150,7 +150,8 @@ def training_bytes(
     saved = states if training.gradient_checkpointing else shape.layers * layer
     again = layer if training.gradient_checkpointing else 0
     logits = 3 * 4 * projected * shape.vocab  # their log-softmax and two gradients of that size, gone when layers begin
-    return fixed + tokens * saved + max(logits, tokens * (again + forward_bytes(shape, width)))
+    gradients = 2 * width * (shape.intermediate + shape.hidden)  # of the tensors that a layer's backward pass is at
+    return fixed + tokens * saved + max(logits, tokens * (again + gradients))
 
 
 def forward_flops(shape: Shape, tokens: float, keys: float, projected: float, r: int = 0) -> float:

@@ -242,7 +242,7 @@ class Plan:
 
 def longest(k: float, mean: float, most: float = math.inf) -> float:
     """About the largest expected of k log-normal lengths of that mean: at least the mean, at most `most`."""
-    z = NormalDist().inv_cdf(max(k, 1) / (max(k, 1) + 1))
+    z = NormalDist().inv_cdf((max(k, 1) - 0.375) / (max(k, 1) + 0.25))  # Blom's approximation of a normal's
     return min(most, mean * max(1.0, math.exp(SPREAD * z - SPREAD**2 / 2)))
 
 

@@ -5,8 +5,8 @@
 
 Random weights and token ids. Scores rows, runs training steps (forward and backward, the optimiser left out)
 and decodes, each in FLOPs or bytes of `xlnb.costs` over its seconds, as a share of the peak: a GPU's data sheet, or
-for a CPU a matrix product and a copy measured here. Beside it, the peak memory of a training step and what the plan's
-formula gives. Replaces the device's entry of data/results/calibration.json.
+for a CPU a matrix product and a copy measured here. On a GPU, the peak memory of a training step beside the
+formula's, which tests/test_plan.py compares on a CPU. Replaces the device's entry of data/results/calibration.json.
 """
 
 import argparse
@@ -91,22 +91,25 @@ def main() -> None:
     if gpu:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
-    batch = {key: value.to(kind) for key, value in collate(*rows(2, prompt, response, vocabulary)).items()}
 
-    def step() -> None:
+    def step(prompt: int = prompt, response: int = response) -> None:
+        batch = {key: value.to(kind) for key, value in collate(*rows(2, prompt, response, vocabulary)).items()}
         with torch.autocast(kind, torch.bfloat16, enabled=bool(gpu)):
             values = response_logprobs(model, batch)
         values.sum().backward()
 
-    memory = PeakMemory(kind)
-    memory.start()
-    took = seconds(step)
-    peak = memory.stop()
-    tokens, projected = 2 * (prompt + response), 2 * response
-    train = costs.training_flops(shape, training, tokens, prompt + response, projected) / took
+    step(8, 8)  # libraries take their memory, which is not the step's
+    model.zero_grad(set_to_none=True)
+    if gpu:
+        memory = PeakMemory(kind)
+        memory.start()
+    train_seconds = seconds(step)
+    peak = memory.stop() if gpu else 0
+    trained, projected = 2 * (prompt + response), 2 * response
+    train = costs.training_flops(shape, training, trained, prompt + response, projected) / train_seconds
     # Beyond weights, adapter and the optimiser's moments, which this step has none of.
     held = costs.weight_bytes(shape, "nf4", width) + (4 + 8) * costs.lora_parameters(shape, 16)
-    predicted = costs.training_bytes(shape, training, "nf4", width, tokens, projected) - held
+    predicted = costs.training_bytes(shape, training, "nf4", width, trained, projected) - held
     model.gradient_checkpointing_disable()
     model.zero_grad(set_to_none=True)
     model.eval().requires_grad_(False)
@@ -114,8 +117,7 @@ def main() -> None:
     data = rows(scored, prompt, response, vocabulary)
     with torch.inference_mode():
         took = seconds(lambda: sequence_logprobs(model, *data, batch_tokens=16384 if gpu else 2048, share_prefix=False))
-    tokens = scored * (prompt + response)
-    score = costs.forward_flops(shape, tokens, prompt + response, scored * response, 16) / took
+    score = costs.forward_flops(shape, scored * (prompt + response), prompt + response, scored * response, 16) / took
 
     with torch.inference_mode():
         count = 8
@@ -141,12 +143,10 @@ def main() -> None:
         "context_bytes": context,
     } | ({} if gpu else {"flops": flops, "bandwidth": bandwidth})
     entry = {key: {"value": float(f"{value:.3g}"), "source": source} for key, value in values.items()}
-    entry["training_step"] = {
-        "tokens": tokens,
-        "tokens_per_second": round(tokens / took, 1),
-        "peak_mib_beyond_weights": round(peak / 2**20, 1),
-        "predicted_mib": round(predicted / 2**20, 1),
-    }
+    entry["training_step"] = {"tokens": trained, "tokens_per_second": round(trained / train_seconds, 1)}
+    if gpu:
+        mib = {"peak_mib_beyond_weights": peak / 2**20, "predicted_mib": predicted / 2**20}
+        entry["training_step"] |= {key: round(value, 1) for key, value in mib.items()}
     write_json(CALIBRATION, read_json(CALIBRATION) | {gpu or "cpu": entry | {"environment": made}})
     for key, value in entry.items():
         print(key, value if key == "training_step" else value["value"])
