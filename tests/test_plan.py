@@ -307,6 +307,13 @@ def test_prompts_are_counted_where_they_are(tmp_path):
     assert (given.train, given.prompt, given.response) == (50, 7, 9)
 
 
+def test_a_preset_without_prompts_is_planned_by_assumption():
+    empty = {f"lab.{name}": "0" for name in ("english", "train", "reward", "eval")}
+    work = plan.workload(get_preset("lab", empty | {"prompts.fresh": "false", "prompts.limit": "2000"}))
+    assert (work.langs, work.train, work.eval) == (5, 2000, 0)
+    assert "2000 prompts a language (assumed, see --prompts), 5 languages" in work.source
+
+
 def test_an_adapter_takes_the_disk_that_is_counted(tmp_path):
     shape, _ = costs.find_shape(str(checkpoint("llama3")))
     size = (save_adapter(fp32("llama3"), tmp_path / "a", seed=0) / "adapter_model.safetensors").stat().st_size

@@ -37,6 +37,7 @@ from xlnb.runs import ROOT, read_json
 GIB = 2**30
 CALIBRATION = ROOT / "data" / "results" / "calibration.json"
 SPREAD = 0.6  # of log lengths; with it the longest of many is as in the lab's samples and in published outputs
+PAPER_LANGS = ["en", "es", "ru", "de", "fr"]
 JSON_BYTES = 12  # of a sampled token on disk: its id and its text
 
 
@@ -274,12 +275,12 @@ def speed_of(gpu: str) -> Speed:
 
 def workload(preset: Preset, prompts: int = 0, prompt_tokens: float = 0, response_tokens: float = 0) -> Workload:
     """What the preset's prompts amount to. What is not given is counted, where the prompts and the model's tokenizer
-    are folders here, else assumed: 3,000 prompts a language (the release's), 200 tokens a prompt, and for a response a
-    quarter of `sampling.max_new_tokens`. `source` says which."""
+    are folders here, else assumed: 3,000 prompts in each of the paper's five languages, 200 tokens a prompt, and for a
+    response a quarter of `sampling.max_new_tokens`. `source` says which."""
     config, lab = preset.prompts, preset.lab
     texts = _instructions(preset, config.path)
     train, held_out = lab.train, lab.eval
-    if config.path:
+    if config.path or not train:  # a preset without lab questions waits for its user's prompts
         train = len(texts["en"]) if texts else 3000
         held_out = len(_instructions(preset, config.eval_path).get("en", [])) or train if config.eval_path else 0
     if config.limit:
@@ -291,7 +292,7 @@ def workload(preset: Preset, prompts: int = 0, prompt_tokens: float = 0, respons
         length = fmean(len(prompt_ids(tokenizer, text)) for some in texts.values() for text in some[:200])
     elif not length:
         length, how = 200, "assumed, see --prompt-tokens"
-    langs = len(texts or split_langs(config.langs) or ["en"])
+    langs = len(texts or split_langs(config.langs) or PAPER_LANGS)
     source = (
         f"{train} prompts a language ({'as given' if prompts else 'counted' if texts else 'assumed, see --prompts'}), "
         f"{langs} languages, {length:.0f} tokens a prompt ({how}), {response:.0f} a response "
@@ -302,8 +303,8 @@ def workload(preset: Preset, prompts: int = 0, prompt_tokens: float = 0, respons
 
 
 def _instructions(preset: Preset, path: str) -> dict[str, list[str]]:
-    """By language; none where `path` names no folder here, and the lab's where it is empty."""
-    if path and not Path(path).is_dir():
+    """By language; none where `path` names no folder here, and the lab's, if it asks any, where it is empty."""
+    if not Path(path).is_dir() if path else not preset.lab.train:
         return {}
     langs, world = preset.prompts.langs, load_world()
     lab = {lang: world.prompts(lang) for lang in split_langs(langs) or world.langs}
