@@ -6,6 +6,9 @@ import io
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import nbformat
@@ -231,7 +234,7 @@ def test_a_parameter_that_a_notebook_does_not_have_is_refused(tmp_path, capfd, m
     with pytest.raises(InputError, match=r"00_tiny\.ipynb: no parameter 'overides'; it has preset, run_dir"):
         notebooks.execute(path, tmp_path / "out.ipynb", {"overides": ""})
     monkeypatch.setattr(notebooks, "numbered", lambda: [path])
-    monkeypatch.setattr(stages, "run_until", lambda run, last: run)
+    monkeypatch.setattr(stages, "run_until", lambda run, last, yes: run)
     line = refused(capfd, "run", "--run", tmp_path / "run", "--preset", "lab-quick")
     assert "00_tiny.ipynb: no parameter 'overrides'; it has preset, run_dir" in line
     assert not outputs(tmp_path / "run")
@@ -259,7 +262,7 @@ def test_notebooks_find_the_run_wherever_the_command_was_typed(tmp_path, monkeyp
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(notebooks, "execute_all", execute_all)
-    monkeypatch.setattr(stages, "run_until", lambda run, last: run)
+    monkeypatch.setattr(stages, "run_until", lambda run, last, yes: run)
     overrides = ["seed=3", f"models.base={tmp_path}/a folder"]
     assert main(["run", "--run", "mine", "--preset", "lab-quick", "-p", overrides[0], "-p", overrides[1]]) == 2
     # As notebooks do: the folder from the project's root, the overrides from one text.
@@ -346,6 +349,17 @@ def test_render_refuses_what_is_no_notebook_and_leaves_it_alone(tmp_path, capfd,
         path.write_text(text)
     assert "broken.ipynb" in refused(capfd, "render", path)
     assert not text or path.read_text() == text
+
+
+def test_a_reader_that_has_read_enough_is_no_error():
+    """`python -m xlnb list | head`: the pipe is closed before the first line is written."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "xlnb", "list"]
+    process = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(write)
+    assert process.returncode == 128 + signal.SIGPIPE
+    assert "Traceback" not in process.stderr and "BrokenPipe" not in process.stderr
 
 
 def test_list_names_presets_stages_and_notebooks(capsys):

@@ -1,9 +1,11 @@
-"""The command line: python -m xlnb {check,list,run,stage,winrate,push,render}. Bad input: one line and exit code 2."""
+"""The command line: `python -m xlnb --help`. Bad input: one line and exit code 2."""
 
 import argparse
 import errno
+import json
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,18 +14,22 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from xlnb import parallel
 from xlnb.errors import InputError
-from xlnb.presets import PRESETS, parse_overrides
+from xlnb.presets import PRESETS, get_preset, parse_overrides
 from xlnb.runs import ROOT, Run, open_run, read_json
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
-        args.function(args)
+        code = args.function(args)
+        sys.stdout.flush()
     except InputError as error:
         if parallel.first_to_say(str(error)):
             print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
+    except BrokenPipeError:  # whoever read the output, such as `head`, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left has nowhere to go
+        return 128 + signal.SIGPIPE
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -38,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     parallel.leave()
-    return 0
+    return code or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -111,8 +117,23 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("--to", required=True, metavar="ORG/NAME", help="made where it is new, and then private")
     push.set_defaults(function=_push)
 
+    plan = commands.add_parser("plan", help="tokens, FLOPs, hours, memory and disk of each stage, before a run")
+    plan.add_argument("--preset", default="lab", help=f"one of {', '.join(PRESETS)} (default: lab)")
+    plan.add_argument("--gpu", required=True, help="such as h100, a100-80g, rtx4090; cpu: this machine's")
+    plan.add_argument("--gpus", type=int, default=1, help="how many of them (default: 1)")
+    plan.add_argument("--prompts", type=int, default=0, help="training prompts a language, all iterations together")
+    plan.add_argument("--prompt-tokens", type=float, default=0, help="mean length of a prompt")
+    plan.add_argument("--response-tokens", type=float, default=0, help="mean length of a response")
+    plan.add_argument("--json", action="store_true", help="print JSON: bytes, hours, a record a stage")
+    _add_overrides(plan)
+    plan.set_defaults(function=_plan)
+
     commands.add_parser("list", help="presets, stages and notebooks").set_defaults(function=_list)
-    commands.add_parser("check", help="does 4-bit work here? versions, device").set_defaults(function=_check)
+
+    check = commands.add_parser("check", help="what works here and what is missing, OK, NOTE or FAIL a line")
+    check.add_argument("--preset", default="lab", help="whose models to look for (default: lab)")
+    _add_overrides(check)
+    check.set_defaults(function=_check)
 
     render = commands.add_parser("render", help="normalise executed notebooks in place, so that they diff well")
     render.add_argument("notebooks", type=Path, nargs="+")
@@ -139,10 +160,6 @@ def _overrides(args: argparse.Namespace) -> dict[str, str]:
     return parse_overrides(args.overrides)
 
 
-def _consent(args: argparse.Namespace) -> dict[str, bool]:
-    return {"yes": True} if args.yes else {}
-
-
 def _run(args: argparse.Namespace) -> None:
     from xlnb import notebooks, stages
     from xlnb.winrates import format_table
@@ -151,7 +168,7 @@ def _run(args: argparse.Namespace) -> None:
         raise InputError("run: the notebooks need one process; with several, name the last stage: --until STAGE")
     run = open_run(args.run or ROOT / "runs" / args.preset, args.preset, _overrides(args))
     last = args.until or stages.stages(run)[-1][0]
-    stages.run_until(run, last, **_consent(args))
+    stages.run_until(run, last, yes=args.yes)
     if args.until or last != "report":
         if not args.until:
             print("The oracle judges the lab's prompts only: stopped before judging and notebooks.")
@@ -187,7 +204,7 @@ def _stage(args: argparse.Namespace) -> None:
     else:
         calls = [(run,)]
     for call in calls:
-        out = function(*call, **(_consent(args) if args.stage in ("judge", "localise") else {}))
+        out = function(*call, **({"yes": args.yes} if args.stage in ("judge", "localise") else {}))
         if parallel.is_main():
             print(out)
 
@@ -239,21 +256,29 @@ def _list(args: argparse.Namespace) -> None:
         print(f"notebook  {notebook.relative_to(ROOT)}")
 
 
-def _check(args: argparse.Namespace) -> None:
-    import torch
+def _plan(args: argparse.Namespace) -> None:
+    from xlnb import stages
+    from xlnb.plan import format_plan, make_plan
 
-    from xlnb.models import load_base, load_tokenizer, prompt_ids
-    from xlnb.runs import environment
+    if args.gpus < 1:
+        raise InputError(f"--gpus {args.gpus}: at least 1")
+    preset = get_preset(args.preset, _overrides(args))
+    plan = make_plan(
+        preset,
+        [name for name, _ in stages.stages(Run(ROOT / "runs" / preset.name, preset))],
+        args.gpu,
+        gpus=args.gpus,
+        prompts=args.prompts,
+        prompt_tokens=args.prompt_tokens,
+        response_tokens=args.response_tokens,
+    )
+    print(json.dumps(plan, indent=1) if args.json else format_plan(plan))
 
-    for name, value in environment()["versions"].items():
-        print(f"OK    {name} {value}")
-    print(f"OK    device: {environment()['device']}")
-    models = PRESETS["lab"].models
-    model, ids = load_base(models), prompt_ids(load_tokenizer(models), "What is the capital of France?")
-    logits = model(input_ids=torch.tensor([ids], device=model.device)).logits
-    if not torch.isfinite(logits).all():
-        raise InputError("4-bit: the lab's model gives logits that are not finite; reinstall bitsandbytes")
-    print("OK    4-bit NF4 forward pass of the lab's model")
+
+def _check(args: argparse.Namespace) -> int:
+    from xlnb.check import run_checks
+
+    return run_checks(get_preset(args.preset, _overrides(args)))
 
 
 def _render(args: argparse.Namespace) -> None:

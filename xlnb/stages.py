@@ -212,7 +212,7 @@ def sample(run: Run, iteration: int) -> Path:
         if not run.preset.lab.english:
             raise InputError(
                 f"preset {run.preset.name}: there is no π^0; name it (models.dpo or models.dpo_adapter) or give "
-                "English preferences to train it on"
+                "English preferences to train it on (preferences.path)"
             )
         texts = {"en": _lab_questions("train", run.preset.lab.english, "en")}
     else:
