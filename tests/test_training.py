@@ -24,6 +24,7 @@ from xlnb.training import (
     DPONLLTrainer,
     PairCollator,
     add_reference,
+    check_training,
     newest_checkpoint,
     tokenize_pairs,
     train_adapter,
@@ -99,7 +100,7 @@ def trained(start, tokenizer, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(xlnb.training, "response_logprobs", watched)
-        log = train_adapter(model, tokenizer, rows, CONFIG, seed=0, checkpoints=tmp_path_factory.mktemp("run"))
+        log, *_ = train_adapter(model, tokenizer, rows, CONFIG, seed=0, checkpoints=tmp_path_factory.mktemp("run"))
     return model.eval(), rows, log, before, types
 
 
@@ -133,7 +134,8 @@ def test_training_separates_the_pairs_and_the_log_says_so(trained):
 @pytest.mark.parametrize("changes", [{"micro_batch": 4}, {"micro_batch": 1}, {"gradient_checkpointing": True}], ids=str)
 def test_how_a_batch_is_cut_does_not_change_the_step(changes, trained, start, tokenizer, tmp_path):
     model, rows = start(4)
-    (first,) = train_adapter(model, tokenizer, rows, replace(CONFIG, steps=1, **changes), seed=0, checkpoints=tmp_path)
+    config = replace(CONFIG, steps=1, **changes)
+    (first,), *_ = train_adapter(model, tokenizer, rows, config, seed=0, checkpoints=tmp_path)
     assert first["loss"] == pytest.approx(trained[2][0]["loss"], abs=1e-4)
     assert first["grad_norm"] == pytest.approx(trained[2][0]["grad_norm"], rel=1e-3)
 
@@ -167,7 +169,7 @@ def whole(start, tokenizer, tmp_path_factory):
     """Four steps without interruption: (the checkpoints' folder, weights, log)."""
     folder = tmp_path_factory.mktemp("whole")
     model, rows = start(6)
-    log = train_adapter(model, tokenizer, rows, SHORT, seed=3, checkpoints=folder)
+    log, *_ = train_adapter(model, tokenizer, rows, SHORT, seed=3, checkpoints=folder)
     return folder, weights(model), log
 
 
@@ -183,7 +185,7 @@ def resume(start, tokenizer, folder):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(xlnb.training, "DPONLLTrainer", Counted)
-        log = train_adapter(model, tokenizer, rows, SHORT, seed=3, checkpoints=folder)
+        log, *_ = train_adapter(model, tokenizer, rows, SHORT, seed=3, checkpoints=folder)
     return weights(model), log, steps
 
 
@@ -270,7 +272,7 @@ def trainer(start, tokenizer, tmp_path):
     for name, parameter in model.named_parameters():
         if ".default." in name:
             parameter.data += 0.02 * torch.randn_like(parameter)
-    return trainer, model, rows
+    return trainer, model.train(), rows
 
 
 def both_losses(trainer, model, rows, tokenizer):
@@ -300,7 +302,7 @@ def test_the_trainer_s_loss_is_the_one_of_the_losses_module_and_trl_s_for_one_pa
 def test_a_policy_that_is_not_finite_stops_training(trainer):
     trainer, model, rows = trainer
     next(p for name, p in model.named_parameters() if ".default." in name).data.fill_(math.nan)
-    with pytest.raises(InputError, match=r"training step 1.*lower training\.lr"):
+    with pytest.raises(InputError, match=r"training step 1.* 1 \(\), 2 \(\).*lower training\.lr"):
         trainer.compute_loss(model, trainer._prepare_inputs(PairCollator()(rows)))
 
 
@@ -318,6 +320,6 @@ def test_long_pairs_are_dropped_and_counted_never_cut(tokenizer):
     assert all(row[f"{side}_ids"][-1] == tokenizer.eos_token_id for row in rows for side in SIDES)
 
 
-def test_a_batch_that_micro_batches_do_not_fill_is_refused(tokenizer, tmp_path):
+def test_a_batch_that_micro_batches_do_not_fill_is_refused():
     with pytest.raises(InputError, match=r"training\.batch 4 .*training\.micro_batch 3"):
-        train_adapter(None, tokenizer, [], replace(CONFIG, micro_batch=3), seed=0, checkpoints=tmp_path)
+        check_training(replace(CONFIG, micro_batch=3))

@@ -1,4 +1,4 @@
-"""The command line: python -m xlnb {check,plan,list,run,stage,winrate,render}. Bad input: one line and exit code 2."""
+"""The command line: python -m xlnb COMMAND, see --help. Bad input: one line and exit code 2."""
 
 import argparse
 import errno
@@ -106,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_overrides(plan)
     plan.set_defaults(function=_plan)
 
+    push = commands.add_parser("push", help="upload a trained adapter with its model card to the Hub")
+    push.add_argument("--run", type=Path, required=True)
+    push.add_argument("--model", required=True, help="dpo, icr1 …")
+    push.add_argument("--to", required=True, metavar="ORG/NAME", help="made where it is new, and then private")
+    push.set_defaults(function=_push)
+
     commands.add_parser("list", help="presets, stages and notebooks").set_defaults(function=_list)
 
     check = commands.add_parser("check", help="what works here and what is missing, OK, NOTE or FAIL a line")
@@ -209,6 +215,12 @@ def _winrate(args: argparse.Namespace) -> None:
             n, judged = len(rows.preference), win_rates[model][lang]["n"]
             if judged < n:
                 print(f"{model}, {lang}: {n - judged} of {n} rows have no judgement and count for nothing")
+
+
+def _push(args: argparse.Namespace) -> None:
+    from xlnb.model_card import push
+
+    print(push(open_run(args.run), args.model, args.to))
 
 
 def _list(args: argparse.Namespace) -> None:

@@ -7,7 +7,8 @@ vocabulary never exist for more. Three layouts:
     a row a response       x1 x2 x3 y1 y2 end pad     padded on the right, which no token sees: no mask is needed
     shared prefix          pad x1 x2 x3 | y1 y2 end   prompts run once, padded on the left; their keys and values serve
                                                       all responses to them
-    training (`collate`)   pad x1 x2 x3 | y1 y2 end   all responses of a batch begin in one column; differentiable
+    training (`collate`)   pad x1 x2 x3 | y1 y2 end   all responses of a batch begin in one column; differentiable, as
+                                                      each chunk leaves its slopes in place of its logits
 
 Positions count real tokens and no token sees padding, so a row's result does not depend on its neighbours.
 """
@@ -269,19 +270,46 @@ def _project(causal: Any, body: Any, states: Tensor, tokens: Tensor) -> Tensor:
     return torch.cat(values)
 
 
-@contextmanager
-def _handing_on(body: Any) -> Iterator[None]:
+def _handing_on(body: Any) -> AbstractContextManager[None]:
     """Inside, the body hands on what it gets as its last states. So logits come from the model's own forward pass,
     whatever it does to them after its output layer: Gemma-2 caps them, Granite and Cohere scale them."""
-    own = vars(body).get("forward")  # a wrapper around the class's method, if the model was dispatched to a device
-    body.forward = lambda *_, inputs_embeds, **__: MoeModelOutputWithPast(last_hidden_state=inputs_embeds)
+    return _forward(body, lambda *_, inputs_embeds, **__: MoeModelOutputWithPast(last_hidden_state=inputs_embeds))
+
+
+@contextmanager
+def _forward(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
+    """Inside, `module` runs `forward`."""
+    own = vars(module).get("forward")  # a wrapper around the class's method, if the model was dispatched to a device
+    module.forward = forward
     try:
         yield
     finally:
         if own is None:
-            del body.forward
+            del module.forward
         else:
-            body.forward = own
+            module.forward = own
+
+
+class _Projection(torch.autograd.Function):
+    """`_project` with a derivative that keeps no logits. A log-probability depends on its own state alone, so its
+    slopes, (n, H), are taken in the forward pass; the backward pass has but to scale them."""
+
+    @staticmethod
+    def forward(ctx, causal: Any, body: Any, states: Tensor, tokens: Tensor) -> Tensor:
+        values, slopes = [], []
+        for chunk, targets in zip(states.split(CHUNK), tokens.split(CHUNK), strict=True):
+            with torch.enable_grad():
+                leaf = chunk.detach().requires_grad_()
+                value = _project(causal, body, leaf, targets)
+                slopes += torch.autograd.grad(value.sum(), leaf)
+            values.append(value.detach())
+        ctx.save_for_backward(torch.cat(slopes))
+        return torch.cat(values)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (slopes,) = ctx.saved_tensors
+        return None, None, (gradient[:, None] * slopes).to(slopes.dtype), None
 
 
 def collate(prompts: Rows, responses: Rows) -> dict[str, Tensor]:
@@ -303,15 +331,27 @@ def collate(prompts: Rows, responses: Rows) -> dict[str, Tensor]:
 
 
 def response_logprobs(model: torch.nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """(B, R) log-probabilities in fp32, 0 where `response_mask` is 0. Differentiable."""
-    width = batch["response_mask"].shape[1]
-    logits = model(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        position_ids=batch["position_ids"],
-        use_cache=False,
-        logits_to_keep=width + 1,
-    ).logits[:, :-1]  # (B, R, V): columns P-1 … P+R-2 predict columns P … P+R-1
-    targets = batch["input_ids"][:, -width:, None]  # (B, R, 1)
-    logprobs = logits.float().log_softmax(-1).gather(-1, targets).squeeze(-1)
-    return logprobs.masked_fill(batch["response_mask"] == 0, 0.0)
+    """(B, R) log-probabilities in fp32, 0 where `response_mask` is 0. Differentiable, and still without more than
+    `CHUNK` rows of logits, unless the output layer is trained.
+
+    `model` may be wrapped for several processes: its own forward pass is called, with the body and the projection
+    inside.
+    """
+    causal: Any = next(module for module in model.modules() if isinstance(module, PreTrainedModel))
+    body, own = causal.get_decoder(), causal.forward
+    mask = batch["response_mask"].bool()
+    width = mask.shape[1]
+    tokens = batch["input_ids"][:, -width:][mask]  # (n,)
+    # Without padding on the left no token sees any, and attention needs no mask: faster on most devices.
+    given = ["input_ids"] if batch["attention_mask"][:, 0].all() else ["input_ids", "attention_mask", "position_ids"]
+    frozen = not any(parameter.requires_grad for parameter in causal.get_output_embeddings().parameters())
+
+    def logprobs(*_: Any, **__: Any) -> Tensor:
+        output = body(**{name: batch[name] for name in given}, use_cache=False)
+        states = output.last_hidden_state[:, -width - 1 : -1][mask]  # columns P-1 … P+R-2 predict columns P … P+R-1
+        project = _Projection.apply if frozen and states.requires_grad else _project
+        return project(own, body, states, tokens)
+
+    with _forward(causal, logprobs):
+        values = model(input_ids=batch["input_ids"])
+    return values.new_zeros(mask.shape).masked_scatter(mask, values)

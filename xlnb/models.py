@@ -1,5 +1,6 @@
 """Models: one base (a folder or a Hub id, 4-bit NF4 by default) and LoRA adapters switched on it."""
 
+import importlib.util
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from xlnb.errors import InputError
+from xlnb.hub import explain
 from xlnb.presets import Models, Training
 from xlnb.runs import ROOT, read_json
 
@@ -46,7 +48,7 @@ def load_tokenizer(models: Models) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"model {models.base}: no tokenizer could be loaded ({_first_line(error)})") from None
+        raise InputError(f"model {models.base}: no tokenizer could be loaded ({explain(error, path)})") from None
     if not tokenizer.chat_template:
         raise InputError(
             f"model {models.base}: its tokenizer has no chat template; use an instruction-tuned model or add one"
@@ -63,6 +65,15 @@ def check_same_tokens(policy: PreTrainedTokenizerBase, ref: PreTrainedTokenizerB
             f"models.base {models.base} and models.dpo {models.dpo} have different vocabularies; π^0 must be trained "
             "from π_I"
         )
+
+
+def attention(models: Models) -> str | None:
+    """FlashAttention where it is installed and can run; else None: what transformers holds best for the architecture
+    (sdpa, or eager for Gemma-2, whose capped attention the former does not compute)."""
+    if models.attention != "auto":
+        return models.attention
+    flash = DEVICE.type == "cuda" and compute_dtype(models) == torch.bfloat16 and importlib.util.find_spec("flash_attn")
+    return "flash_attention_2" if flash else None
 
 
 def load_base(models: Models) -> PreTrainedModel:
@@ -85,12 +96,15 @@ def load_base(models: Models) -> PreTrainedModel:
             base_path(models.base),
             quantization_config=known[models.quantization],
             dtype=dtype,
+            attn_implementation=attention(models),
             device_map={"": DEVICE},
             use_safetensors=True,
             trust_remote_code=False,
         )
-    except (OSError, ValueError) as error:
-        raise InputError(f"model {models.base}: could not be loaded ({_first_line(error)})") from None
+    except (OSError, ValueError, ImportError) as error:  # ImportError: an attention that is not installed
+        raise InputError(
+            f"model {models.base}: could not be loaded ({explain(error, base_path(models.base))})"
+        ) from None
     model.requires_grad_(False)
     return model.eval()
 
@@ -187,7 +201,3 @@ def _check_adapter(folder: Path, base: str) -> None:
         raise InputError(
             f"{folder}: this adapter belongs to base '{trained_on}', not to '{base}'; set models.base to match"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -18,6 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from xlnb.errors import InputError
+from xlnb.hub import adapter_folder
 from xlnb.presets import Models, Preset, get_preset, override, preset_from_dict, to_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -54,7 +55,7 @@ class Run:
         if model == "sft" or (model == "dpo" and self.preset.models.dpo):
             return None
         if model == "dpo" and self.preset.models.dpo_adapter:
-            return Path(self.preset.models.dpo_adapter)
+            return adapter_folder(self.preset.models.dpo_adapter)
         return self.path / model / "adapter"
 
 
@@ -77,6 +78,8 @@ def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | Non
         resolved = override(preset_from_dict(saved["preset"]), overrides or {})
     else:
         raise InputError(f"{path} is not a run folder (it has no preset.json); name a preset to start one")
+    if resolved.models.dpo and resolved.models.dpo_adapter:
+        raise InputError("models.dpo and models.dpo_adapter both name π^0; give one of them")
     free = shutil.disk_usage(_existing(path)).free
     if free < MIN_FREE:
         raise InputError(

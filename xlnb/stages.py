@@ -9,6 +9,7 @@ The translated reward needs `translate` between `sample` and `score`.
 import os
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
@@ -18,11 +19,13 @@ from typing import Any
 from tqdm import tqdm
 
 from xlnb.errors import InputError
+from xlnb.hub import ADAPTER_FILES
 from xlnb.judging import ask_consent, get_judge, judge_records, read_comparisons
 from xlnb.lab.truth import english_preferences, reward_accuracy
 from xlnb.lab.world import load_world
 from xlnb.language_id import wrong_language
 from xlnb.logprobs import Budget
+from xlnb.model_card import model_card
 from xlnb.models import (
     active,
     base_path,
@@ -35,6 +38,7 @@ from xlnb.models import (
     response_ids,
 )
 from xlnb.pairs import alpha_search, pair_language
+from xlnb.presets import Models
 from xlnb.prompts import parallel_files, read_parallel, split_langs
 from xlnb.rewards import implicit_reward, score_responses, scorer_prompt
 from xlnb.runs import (
@@ -47,11 +51,15 @@ from xlnb.runs import (
     stage_seconds,
     write_json,
     write_jsonl,
+    write_text,
 )
 from xlnb.sampling import batch_seed, sample_responses
 from xlnb.translation import TEMPERATURE, find_translations, translation_tasks
 from xlnb.winrates import summarise
 
+# Fields of Training that change nothing at these values; left out of what a stage records, so that runs from before
+# there were such fields stay current.
+PLAIN_TRAINING = {"loss": "dpo", "optimizer": "auto", "eval_fraction": 0.0}.items()
 PROMPTS_AT_ONCE = 32  # prompts whose scores are written together: what a kill can cost the score stage
 
 
@@ -93,6 +101,11 @@ def sample(run: Run, iteration: int) -> Path:
     source = run.models[iteration]
     everything = read_prompts(run)
     if iteration == 0:
+        if not run.preset.lab.english:
+            raise InputError(
+                f"preset {run.preset.name}: there is no π^0; name it (models.dpo or models.dpo_adapter) or give "
+                "English preferences to train it on"
+            )
         texts = {"en": _lab_questions("train", run.preset.lab.english, "en")}
     else:
         wanted = {lang: _iteration_prompts(run, iteration, records) for lang, records in everything.items()}
@@ -258,21 +271,25 @@ def pair(run: Run, iteration: int) -> Path:
 
 def train(run: Run, iteration: int) -> Path:
     """QLoRA DPO + NLL from π^{t−1} to π^t on the iteration's pairs: <model>/adapter (safetensors, training.json)."""
-    from xlnb.training import add_reference, tokenize_pairs, train_adapter  # imports TRL, which takes seconds
+    # They import TRL, which takes seconds.
+    from xlnb.training import add_mismatched, add_reference, check_training, hold_out, tokenize_pairs, train_adapter
 
     folder, source = run.folder(iteration), run.models[iteration]
     config = run.preset.training if iteration else run.preset.english
+    check_training(config)
     files = sorted((folder / "pairs").glob("*.jsonl"))
     if not files:
         raise InputError(
             f"stage {folder.name}/adapter needs {folder}/pairs/<lang>.jsonl with pairs; run the stages before it"
         )
     out = folder / "adapter"
+    # Where figures of a training go is no part of what it makes.
+    uses = dict(asdict(config).items() - PLAIN_TRAINING - {("report_to", config.report_to)})
     stage = Stage(
         run,
         f"{folder.name}/adapter",
         inputs=[*files, *_adapter_files(run, source)],
-        uses={"training": asdict(config), **_uses(run)},
+        uses={"training": uses, **_uses(run)},
         out=out,
     )
     if stage.current():
@@ -296,14 +313,28 @@ def train(run: Run, iteration: int) -> Path:
             )
         if not rows:
             raise InputError(f"{folder}/pairs: no pair is left to train on")
-        add_reference(model, rows, "default", run.preset.scoring.batch_tokens)
-        log = train_adapter(
-            model, tokenizer, rows, config, seed=run.preset.seed, checkpoints=out / "checkpoints", label=stage.name
+        rows, held_out = hold_out(rows, config.eval_fraction)
+        for some in filter(None, (rows, held_out)):
+            if config.loss == "kto":
+                add_mismatched(some, config.max_tokens)
+            add_reference(model, some, "default", run.preset.scoring.batch_tokens)
+        trained = train_adapter(
+            model,
+            tokenizer,
+            rows,
+            config,
+            seed=run.preset.seed,
+            checkpoints=out / "checkpoints",
+            held_out=held_out,
+            label=stage.name,
         )
         saving = out / ".saving"
         model.save_pretrained(str(saving), selected_adapters=["default"])
-        write_json(out / "training.json", {"pairs": len(rows), "dropped_too_long": dropped, "log": log})
-        for name in ("adapter_config.json", "adapter_model.safetensors"):
+        record = {"pairs": len(rows), "held_out_pairs": len(held_out), "dropped_too_long": dropped, **trained._asdict()}
+        write_json(out / "training.json", record)
+        languages = dict(Counter(row["lang"] for row in rows))
+        write_text(out / "README.md", model_card(run, iteration, languages, record))
+        for name in ADAPTER_FILES:
             os.replace(saving / name, out / name)
         shutil.rmtree(saving)
         shutil.rmtree(out / "checkpoints")
@@ -475,7 +506,14 @@ def _limited(parallel: dict[str, list[dict]], split: str, most: int) -> dict[str
 
 
 def _lab_prompts(run: Run) -> dict[str, list[dict]]:
-    world, config = load_world(), run.preset.lab
+    world, config, models = load_world(), run.preset.lab, run.preset.models
+    if not config.train:
+        raise InputError(
+            f"preset {run.preset.name}: prompts.path is empty; name a folder of parallel prompts, one <lang>.jsonl a "
+            "language with the same ids, English among them (-p prompts.path=FOLDER)"
+        )
+    if base_path(models.base) != base_path(Models().base):
+        print(f"prompts: prompts.path is empty, so {models.base} is asked the lab's questions", flush=True)
     langs = split_langs(run.preset.prompts.langs) or list(world.langs)
     for lang in langs:
         if lang not in world.langs:
@@ -534,7 +572,8 @@ def _uses(run: Run) -> dict[str, Any]:
         if base
         for path in sorted(Path(base_path(base)).glob("*.safetensors"))
     }
-    return {"models": asdict(models) | {"weights": weights}, "seed": run.preset.seed}
+    fields = {name: value for name, value in asdict(models).items() if name != "attention"}  # rounding apart, the same
+    return {"models": fields | {"weights": weights}, "seed": run.preset.seed}
 
 
 def _sample_files(folder: Path, stage: str) -> list[Path]:
