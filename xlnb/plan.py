@@ -106,8 +106,8 @@ class Plan:
     gpus: int = 1  # prompts and batches are shared out; each holds the whole model
 
     def costs(self, names: Sequence[str]) -> list[Cost]:
-        """Of each of the run's stages (`names`) in which the model runs."""
-        costs = [cost for name in names if (cost := self.cost(name))]
+        """Of each of the run's stages (`names`) in which the model has something to do."""
+        costs = [cost for name in names if (cost := self.cost(name)) and cost.tokens]
         return [cost._replace(hours=cost.hours / self.gpus) for cost in costs]
 
     def cost(self, name: str) -> Cost | None:
