@@ -140,9 +140,9 @@ def saved(model, dtype):
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 def test_activations_kept_for_the_backward_pass(tmp_path, quantization):
     model, shape = model_with_adapter(tmp_path, quantization, attention="sdpa"), costs.shape_of(CONFIG)
-    logits = 4 * ROWS * RESPONSE * CONFIG.vocab_size
+    projection = 4 * ROWS * RESPONSE * (CONFIG.vocab_size + CONFIG.hidden_size)  # logits for a moment; slopes
     predicted = TOKENS * CONFIG.num_hidden_layers * costs.saved_bytes(shape, 4, 8)
-    assert saved(model, torch.float32) - logits == pytest.approx(predicted, rel=0.05)
+    assert saved(model, torch.float32) - projection == pytest.approx(predicted, rel=0.05)
 
 
 def allocated(work):
@@ -176,9 +176,9 @@ def test_the_peak_of_a_forward_pass(tmp_path):
 
 def test_checkpointing_keeps_a_state_a_layer_and_the_last(tmp_path):
     model = model_with_adapter(tmp_path, "nf4", checkpointing=True, attention="sdpa")
-    logits = 4 * ROWS * RESPONSE * CONFIG.vocab_size
+    projection = 4 * ROWS * RESPONSE * (CONFIG.vocab_size + CONFIG.hidden_size)
     states = TOKENS * (CONFIG.num_hidden_layers + 1) * 4 * CONFIG.hidden_size
-    assert saved(model, torch.float32) - logits == pytest.approx(states, rel=0.05)
+    assert saved(model, torch.float32) - projection == pytest.approx(states, rel=0.05)
 
 
 # Stages.
@@ -236,7 +236,7 @@ def test_tokens_and_flops_of_8b_by_hand():
 
 def test_an_8b_model_is_trained_on_a_card_of_24_gib():
     memory = by_stage(planned("rtx4090"), "memory")["icr1/adapter"]
-    assert 9 * 2**30 < memory < 22 * 2**30
+    assert 7 * 2**30 < memory < 22 * 2**30
 
 
 def test_prompts_shared_where_that_saves_enough():

@@ -10,6 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 from xlnb.errors import InputError
+from xlnb.logprobs import CHUNK
 from xlnb.models import base_path
 from xlnb.presets import Training
 
@@ -143,15 +144,17 @@ def training_bytes(
 ) -> float:
     """The most that a step takes with `tokens` in a micro-batch, `projected` of them with logits."""
     lora = lora_parameters(shape, training.lora_r)  # fp32 weights, gradients, two moments; a copy in the compute type
+    small = training.optimizer == "paged_adamw_8bit" or (training.optimizer == "auto" and width < 4)
     fixed = weight_bytes(shape, quantization, width) + dequantised_bytes(shape, quantization, width)
-    fixed += lora * (4 + 4 + 2 * 4 + (width if width < 4 else 0))
+    fixed += lora * (4 + 4 + 2 * (1 if small else 4) + (width if width < 4 else 0))
     layer = saved_bytes(shape, width, training.lora_r)
     states = (shape.layers + 1) * width * shape.hidden  # what checkpointing keeps instead, and one layer made again
     saved = states if training.gradient_checkpointing else shape.layers * layer
     again = layer if training.gradient_checkpointing else 0
-    logits = 3 * 4 * projected * shape.vocab  # their log-softmax and two gradients of that size, gone when layers begin
+    saved_states = 2 * width * projected * shape.hidden  # of responses, and the slopes of their log-probabilities
+    logits = CHUNK * shape.vocab * (width + 3 * 4)  # their log-softmax and two gradients, gone when layers begin
     gradients = 2 * width * (shape.intermediate + shape.hidden)  # of the tensors that a layer's backward pass is at
-    return fixed + tokens * saved + max(logits, tokens * (again + gradients))
+    return fixed + tokens * saved + saved_states + max(logits, tokens * (again + gradients))
 
 
 def forward_flops(shape: Shape, tokens: float, keys: float, projected: float, r: int = 0) -> float:
