@@ -38,6 +38,7 @@ GIB = 2**30
 CALIBRATION = ROOT / "data" / "results" / "calibration.json"
 SPREAD = 0.6  # of log lengths; with it the longest of many is as in the lab's samples and in published outputs
 PAPER_LANGS = ["en", "es", "ru", "de", "fr"]
+ULTRAFEEDBACK = 61_135  # pairs of the usual English preferences, for a `preferences.path` without a limit
 JSON_BYTES = 12  # of a sampled token on disk: its id and its text
 
 
@@ -123,7 +124,10 @@ class Plan:
         if kind == "scores":
             return self._scoring(name)
         if kind == "adapter" and source == "dpo":
-            return self._training(name, preset.english, work.english * (n // 2))
+            given = preset.preferences
+            return self._training(
+                name, preset.english, (given.limit or ULTRAFEEDBACK) if given.path else work.english * (n // 2)
+            )
         if kind == "adapter":
             return self._training(name, preset.training, work.langs * work.train)
         if source == "eval" and kind.endswith("/responses"):
