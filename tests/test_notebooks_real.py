@@ -17,9 +17,9 @@ from xlnb.presets import Models
 from xlnb.runs import open_run, read_json, write_jsonl
 
 PROMPTS = {
-    "en": ["What is the capital of France?", "Name a colour.", "Where is Paris?", "Who are you?", "Is the sky blue?"],
-    "es": ["¿Cuál es la capital de Francia?", "Di un color.", "¿Dónde está París?", "¿Quién eres?", "¿Es azul el cielo?"],
-    "ru": ["Какой город является столицей Франции?", "Назови цвет.", "Где Париж?", "Кто ты?", "Небо синее?"],
+    "en": ["What is the capital of France?", "Name a colour.", "Where is Paris?", "Who are you?", "Is it blue?"],
+    "es": ["¿Cuál es la capital de Francia?", "Di un color.", "¿Dónde está París?", "¿Quién eres?", "¿Es azul?"],
+    "ru": ["Какой город является столицей Франции?", "Назови цвет.", "Где Париж?", "Кто ты?", "Синее?"],
 }
 SMALL = {
     "iterations": "1",
@@ -98,8 +98,7 @@ def test_a_notebook_on_a_base_with_an_adapter(with_adapter, tmp_path, number, pi
     for lang in PROMPTS:
         assert lang in text
     if number == "03":
-        assert PROMPTS["ru"][0] in text
-        assert "in the asked language" not in text or "oracle" not in text
+        assert all(f"{texts[0]} train" in text for texts in PROMPTS.values())
 
 
 @pytest.mark.parametrize("number", ["03", "04"])

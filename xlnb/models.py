@@ -102,8 +102,8 @@ def read_weight(base: str, name: str) -> torch.Tensor:
 
     `name`: as "model.layers.0.mlp.up_proj.weight". Raises InputError where no file of the base holds it.
     """
-    folder = Path(cached_file(base_path(base), "config.json")).parent
-    for path in sorted(folder.glob("*.safetensors")):
+    config = cached_file(base_path(base), "config.json")  # of a folder or of the Hub's cache
+    for path in sorted(Path(config or "").parent.glob("*.safetensors")):
         with safe_open(path, "pt") as file:
             if name in file.keys():  # noqa: SIM118 (it is no dict)
                 return file.get_tensor(name).float()
