@@ -241,22 +241,21 @@ def test_a_parameter_that_a_notebook_does_not_have_is_refused(tmp_path, capfd, m
     assert not (tmp_path / "out.ipynb").exists()
 
 
-def test_all_notebooks_are_executed_side_by_side_and_a_failure_is_raised(tmp_path, monkeypatch):
+def test_all_notebooks_are_executed_side_by_side_and_a_failure_is_raised(tmp_path):
     paths = [notebook(tmp_path / f"0{i}_tiny.ipynb", new_code_cell(f"{i} + 40")) for i in range(3)]
-    monkeypatch.setattr(notebooks, "numbered", lambda: paths)
-    notebooks.execute_all(tmp_path / "out", {})
+    notebooks.execute_all(paths, tmp_path / "out", {})
     for i, path in enumerate(paths):
         last = nbformat.read(tmp_path / "out" / path.name, as_version=4).cells[-1]
         assert last.outputs[0].data["text/plain"] == str(40 + i)
     notebook(paths[1], new_code_cell("1 / 0"))
     with pytest.raises(PapermillExecutionError, match="ZeroDivisionError"):
-        notebooks.execute_all(tmp_path / "out", {})
+        notebooks.execute_all(paths, tmp_path / "out", {})
 
 
 def test_notebooks_find_the_run_wherever_the_command_was_typed(tmp_path, monkeypatch):
     given = {}
 
-    def execute_all(folder, parameters):
+    def execute_all(paths, folder, parameters):
         given.update(parameters)
         raise InputError("enough")
 

@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="all stages and notebooks 00–06 into a run folder; goes on where it stopped")
+    run = commands.add_parser("run", help="all stages and notebooks into a run folder; goes on where it stopped")
     run.add_argument("--run", type=Path, help="the run folder (default: runs/<preset>)")
     run.add_argument("--preset", default="lab", help=f"one of {', '.join(PRESETS)} (default: lab)")
     run.add_argument("--until", metavar="STAGE", help="stop after this stage, without notebooks (names: see list)")
@@ -169,27 +169,26 @@ def _run(args: argparse.Namespace) -> None:
     run = open_run(args.run or ROOT / "runs" / args.preset, args.preset, _overrides(args))
     last = args.until or stages.stages(run)[-1][0]
     stages.run_until(run, last, yes=args.yes)
-    if args.until or last != "report":
-        if not args.until:
-            print("The oracle judges the lab's prompts only: stopped before judging and notebooks.")
+    if args.until:
         if parallel.is_main():
             print(f"Finished up to {last}: {run.path}")
         return
-    if run.preset.prompts.path or run.preset.evaluation.judge != "oracle":
-        print("The notebooks are about the lab's world and its oracle: left out.")
-    else:
-        # Notebooks take the run by its folder, so that they find every stage finished.
-        parameters = {
-            "preset": args.preset,
-            "run_dir": str(run.path.resolve()),
-            "overrides": shlex.join(args.overrides),
-        }
-        notebooks.execute_all(run.path / "notebooks", parameters)
-    print("\nWin rates against " + run.preset.evaluation.baseline + "\n")
-    print(format_table(read_json(run.path / "metrics.json")["win_rates"]))
+    judged = last == "report"
+    paths = notebooks.of_run(run, judged=judged)
+    if left_out := [path.stem for path in notebooks.numbered() if path not in paths]:
+        print(f"Left out, about the lab's world or judgements, which this run is without: {', '.join(left_out)}")
+    # Notebooks take the run by its folder, so that they find every stage finished.
+    parameters = {"preset": args.preset, "run_dir": str(run.path.resolve()), "overrides": shlex.join(args.overrides)}
+    notebooks.execute_all(paths, run.path / "notebooks", parameters)
+    if judged:
+        print("\nWin rates against " + run.preset.evaluation.baseline + "\n")
+        print(format_table(read_json(run.path / "metrics.json")["win_rates"]))
+    elif run.preset.prompts.eval_path:
+        print("Not judged: the oracle knows the lab's prompts only; evaluation.judge names another judge.")
     print()
     for name in ("metrics.json", "figures", "notebooks"):
-        print(f"{name:<13} {run.path / name}")
+        if (run.path / name).exists():
+            print(f"{name:<13} {run.path / name}")
 
 
 def _stage(args: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -17,6 +18,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
 from xlnb import parallel
@@ -112,6 +114,19 @@ def load_base(models: Models) -> PreTrainedModel:
         ) from None
     model.requires_grad_(False)
     return model.eval()
+
+
+def read_weight(base: str, name: str) -> torch.Tensor:
+    """A weight as the base's files hold it, in float32 on the CPU, without loading the model.
+
+    `name`: as "model.layers.0.mlp.up_proj.weight". Raises InputError where no file of the base holds it.
+    """
+    config = cached_file(base_path(base), "config.json")  # of a folder or of the Hub's cache
+    for path in sorted(Path(config or "").parent.glob("*.safetensors")):
+        with safe_open(path, "pt") as file:
+            if name in file.keys():  # noqa: SIM118 (it is no dict)
+                return file.get_tensor(name).float()
+    raise InputError(f"model {base}: its safetensors hold no weight '{name}'")
 
 
 def load_model(models: Models, adapters: dict[str, Path | None]) -> PreTrainedModel | PeftModel:

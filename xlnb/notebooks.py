@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from xlnb.errors import InputError
-from xlnb.runs import ROOT, write_text
+from xlnb.runs import ROOT, Run, write_text
 
 NOTEBOOKS = ROOT / "notebooks"
 KERNEL = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
@@ -26,13 +27,19 @@ def numbered() -> list[Path]:
     return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
 
-def execute_all(folder: Path, parameters: dict[str, Any]) -> None:
-    """Execute every numbered notebook into `folder`, two side by side with half of the cores each."""
-    for path in numbered():
+def of_run(run: Run, *, judged: bool) -> list[Path]:
+    """The notebooks that a run can fill: 00 and 01 are about the lab and its oracle, 05 and 06 about judgements."""
+    lab = run.is_lab and run.preset.evaluation.judge == "oracle"
+    return [path for path in numbered() if (lab or path.name >= "02") and (judged or path.name < "05")]
+
+
+def execute_all(paths: Sequence[Path], folder: Path, parameters: dict[str, Any]) -> None:
+    """Execute these notebooks into `folder`, two side by side with half of the cores each."""
+    for path in paths:
         check_parameters(path, parameters)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))  # the kernels inherit it
     with ThreadPoolExecutor(2) as pool:
-        running = [pool.submit(execute, path, folder / path.name, parameters) for path in numbered()]
+        running = [pool.submit(execute, path, folder / path.name, parameters) for path in paths]
         try:
             for done in tqdm(as_completed(running), total=len(running), desc="notebooks"):
                 done.result()
@@ -48,11 +55,11 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
     """
     check_parameters(notebook, parameters)
     output.parent.mkdir(parents=True, exist_ok=True)
-    # The kernel starts in the project's root, with the package on its path.
+    # The kernel starts where the command was typed, as relative paths in overrides need, with the package on its path.
     search = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if str(ROOT) not in search:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), *search]))
-    papermill.execute_notebook(str(notebook), str(output), parameters=parameters, cwd=str(ROOT), progress_bar=False)
+    papermill.execute_notebook(str(notebook), str(output), parameters=parameters, cwd=os.getcwd(), progress_bar=False)
     normalise(output)
 
 

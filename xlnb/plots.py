@@ -706,13 +706,13 @@ def intervals(table: Mapping[str, Mapping[str, tuple[float, float, float]]], cha
 def reward_against_length(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
     """Reward (β nats) against characters, both less their prompt's mean, and the least-squares line.
 
-    `table`: a row a response, with `lang`, `prompt_id`, `reward`, `n_chars` and `kind`. A language an axes, whose title
-    gives the line's slope in β nats.
+    `table`: a row a response, with `lang`, `prompt_id`, `reward`, `n_chars` and, where it is known, `kind`. A language
+    an axes, whose title gives the line's slope in β nats.
     """
     for ax, (lang, rows) in zip(axes, table.groupby("lang", sort=False), strict=True):
         centred = rows[["reward", "n_chars"]] - rows.groupby("prompt_id")[["reward", "n_chars"]].transform("mean")
-        for kind, color in RESPONSE_KINDS.items():
-            some = centred[rows["kind"] == kind]
+        for kind, color in (RESPONSE_KINDS if "kind" in rows else {"": BLUE}).items():
+            some = centred[rows["kind"] == kind] if kind else centred
             ax.scatter(some["n_chars"], some["reward"], s=7, alpha=0.5, color=color, linewidths=0, rasterized=True)
         slope = (centred["n_chars"] * centred["reward"]).sum() / max((centred["n_chars"] ** 2).sum(), 1)
         ax.axline((0, 0), slope=slope, color="black", linewidth=1.6)

@@ -41,6 +41,11 @@ class Run:
     def models(self) -> list[str]:
         return ["sft", "dpo", *(f"icr{t}" for t in range(1, self.preset.iterations + 1))]
 
+    @property
+    def is_lab(self) -> bool:
+        """Whether the prompts are the lab's, whose truth the oracle knows."""
+        return not self.preset.prompts.path
+
     def folder(self, iteration: int) -> Path:
         """Where iteration t makes π^t: `dpo` for the English iteration 0, `icr<t>` after it."""
         if not 0 <= iteration <= self.preset.iterations:

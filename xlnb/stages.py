@@ -347,7 +347,7 @@ def score(run: Run, iteration: int) -> Path:
         return stage.out
     english = {record["prompt_id"]: record["instruction"] for record in read_prompts(run)["en"]}
     with stage.working():
-        models = _policy_and_reference(run, policy)
+        models = policy_and_reference(run, policy)
         budget = Budget(config.batch_tokens)
         for position, scorer in enumerate(scorers):
             for path in samples:
@@ -647,6 +647,19 @@ def _translator_uses(run: Run) -> dict[str, Any]:
     return {"sampling": sampling} | _uses(replace(run, preset=replace(run.preset, models=_translator_models(run))))
 
 
+def policy_and_reference(run: Run, policy: str, **changes: str) -> tuple[Any, Any, Any]:
+    """A policy's model, π_I's own model where that is another checkpoint (None: the same base), and the tokenizer.
+
+    `changes`: fields of `Models` other than the preset's, such as dtype="float32".
+    """
+    base, sft = (replace(run.base(name), **changes) for name in (policy, "sft"))
+    model, tokenizer = load_model(base, {policy: run.adapter(policy)}), load_tokenizer(base)
+    if base == sft:
+        return model, None, tokenizer
+    check_same_tokens(tokenizer, load_tokenizer(sft), run.preset.models)
+    return model, load_base(sft), tokenizer
+
+
 def prompt_files(run: Run) -> list[Path]:
     files = sorted((run.path / "prompts").glob("*.jsonl"))
     if not files:
@@ -881,15 +894,6 @@ def _share_out(
             bar.update(len(chunk))
     parallel.barrier()
     return journal.finish(order) if parallel.is_main() else []
-
-
-def _policy_and_reference(run: Run, policy: str) -> tuple[Any, Any, Any]:
-    """A policy's model, π_I's own model where that is another checkpoint (None: the same base), and the tokenizer."""
-    model, tokenizer = load_model(run.base(policy), {policy: run.adapter(policy)}), load_tokenizer(run.base(policy))
-    if run.base(policy) == run.base("sft"):
-        return model, None, tokenizer
-    check_same_tokens(tokenizer, load_tokenizer(run.base("sft")), run.preset.models)
-    return model, load_base(run.base("sft")), tokenizer
 
 
 def _score_chunk(

@@ -10,6 +10,8 @@ from scipy.stats import spearmanr
 from xlnb.lab.oracle import judge
 from xlnb.lab.world import load_world
 
+LAB_ONLY = "skipped: this part needs the lab's oracle, which knows the truth of the lab's questions only"
+
 
 def english_preferences(samples: Sequence[dict], seed: int) -> list[dict[str, Any]]:
     """Pairs that stand for UltraFeedback: each prompt's responses two by two at random, ordered by the oracle.

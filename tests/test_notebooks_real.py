@@ -1,0 +1,135 @@
+"""Notebooks on runs that are not the lab's: prompts of one's own, a language model as the judge, tiny random models."""
+
+import json
+import shutil
+
+import nbformat
+import pytest
+import torch
+from families import checkpoint, save_adapter
+from transformers import AutoModelForCausalLM
+
+from xlnb import stages
+from xlnb.errors import InputError
+from xlnb.lab.truth import LAB_ONLY
+from xlnb.notebooks import execute, numbered, of_run
+from xlnb.presets import Models
+from xlnb.runs import open_run, read_json, write_jsonl
+
+PROMPTS = {
+    "en": ["What is the capital of France?", "Name a colour.", "Where is Paris?", "Who are you?", "Is it blue?"],
+    "es": ["¿Cuál es la capital de Francia?", "Di un color.", "¿Dónde está París?", "¿Quién eres?", "¿Es azul?"],
+    "ru": ["Какой город является столицей Франции?", "Назови цвет.", "Где Париж?", "Кто ты?", "Синее?"],
+}
+SMALL = {
+    "iterations": "1",
+    "sampling.max_new_tokens": "16",
+    "evaluation.max_new_tokens": "16",
+    "evaluation.resamples": "100",
+    "training.steps": "2",
+    "training.batch": "4",
+    "training.micro_batch": "4",
+    "training.lora_r": "4",
+    "pairing.language_filter": "false",  # random models speak no language
+}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A tiny Llama that ends its turn now and then, as a random one hardly does: one token in ten is an end."""
+    folder = shutil.copytree(checkpoint("llama3"), tmp_path_factory.mktemp("base") / "llama")
+    config = read_json(folder / "generation_config.json")
+    config["eos_token_id"] = sorted({*config["eos_token_id"], *range(0, 600, 10)})
+    (folder / "generation_config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def overrides(base, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prompts")
+    for lang, texts in PROMPTS.items():
+        for split in ("train", "eval"):
+            records = [{"id": f"{split}-{i}", "instruction": f"{text} {split}"} for i, text in enumerate(texts)]
+            write_jsonl(folder / split / f"{lang}.jsonl", records)
+    paths = {"prompts.path": str(folder / "train"), "prompts.eval_path": str(folder / "eval")}
+    return SMALL | paths | {"models.base": str(base), "evaluation.judge": f"local:{base}"}
+
+
+@pytest.fixture(scope="module")
+def with_adapter(base, overrides, tmp_path_factory):
+    """A finished run of a base in NF4 and π^0 as an adapter on it."""
+    folder = tmp_path_factory.mktemp("adapter")
+    adapter = save_adapter(Models(base=str(base)), folder / "dpo", seed=3)
+    run = open_run(folder / "run", "lab-quick", overrides | {"models.dpo_adapter": str(adapter)})
+    return stages.run_until(run)
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(base, overrides, tmp_path_factory):
+    """A run up to its pairs of two checkpoints, without a judge; its last adapter is the notebook's to train."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    shutil.copytree(base, folder / "dpo")
+    model = AutoModelForCausalLM.from_pretrained(base)
+    torch.manual_seed(5)
+    for parameter in model.parameters():
+        parameter.data += 0.02 * torch.randn_like(parameter)
+    model.save_pretrained(folder / "dpo", generation_config=None)
+    changes = {"models.dpo": str(folder / "dpo"), "prompts.eval_path": "", "evaluation.judge": "oracle"}
+    run = open_run(folder / "run", "lab-quick", overrides | changes)
+    return stages.run_until(run, "icr1/pairs")
+
+
+def executed(run, number, tmp_path):
+    """What a notebook of that number prints and shows on this run: its texts, tables as HTML, and pictures."""
+    path = next(path for path in numbered() if path.name.startswith(number))
+    execute(path, tmp_path / path.name, {"run_dir": str(run.path), "preset": ""})
+    cells = nbformat.read(tmp_path / path.name, as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
+    texts = [output.get("text", "") + output.get("data", {}).get("text/html", "") for output in outputs]
+    return "\n".join(texts), sum("image/png" in output.get("data", {}) for output in outputs)
+
+
+@pytest.mark.parametrize(("number", "pictures"), [("02", 5), ("03", 3), ("04", 3), ("05", 0), ("06", 6)])
+def test_a_notebook_on_a_base_with_an_adapter(with_adapter, tmp_path, number, pictures):
+    text, shown = executed(with_adapter, number, tmp_path)
+    assert shown >= pictures
+    assert LAB_ONLY in text
+    for lang in PROMPTS:
+        assert lang in text
+    if number == "03":
+        assert all(f"{texts[0]} train" in text for texts in PROMPTS.values())
+
+
+@pytest.mark.parametrize("number", ["03", "04"])
+def test_a_notebook_on_two_checkpoints_without_a_judge(two_checkpoints, tmp_path, number):
+    text, shown = executed(two_checkpoints, number, tmp_path)
+    assert shown >= 3
+    assert LAB_ONLY in text
+    if number == "04":
+        assert "no evaluation prompts" in text
+
+
+def test_the_report_of_a_run_without_truth(with_adapter):
+    metrics = read_json(with_adapter.path / "metrics.json")
+    assert metrics["rewards"] == {"dpo": {}}
+    assert {lang: row["n"] for lang, row in metrics["win_rates"]["icr1"].items()} == {"en": 5, "es": 5, "ru": 5}
+
+
+def test_which_notebooks_a_run_fills(with_adapter, two_checkpoints, tmp_path):
+    lab = open_run(tmp_path / "lab", "lab-quick")
+    for run, judged, numbers in (
+        (lab, True, ["00", "01", "02", "03", "04", "05", "06"]),
+        (with_adapter, True, ["02", "03", "04", "05", "06"]),
+        (two_checkpoints, False, ["02", "03", "04"]),
+    ):
+        assert [path.name[:2] for path in of_run(run, judged=judged)] == numbers
+
+
+@pytest.mark.parametrize("number", ["00", "01"])
+def test_a_notebook_about_the_lab_refuses_other_runs(two_checkpoints, number):
+    path = next(path for path in numbered() if path.name.startswith(number))
+    cells = nbformat.read(path, as_version=4).cells
+    setup = next(cell.source for cell in cells if "run = open_run(" in cell.source)
+    with pytest.raises(InputError, match="about the lab's world"):
+        exec(setup, {"run_dir": str(two_checkpoints.path), "preset": "", "overrides": ""})
