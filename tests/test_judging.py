@@ -13,7 +13,7 @@ import pytest
 import torch
 from endpoint import BY_TEXT, FAULTS, MALFORMED, UNANSWERED, N, comparisons, serving
 
-from xlnb import stages
+from xlnb import prompt_stages, stages
 from xlnb.__main__ import main
 from xlnb.endpoint import TRIES, NoAnswer
 from xlnb.errors import InputError
@@ -331,7 +331,7 @@ def run(tmp_path):
     run = open_run(tmp_path / "run", "lab-quick", {"prompts.langs": "en,es", "evaluation.judge": "endpoint:test"})
     stages.prompts(run)
     for model in ("sft", "dpo"):
-        for lang, records in stages._eval_prompts(run).items():
+        for lang, records in prompt_stages.eval_prompts(run).items():
             outputs = [
                 {"generator": model, "id": r["prompt_id"], "instruction": r["instruction"], "dataset": "lab",
                  "output": f"a {'good' if model == 'dpo' and i % 3 else 'bad'} answer, {i}"}
@@ -370,7 +370,7 @@ def test_the_stage_asks_before_the_first_call(run, monkeypatch, capsys):
 
 
 def test_a_baseline_in_alpacaevals_form(run, tmp_path, monkeypatch, capsys):
-    for lang, records in stages._eval_prompts(run).items():  # AlpacaEval's own files have no ids
+    for lang, records in prompt_stages.eval_prompts(run).items():  # AlpacaEval's own files have no ids
         outputs = [{"instruction": r["instruction"], "output": "a bad answer", "generator": "gpt-4"} for r in records]
         write_json(tmp_path / "outputs" / lang / "gpt-4.json", [*outputs, {"instruction": "Another.", "output": "x"}])
     baseline = ("--yes", "-p", f"evaluation.baseline={tmp_path}/outputs/{{lang}}/gpt-4.json")

@@ -10,7 +10,7 @@ import pytest
 from datasets import load_dataset
 from peft import PeftModel
 
-from xlnb import stages
+from xlnb import prompt_stages, stages
 from xlnb.models import base_path, load_base
 from xlnb.runs import ROOT, open_run, read_json, read_jsonl
 
@@ -83,13 +83,13 @@ def test_splits_are_disjoint_and_training_sees_only_its_own(finished):
 def test_fresh_prompts_are_shared_out_among_the_iterations(tmp_path):
     run = open_run(tmp_path / "run", "lab-quick", {"lab.train": "7"})
     records = stages.read_prompts(stages.run_until(run, "prompts"))["es"]
-    first, second = (stages._iteration_prompts(run, t, records) for t in (1, 2))
+    first, second = (prompt_stages.iteration_prompts(run, t, records) for t in (1, 2))
     reward = [record for record in records if record["split"] == "reward"]
     assert first[4:] == second[3:] == reward
     train = {record["prompt_id"] for record in records if record["split"] == "train"}
     assert {record["prompt_id"] for record in [*first[:4], *second[:3]]} == train and len(train) == 7
     again = open_run(tmp_path / "again", "lab-quick", {"prompts.fresh": "false"})
-    assert stages._iteration_prompts(again, 2, records) == [r for r in records if r["split"] != "eval"]
+    assert prompt_stages.iteration_prompts(again, 2, records) == [r for r in records if r["split"] != "eval"]
 
 
 def test_scores_are_beta_times_the_log_ratio(finished):

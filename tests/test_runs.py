@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from xlnb import runs, stages
+from xlnb import runs, stages, work
 from xlnb.errors import InputError
 from xlnb.presets import get_preset
 from xlnb.runs import (
@@ -332,17 +332,17 @@ def test_a_base_that_was_trained_anew_makes_its_stages_stale(tmp_path):
     base = tmp_path / "base"
     run = Run(tmp_path / "run", get_preset("lab-quick", {"models.base": str(base)}))
     write_text(base / "model.safetensors", "before")
-    before = stages._uses(run)
+    before = work.model_fields(run)
     write_text(base / "model.safetensors", "after.")
-    assert stages._uses(run) != before
+    assert work.model_fields(run) != before
 
 
 def test_other_english_questions_make_the_english_samples_stale(tmp_path, monkeypatch, capsys):
     # Of the iterations' questions nothing changes, so that their files stay the same.
     asked = []
-    monkeypatch.setattr(stages, "load_tokenizer", lambda models: None)
-    monkeypatch.setattr(stages, "load_model", lambda models, adapters: None)
-    monkeypatch.setattr(stages, "_generate", lambda *arguments, **options: asked.append(len(arguments[4])))
+    monkeypatch.setattr(work, "load_tokenizer", lambda models: None)
+    monkeypatch.setattr(work, "load_model", lambda models, adapters: None)
+    monkeypatch.setattr(stages, "generate", lambda *arguments, **options: asked.append(len(arguments[4])))
     for english in ("16", "24"):
         run = open_run(tmp_path / "run", "lab-quick", {"lab.english": english})
         stages.prompts(run)

@@ -15,7 +15,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from families import checkpoint, fp32, nf4, save_adapter
 
-from xlnb import sampling_vllm, stages
+from xlnb import sampling_vllm, stages, work
 from xlnb.errors import InputError
 from xlnb.models import load_tokenizer
 from xlnb.runs import open_run, read_json, read_jsonl
@@ -222,4 +222,4 @@ def test_a_stage_samples_with_vllm_and_its_files_are_as_ever(fake, tmp_path, cap
     assert [len(r["responses"]) for r in records] == [2, 2, 2]
     assert read_json(run.path / "stages/icr1.samples.json")["key"]["uses"]["sampling"]["backend"] == "vllm"
     # Another engine that is asked for makes other samples; what auto finds does not.
-    assert "backend" not in stages._sampling_fields(replace(run.preset.sampling, backend="auto"))
+    assert "backend" not in work.sampling_fields(replace(run.preset.sampling, backend="auto"))

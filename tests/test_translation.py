@@ -14,7 +14,7 @@ import pytest
 from endpoint import Handler, serving
 from families import fp32
 
-from xlnb import stages
+from xlnb import stages, work
 from xlnb.errors import InputError
 from xlnb.localisation import chrf, translation_request
 from xlnb.logprobs import Budget
@@ -74,7 +74,7 @@ def test_translations_are_scored_under_the_english_prompt_and_failures_are_not(t
     (record,) = stages._translated([SAMPLE], path)
     assert record["translation_failure"][:3] == [None, None, "no_whole_text"]
     english = "What is the capital of France?"
-    (scored,) = stages._score_chunk(
+    (scored,) = work.score_chunk(
         run, model, None, tokenizer, "sft", "translated", {"fact#1": english}, Budget(4096), [record]
     )
     n_scored = sum(failure is None for failure in scored["translation_failure"])
@@ -295,7 +295,7 @@ def test_a_local_model_translates_as_an_endpoint_does(tmp_path, monkeypatch):
             found.append([{"text": answer, "token_ids": [1], "finish_reason": "length" if cut else "stop"}] * n)
         return found
 
-    monkeypatch.setattr(stages, "sample_responses", interpret)
+    monkeypatch.setattr(work, "sample_responses", interpret)
     run = english_run(tmp_path, **LOCAL)
     out = stages.localise(run)
     failed = {r["instruction_id"]: r["reason"] for r in read_jsonl(out / "failed/de.jsonl")}

@@ -11,11 +11,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cache
-from typing import Any, TypeVar
+from functools import cache, wraps
+from typing import Any, ParamSpec, TypeVar
 
 from xlnb.errors import InputError
 
+P = ParamSpec("P")
 T = TypeVar("T")
 PATIENCE = timedelta(days=30)  # one process may sample for hours while the others wait
 _alone = False  # whether the main process is at work in `from_main`
@@ -69,6 +70,16 @@ def from_main(make: Callable[[], T]) -> T:
     if outcome[1] is not None:
         raise InputError(outcome[1])
     return outcome[0]
+
+
+def main_alone(stage: Callable[P, T]) -> Callable[P, T]:
+    """A stage that needs no model: of several processes the main one does it, the others wait for it."""
+
+    @wraps(stage)
+    def in_turn(*args: P.args, **kwargs: P.kwargs) -> T:
+        return from_main(lambda: stage(*args, **kwargs))
+
+    return in_turn
 
 
 def gather(value: T) -> list[T]:

@@ -1,0 +1,239 @@
+"""What stages with a model do, batch by batch: sampling and scoring, shared out over processes, through journals."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from xlnb import parallel
+from xlnb.errors import InputError
+from xlnb.logprobs import Budget
+from xlnb.models import (
+    active,
+    base_path,
+    check_same_tokens,
+    load_base,
+    load_model,
+    load_tokenizer,
+    prompt_ids,
+    response_ids,
+)
+from xlnb.rewards import implicit_reward, score_responses, scorer_prompt
+from xlnb.runs import (
+    Journal,
+    Run,
+    read_jsonl,
+    sha256,
+)
+from xlnb.sampling import batch_seed, sample_responses
+from xlnb.sampling_vllm import PROMPTS_AT_ONCE as PROMPTS_IN_VLLM
+from xlnb.sampling_vllm import VLLM, use_vllm
+
+PROMPTS_AT_ONCE = 32  # prompts whose scores are written together: what a kill can cost the score stage
+
+
+def policy_and_reference(run: Run, policy: str, **changes: str) -> tuple[Any, Any, Any]:
+    """A policy's model, π_I's own model where that is another checkpoint (None: the same base), and the tokenizer.
+
+    `changes`: fields of `Models` other than the preset's, such as dtype="float32".
+    """
+    base, sft = (replace(run.base(name), **changes) for name in (policy, "sft"))
+    model, tokenizer = load_model(base, {policy: run.adapter(policy)}), load_tokenizer(base)
+    if base == sft:
+        return model, None, tokenizer
+    check_same_tokens(tokenizer, load_tokenizer(sft), run.preset.models)
+    return model, load_base(sft), tokenizer
+
+
+def load_sampler(run: Run, name: str) -> tuple[Any, Any]:
+    """A model to sample from, in vLLM or in transformers (`sampling.backend`), and its tokenizer."""
+    base, adapter = run.base(name), run.adapter(name)
+    tokenizer = load_tokenizer(base)
+    if use_vllm(run.preset.sampling.backend):
+        return VLLM(base, adapter, tokenizer), tokenizer
+    return load_model(base, {name: adapter}), tokenizer
+
+
+def sampling_fields(config: Any, *names: str) -> dict[str, Any]:
+    """What samples depend on of these fields (all): an engine that is asked for is such, what auto finds is not."""
+    values = {name: getattr(config, name) for name in names} if names else asdict(config)
+    return {name: value for name, value in values.items() if (name, value) != ("backend", "auto")}
+
+
+def model_fields(run: Run) -> dict[str, Any]:
+    """The fields that every stage with a model depends on. A checkpoint that is a folder counts by its weights: by
+    their content where that is quick to read, else by their size."""
+    models = run.preset.models
+    weights = {
+        f"{base}/{path.name}": sha256(path) if path.stat().st_size < 64 * 2**20 else path.stat().st_size
+        for base in (models.base, models.dpo)
+        if base
+        for path in sorted(Path(base_path(base)).glob("*.safetensors"))
+    }
+    fields = {name: value for name, value in asdict(models).items() if name != "attention"}  # rounding apart, the same
+    return {"models": fields | {"weights": weights}, "seed": run.preset.seed}
+
+
+def adapter_files(run: Run, model: str) -> list[Path]:
+    folder = run.adapter(model)
+    return [] if folder is None else [folder / "adapter_model.safetensors"]
+
+
+def generate(
+    run: Run,
+    model: Any,
+    adapter: str,
+    tokenizer: Any,
+    records: list[dict],
+    path: Path,
+    *,
+    n: int,
+    config: Any,
+    label: str,
+) -> list[dict]:
+    """Sample for prompts in length-sorted batches through a journal; the finished file's records (main process)."""
+    journal = Journal(path)
+    if path.exists():
+        return read_jsonl(path)
+    encoded = {record["prompt_id"]: prompt_ids(tokenizer, record["instruction"]) for record in records}
+    ordered = sorted(records, key=lambda record: len(encoded[record["prompt_id"]]))
+
+    def make(start: int, chunk: list[dict]) -> list[dict]:
+        prompts = [encoded[record["prompt_id"]] for record in chunk]
+        settings: dict[str, Any] = {
+            "n": n,
+            "temperature": config.temperature,
+            "top_p": config.top_p,
+            "max_new_tokens": config.max_new_tokens,
+            "seed": batch_seed(run.preset.seed, label, start),
+        }
+        if isinstance(model, VLLM):
+            responses = model.sample(prompts, **settings)
+        else:
+            with active(model, adapter):
+                responses = sample_responses(model, tokenizer, prompts, **settings)
+        return [
+            {
+                "prompt_id": r["prompt_id"],
+                "lang": r["lang"],
+                "split": r["split"],
+                "prompt": r["instruction"],
+                "responses": rs,
+            }
+            for r, rs in zip(chunk, responses, strict=True)
+        ]
+
+    if isinstance(model, VLLM):
+        batches = _chunks(ordered, PROMPTS_IN_VLLM)
+    else:
+        batches = list(_batches(ordered, encoded, n, config.max_new_tokens, run.preset.sampling.batch_tokens))
+    return _share_out(batches, journal, make, [record["prompt_id"] for record in records], label)
+
+
+def _batches(
+    ordered: list[dict], encoded: dict[str, list[int]], n: int, max_new_tokens: int, batch_tokens: int
+) -> Iterator[tuple[int, list[dict]]]:
+    """(first position, prompts) of each batch that fits `batch_tokens`, or of one prompt. `ordered` by length."""
+    start = 0
+    while start < len(ordered):
+        stop = start + 1
+        while stop < len(ordered):
+            width = len(encoded[ordered[stop]["prompt_id"]]) + max_new_tokens
+            if width * n * (stop + 1 - start) > batch_tokens:
+                break
+            stop += 1
+        yield start, ordered[start:stop]
+        start = stop
+
+
+def in_chunks(records: list[dict], journal: Journal, make: Callable[[list[dict]], list[dict]], label: str) -> None:
+    """What `make` makes of `records`, `PROMPTS_AT_ONCE` at a time, through a journal."""
+    if journal.path.exists() or not records:
+        return
+    order = [record["prompt_id"] for record in records]
+    _share_out(_chunks(records, PROMPTS_AT_ONCE), journal, lambda _, chunk: make(chunk), order, label)
+
+
+def _chunks(records: list[dict], size: int) -> list[tuple[int, list[dict]]]:
+    return [(start, records[start : start + size]) for start in range(0, len(records), size)]
+
+
+def _share_out(
+    chunks: list[tuple[int, list[dict]]],
+    journal: Journal,
+    make: Callable[[int, list[dict]], list[dict]],
+    order: list[str],
+    label: str,
+) -> list[dict]:
+    """What `make` makes of each chunk (its position, its records), through a journal; the finished file's records.
+
+    Each process makes its own of the chunks, then the main one writes the file; the others return nothing.
+    """
+    own, done = parallel.mine(chunks), journal.done
+    todo = [(start, chunk) for start, chunk in own if not done.issuperset(record["prompt_id"] for record in chunk)]
+    total, left = (sum(len(chunk) for _, chunk in part) for part in (own, todo))
+    if parallel.world() > 1:
+        label += f" (process 1 of {parallel.world()})"
+    with tqdm(total=total, initial=total - left, desc=label, disable=not parallel.is_main()) as bar:
+        for start, chunk in todo:
+            journal.append(make(start, chunk))
+            bar.update(len(chunk))
+    parallel.barrier()
+    return journal.finish(order) if parallel.is_main() else []
+
+
+def score_chunk(
+    run: Run,
+    model: Any,
+    ref_model: Any,
+    tokenizer: Any,
+    policy: str,
+    scorer: str,
+    english: dict[str, str],
+    budget: Budget,
+    records: list[dict],
+) -> list[dict]:
+    config = run.preset.scoring
+    prompt_rows: list[list[int]] = []
+    response_rows: list[list[int]] = []
+    rows: list[list[int | None]] = []  # of each record's responses, None for one that is not scored
+    for record in records:
+        if record["prompt_id"] not in english:
+            raise InputError(
+                f"id {record['prompt_id']} ({record['lang']}) has no English prompt; the cross-lingual reward needs one"
+            )
+        text = scorer_prompt(scorer, record["lang"], record["prompt"], english[record["prompt_id"]])
+        ids = prompt_ids(tokenizer, text)
+        scored: list[list[int] | None] = [response["token_ids"] for response in record["responses"]]
+        if "translations" in record:
+            scored = [None if t is None else response_ids(tokenizer, text, t) for t in record["translations"]]
+        rows.append([])
+        for response in scored:
+            rows[-1].append(None if response is None else len(response_rows))
+            if response is not None:
+                prompt_rows.append(ids)
+                response_rows.append(response)
+    try:
+        sides = score_responses(
+            model, policy, "sft", prompt_rows, response_rows, batch_tokens=budget, ref_model=ref_model
+        )
+    except InputError as error:
+        raise InputError(f"{records[0]['lang']}, scoring ids {records[0]['prompt_id']} and after: {error}") from None
+    names = ("policy_logps", "ref_logps")
+    columns: dict[str, list] = {
+        name: [values.sum().item() for values in side] for name, side in zip(names, sides, strict=True)
+    }
+    columns["reward"] = implicit_reward(columns["policy_logps"], columns["ref_logps"], config.beta)
+    columns["n_tokens"] = [len(response) for response in response_rows]
+    if config.keep_tokens:
+        for name, side in zip(names, sides, strict=True):
+            columns[name.replace("_logps", "_token_logps")] = [values.tolist() for values in side]
+    return [
+        {name: record[name] for name in ("prompt_id", "lang", "split")}
+        | {name: [None if row is None else values[row] for row in places] for name, values in columns.items()}
+        | {"n_chars": [len(response["text"]) for response in record["responses"]]}
+        | {name: record[name] for name in ("translation_failure",) if name in record}
+        for record, places in zip(records, rows, strict=True)
+    ]
