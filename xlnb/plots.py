@@ -49,8 +49,9 @@ def model_name(model: str) -> str:
 
 
 def model_label(model: str) -> str:
-    """The model's name for a legend or an axis."""
-    return f"${model_name(model)}$"
+    """The model's name for a legend or an axis; a baseline that is given as files keeps its own."""
+    name = model_name(model)
+    return f"${name}$" if name.startswith("π") else name
 
 
 def model_color(model: str) -> str:
