@@ -3,10 +3,13 @@
 import json
 import shutil
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 import torch
 from families import checkpoint, save_adapter
+from IPython.core.displaypub import CapturingDisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
 from transformers import AutoModelForCausalLM
 
 from xlnb import stages
@@ -79,35 +82,60 @@ def two_checkpoints(base, overrides, tmp_path_factory):
     return stages.run_until(run, "icr1/pairs")
 
 
-def executed(run, number, tmp_path):
-    """What a notebook of that number prints and shows on this run: its texts, tables as HTML, and pictures."""
-    path = next(path for path in numbered() if path.name.startswith(number))
-    execute(path, tmp_path / path.name, {"run_dir": str(run.path), "preset": ""})
-    cells = nbformat.read(tmp_path / path.name, as_version=4).cells
-    outputs = [output for cell in cells for output in cell.get("outputs", [])]
-    assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
-    texts = [output.get("text", "") + output.get("data", {}).get("text/html", "") for output in outputs]
-    return "\n".join(texts), sum("image/png" in output.get("data", {}) for output in outputs)
+def notebook(number):
+    return next(path for path in numbered() if path.name.startswith(number))
 
 
-@pytest.mark.parametrize(("number", "pictures"), [("02", 5), ("03", 3), ("04", 3), ("05", 0), ("06", 6)])
-def test_a_notebook_on_a_base_with_an_adapter(with_adapter, tmp_path, number, pictures):
-    text, shown = executed(with_adapter, number, tmp_path)
-    assert shown >= pictures
+def code_cells(number):
+    return [cell for cell in nbformat.read(notebook(number), as_version=4).cells if cell.cell_type == "code"]
+
+
+@pytest.fixture
+def cell_by_cell(monkeypatch, tmp_path, capsys):
+    """Run a notebook in this process, which spares a kernel's start: (what it printed and showed, figures, names)."""
+    monkeypatch.setenv("XLNB_PUBLISHED_DATA", str(tmp_path))  # none: parts about published files take seconds
+
+    def run_cells(run, number):
+        shell = InteractiveShell.instance()  # display() asks for this one
+        shell.display_pub = CapturingDisplayPublisher()
+        for cell in code_cells(number):
+            shell.run_cell(cell.source).raise_error()
+            if "parameters" in cell.metadata.get("tags", []):
+                shell.user_ns |= {"run_dir": str(run.path), "preset": ""}
+        shown = [output["data"].get("text/html", "") for output in shell.display_pub.outputs]
+        return "\n".join([capsys.readouterr().out, *shown]), len(plt.get_fignums()), shell.user_ns
+
+    yield run_cells
+    InteractiveShell.clear_instance()
+    plt.close("all")
+
+
+@pytest.mark.parametrize(("number", "figures"), [("02", 5), ("03", 3), ("04", 3), ("05", 0), ("06", 5)])
+def test_a_notebook_on_a_base_with_an_adapter(with_adapter, cell_by_cell, number, figures):
+    text, shown, _ = cell_by_cell(with_adapter, number)
+    assert shown == figures
     assert LAB_ONLY in text
-    for lang in PROMPTS:
-        assert lang in text
+    assert all(lang in text for lang in PROMPTS)
     if number == "03":
         assert all(f"{texts[0]} train" in text for texts in PROMPTS.values())
 
 
-@pytest.mark.parametrize("number", ["03", "04"])
-def test_a_notebook_on_two_checkpoints_without_a_judge(two_checkpoints, tmp_path, number):
-    text, shown = executed(two_checkpoints, number, tmp_path)
-    assert shown >= 3
+@pytest.mark.parametrize(("number", "figures"), [("02", 5), ("03", 3), ("04", 3)])
+def test_a_notebook_on_two_checkpoints_without_a_judge(two_checkpoints, cell_by_cell, number, figures):
+    text, shown, names = cell_by_cell(two_checkpoints, number)
+    assert shown == figures
     assert LAB_ONLY in text
     if number == "04":
         assert "no evaluation prompts" in text
+        squares = names["squares"]["from the model before"]  # of the differences of weights
+        assert squares["dpo"] > squares["icr1"] > 0
+
+
+def test_a_notebook_by_papermill(with_adapter, tmp_path):
+    execute(notebook("03"), tmp_path / "out.ipynb", {"run_dir": str(with_adapter.path), "preset": ""})
+    cells = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
+    assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
+    assert sum("image/png" in o.get("data", {}) for cell in cells for o in cell.get("outputs", [])) == 3
 
 
 def test_the_report_of_a_run_without_truth(with_adapter):
@@ -128,8 +156,6 @@ def test_which_notebooks_a_run_fills(with_adapter, two_checkpoints, tmp_path):
 
 @pytest.mark.parametrize("number", ["00", "01"])
 def test_a_notebook_about_the_lab_refuses_other_runs(two_checkpoints, number):
-    path = next(path for path in numbered() if path.name.startswith(number))
-    cells = nbformat.read(path, as_version=4).cells
-    setup = next(cell.source for cell in cells if "run = open_run(" in cell.source)
+    setup = next(cell.source for cell in code_cells(number) if "run = open_run(" in cell.source)
     with pytest.raises(InputError, match="about the lab's world"):
         exec(setup, {"run_dir": str(two_checkpoints.path), "preset": "", "overrides": ""})

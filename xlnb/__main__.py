@@ -176,7 +176,7 @@ def _run(args: argparse.Namespace) -> None:
     judged = last == "report"
     paths = notebooks.of_run(run, judged=judged)
     if left_out := [path.stem for path in notebooks.numbered() if path not in paths]:
-        print(f"Left out, about the lab's world or judgements, which this run is without: {', '.join(left_out)}")
+        print(f"Notebooks left out, about the lab's world or about judgements: {', '.join(left_out)}")
     # Notebooks take the run by its folder, so that they find every stage finished.
     parameters = {"preset": args.preset, "run_dir": str(run.path.resolve()), "overrides": shlex.join(args.overrides)}
     notebooks.execute_all(paths, run.path / "notebooks", parameters)
