@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="what --gpu does with 60 M parameters on a CPU: for tests")
     parser.add_argument("--out", type=Path, help="default: data/results/training_<cpu or gpu>.json")
     args = parser.parse_args()
-    command = "python tests/benchmarks/training.py " + " ".join(sys.argv[1:])
+    command = " ".join(["python tests/benchmarks/training.py", *sys.argv[1:]])
     args.shape = "8b" if args.gpu and not args.small else "60m"
     args.device = "cuda" if args.gpu and not args.small else "cpu"
     args.micro_batch = args.micro_batch or (1 if args.gpu else 2)
