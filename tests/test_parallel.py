@@ -12,7 +12,7 @@ from families import checkpoint, fp32, save_adapter
 from filelock import FileLock
 from safetensors.torch import load_file
 
-from xlnb import parallel, stages
+from xlnb import parallel, stages, work
 from xlnb.__main__ import main
 from xlnb.errors import InputError
 from xlnb.presets import Training
@@ -68,7 +68,7 @@ def begin(tmp_path_factory):
     return make
 
 
-def work(run):
+def all_stages(run):
     stages.sample(run, 1)
     stages.score(run, 1)
     stages.train(run, 1)
@@ -82,8 +82,8 @@ def alone(begin):
     torch.set_num_threads(1)
     run = begin("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, "PROMPTS_AT_ONCE", 2)
-        work(run)
+        patch.setattr(work, "PROMPTS_AT_ONCE", 2)
+        all_stages(run)
     torch.set_num_threads(threads)
     return run
 

@@ -2,10 +2,10 @@
 
 import sys
 
-from xlnb import parallel, stages
+from xlnb import parallel, stages, work
 from xlnb.runs import open_run
 
-stages.PROMPTS_AT_ONCE = 2  # so that each process has chunks to score
+work.PROMPTS_AT_ONCE = 2  # so that each process has chunks to score
 run = open_run(sys.argv[1])
 stages.sample(run, 1)
 stages.score(run, 1)
