@@ -423,6 +423,15 @@ def test_a_row_that_does_not_fit_alone_is_named(family, memory, share):
         sequence_logprobs(model, prompts, responses, share_prefix=share)
 
 
+def test_a_sharded_model_does_not_try_again(family, memory, monkeypatch):
+    """The other processes are in the middle of the same pass and would wait for ever."""
+    model, prompts, responses, _ = family
+    monkeypatch.setattr("xlnb.logprobs.is_sharded", lambda model: True)
+    memory(20)
+    with pytest.raises(InputError, match=r"out of memory with \d+ tokens in a batch; lower scoring\.batch_tokens"):
+        sequence_logprobs(model, prompts, responses)
+
+
 def test_other_errors_are_not_taken_for_missing_memory(family, memory):
     model, prompts, responses, _ = family
     memory(0, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -2,20 +2,24 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from families import checkpoint, fp32, save_adapter
+from families import checkpoint, fp32, nf4, save_adapter
 from filelock import FileLock
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from xlnb import parallel, stages, work
 from xlnb.__main__ import main
 from xlnb.errors import InputError
-from xlnb.presets import Training
+from xlnb.logprobs import sequence_logprobs
+from xlnb.models import deal_out, load_base, read_base
+from xlnb.presets import Models, Training
 from xlnb.runs import ROOT, Journal, open_run, read_json, read_jsonl, write_jsonl
 from xlnb.training import check_training
 
@@ -93,6 +97,19 @@ def launch(launcher, *arguments, timeout=120):
     return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout)
 
 
+def same_adapter(ours, theirs):
+    """Losses, gradients and weights, but for the rounding of sums."""
+    logs = [read_json(run.path / "icr1/adapter/training.json")["log"] for run in (ours, theirs)]
+    for name in ("loss", "grad_norm", "rewards/margins"):
+        assert [r[name] for r in logs[0]] == pytest.approx([r[name] for r in logs[1]], rel=1e-4, abs=1e-5)
+    assert [r["step"] for r in logs[0]] == [1, 2, 3, 4]
+    start = load_file(Path(ours.preset.models.dpo_adapter) / "adapter_model.safetensors")
+    first, second = (load_file(run.path / "icr1/adapter/adapter_model.safetensors") for run in (ours, theirs))
+    assert first.keys() == second.keys() == start.keys()
+    moved = max((second[name] - start[name]).abs().max() for name in start)
+    assert moved > 1e-3 > 1e3 * max((first[name] - second[name]).abs().max() for name in start)
+
+
 def test_two_processes_make_what_one_makes(begin, alone):
     run = begin("two")
     done = launch(TORCHRUN, ROOT / "tests" / "worked.py", run.path)
@@ -109,16 +126,7 @@ def test_two_processes_make_what_one_makes(begin, alone):
     assert "process 2 of 2" not in done.stderr
 
     # Training: the same pairs an update, so the same losses and the same adapter but for the rounding of sums.
-    ours, theirs = (read_json(r.path / "icr1/adapter/training.json") for r in (run, alone))
-    assert [r["step"] for r in ours["log"]] == [1, 2, 3, 4]
-    for name in ("loss", "grad_norm", "rewards/margins"):
-        assert [r[name] for r in ours["log"]] == pytest.approx([r[name] for r in theirs["log"]], rel=1e-4, abs=1e-5)
-    adapters = [load_file(r.path / "icr1/adapter/adapter_model.safetensors") for r in (run, alone)]
-    start = load_file(Path(run.preset.models.dpo_adapter) / "adapter_model.safetensors")
-    assert adapters[0].keys() == adapters[1].keys() == start.keys()
-    moved = max((adapters[1][name] - start[name]).abs().max() for name in start)
-    apart = max((adapters[0][name] - adapters[1][name]).abs().max() for name in start)
-    assert moved > 1e-3 > 1e3 * apart
+    same_adapter(run, alone)
 
 
 def test_one_process_takes_up_what_two_left(begin, alone):
@@ -151,6 +159,78 @@ def test_a_run_that_is_held_ends_all_processes_with_one_message(begin, alone):
     assert held.returncode == 1
     assert held.stderr.count("error: ") == held.stderr.count("another process is at work in this run folder") == 1
     assert not list((run.path / "icr1").rglob("samples"))
+
+
+# A base whose layers two processes share.
+
+
+def test_every_process_runs_what_it_likes_and_holds_half(tmp_path):
+    bases = [load_base(nf4("gemma2")), load_base(fp32("llama3"))]
+    done = launch(TORCHRUN, ROOT / "tests" / "sharded.py", checkpoint("gemma2"), checkpoint("llama3"), tmp_path / "out")
+    assert done.returncode == 0, done.stderr[-3000:]
+    processes = torch.load(tmp_path / "out")
+    assert [len(passes) for passes, *_ in processes] == [3, 5]
+    for passes, values, held, refused in processes:
+        assert held == [0.5, 0.5]
+        assert refused == "models.shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or none"
+        for (number, prompt), value in zip(passes, values, strict=True):
+            (expected,) = sequence_logprobs(bases[number], [prompt], [[10, 11, 12]])
+            torch.testing.assert_close(value, expected, atol=1e-6, rtol=0)
+
+
+def test_sharded_processes_make_what_one_makes(begin, alone):
+    run = open_run(begin("sharded").path, overrides={"models.shard": "true"})
+    done = launch(TORCHRUN, ROOT / "tests" / "worked.py", run.path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name in FILES:
+        assert (run.path / name).read_bytes() == (alone.path / name).read_bytes(), name
+    same_adapter(run, alone)
+
+
+def test_one_process_takes_up_what_a_sharded_training_left(begin, alone):
+    run = open_run(begin("left").path, overrides={"models.shard": "true"})
+    killed = launch(TORCHRUN, ROOT / "tests" / "killed.py", run.path, "icr1/adapter")
+    assert killed.returncode == 1 and "SIGKILL" in killed.stderr
+    assert (run.path / "icr1/adapter/checkpoints/checkpoint-2/trainer_state.json").exists()
+    stages.train(run, 1)
+    same_adapter(run, alone)
+
+
+def test_two_checkpoints_in_4_bit_are_sharded(begin, tmp_path):
+    """π^0 is a model of its own, so scoring runs two bases; training recomputes activations and holds pairs out."""
+    dpo = tmp_path / "dpo"
+    shutil.copytree(checkpoint("llama3"), dpo)
+    weights = load_file(dpo / "model.safetensors")
+    torch.manual_seed(1)
+    save_file({name: w + 0.05 * torch.randn_like(w) for name, w in weights.items()}, dpo / "model.safetensors")
+    changes = {
+        "models.dpo": str(dpo), "models.dpo_adapter": "", "models.quantization": "nf4", "models.shard": "true",
+        "training.gradient_checkpointing": "true", "training.eval_fraction": "0.3",
+        "training.batch": "2", "training.micro_batch": "1",
+        "scoring.scorers": "multilingual",
+    }  # fmt: skip
+    one, two = (open_run(begin(name).path, overrides=changes) for name in ("one", "two"))
+    for run in (one, two):  # a ninth pair: 6 are trained on, 3 held out, which do not fill the two processes' last turn
+        pairs = read_jsonl(run.path / "icr1/pairs/en.jsonl")
+        write_jsonl(run.path / "icr1/pairs/en.jsonl", [*pairs, pairs[0]])
+    stages.sample(one, 1)
+    stages.score(one, 1)
+    stages.train(one, 1)
+    done = launch(TORCHRUN, ROOT / "tests" / "worked.py", two.path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name in FILES[:2]:
+        assert (two.path / name).read_bytes() == (one.path / name).read_bytes(), name
+    for name in FILES[2:4]:
+        ours, theirs = (read_jsonl(run.path / name) for run in (two, one))
+        for column in ("policy_logps", "ref_logps"):
+            values = [[value for record in records for value in record[column]] for records in (ours, theirs)]
+            assert values[0] == pytest.approx(values[1], abs=1e-4), (name, column)
+    ours, theirs = (read_json(run.path / "icr1/adapter/training.json") for run in (two, one))
+    assert ours["held_out_pairs"] == theirs["held_out_pairs"] == 3
+    assert ours["step"] == theirs["step"]
+    for record, expected in zip(ours["held_out"], theirs["held_out"], strict=True):
+        assert record == pytest.approx(expected, rel=1e-4)
+    assert [r["loss"] for r in ours["log"]] == pytest.approx([r["loss"] for r in theirs["log"]], rel=1e-4)
 
 
 # In one process, that is told it were one of several.
@@ -205,10 +285,21 @@ def test_a_batch_that_processes_cannot_share_is_refused(processes):
         check_training(Training(batch=6, micro_batch=2))
 
 
-def test_engines_that_shard_the_weights_are_refused(processes, monkeypatch):
+def test_a_base_that_names_no_layers_is_not_sharded(processes, monkeypatch):
+    processes(0)
+    monkeypatch.setattr(parallel, "group", lambda: None)
+    model = read_base(replace(fp32("llama3"), shard=True))
+    model._no_split_modules = None
+    with pytest.raises(InputError, match=r"models\.shard: LlamaForCausalLM does not name its layers"):
+        deal_out(model, Models(shard=True))
+
+
+def test_other_engines_that_shard_the_weights_are_refused(processes, monkeypatch):
     processes(0)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(InputError, match=r"accelerate is set to FSDP.*accelerate launch --multi_gpu"):
+    with pytest.raises(
+        InputError, match=r"accelerate is set to FSDP.*models\.shard=true.*accelerate launch --multi_gpu"
+    ):
         check_training(Training())
 
 

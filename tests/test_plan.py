@@ -250,6 +250,36 @@ def test_several_gpus_share_the_hours_but_not_the_memory():
     assert by_stage(four, "memory") == by_stage(one, "memory")
 
 
+def test_a_sharded_base_lies_on_all_gpus():
+    """Llama-3-8B in bf16: 6,979,321,856 parameters in linear layers, of 32 layers two whole and of all a quarter."""
+    plain = LLAMA3 | {"models.quantization": "none"}
+    whole, alone, four = (
+        planned("rtx4090", gpus, overrides=plain | {"models.shard": str(shard).lower()})
+        for gpus, shard in ((4, False), (1, True), (4, True))
+    )
+    saved = 2 * 6_979_321_856 * (1 - 1 / 4 - 2 / 32)
+    memory = by_stage(four, "memory")
+    for stage, needed in by_stage(whole, "memory").items():
+        bases = 2 if stage.endswith("scores") else 1  # π_I and π^0 are two checkpoints
+        assert memory[stage] == pytest.approx(needed - bases * saved, rel=1e-6), stage
+    assert by_stage(alone, "memory") == by_stage(whole, "memory")  # one process holds them all
+    assert plan.SHARDED in four["notes"] and plan.SHARDED not in whole["notes"] + alone["notes"]
+    assert not four["warnings"] and whole["warnings"]
+
+
+def test_sharding_is_advised_where_gpus_are_several():
+    large = LLAMA3 | {"training.max_tokens": "2048", "models.base": "large"}
+    shape = plan.find_shape("princeton-nlp/Llama-3-Base-8B-SFT")[0]
+    linear = tuple((4 * fan_in, 4 * fan_out) for fan_in, fan_out in shape.linear)
+    for gpus, ends in ((1, "a smaller model or shorter responses"), (4, "models.shard=true")):
+        preset = get_preset("lab", large)
+        made = plan.Plan(
+            preset, shape._replace(linear=linear), plan.workload(preset, 3000, 100, 600), plan.speed_of("a100-40g"),
+            2, gpus,
+        )  # fmt: skip
+        assert made.advice(made.cost("icr1/adapter")).endswith(ends)
+
+
 @pytest.mark.parametrize("gpu", ["rtx3090", "a100-40g"])
 def test_what_the_warning_advises_makes_the_stage_fit(gpu):
     large = LLAMA3 | {

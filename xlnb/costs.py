@@ -102,16 +102,18 @@ def lora_parameters(shape: Shape, r: int) -> int:
     return r * sum(fan_in + fan_out for fan_in, fan_out in shape.linear)
 
 
-def weight_bytes(shape: Shape, quantization: str, width: int) -> float:
+def weight_bytes(shape: Shape, quantization: str, width: int, shards: int = 1) -> float:
     """NF4: half a byte a weight, a scale of 1 byte for each 64 weights, and one of 4 bytes for each 256 of those: 4.127
-    bits. int8: a byte, and 4 a row. Embeddings, output layer, norms and biases stay in the compute type."""
+    bits. int8: a byte, and 4 a row. Embeddings, output layer, norms and biases stay in the compute type. Of layers that
+    `shards` processes share each holds its part, the one at work and the next, which is gathered meanwhile."""
     rows = sum(fan_out for _, fan_out in shape.linear)
     body = {
         "nf4": shape.body * (1 / 2 + 1 / 64 + 4 / (64 * 256)),
         "int8": shape.body + 4 * rows,
         "none": shape.body * width,
     }
-    return body[quantization] + width * (shape.parameters - shape.body)
+    held = 1 if shards == 1 else min(1, 1 / shards + 2 / shape.layers)
+    return held * body[quantization] + width * (shape.parameters - shape.body)
 
 
 def dequantised_bytes(shape: Shape, quantization: str, width: int) -> int:
@@ -140,12 +142,12 @@ def saved_bytes(shape: Shape, width: int, r: int) -> float:
 
 
 def training_bytes(
-    shape: Shape, training: Training, quantization: str, width: int, tokens: float, projected: float
+    shape: Shape, training: Training, quantization: str, width: int, tokens: float, projected: float, shards: int = 1
 ) -> float:
     """The most that a step takes with `tokens` in a micro-batch, `projected` of them with logits."""
     lora = lora_parameters(shape, training.lora_r)  # fp32 weights, gradients, two moments; a copy in the compute type
     small = training.optimizer == "paged_adamw_8bit" or (training.optimizer == "auto" and width < 4)
-    fixed = weight_bytes(shape, quantization, width) + dequantised_bytes(shape, quantization, width)
+    fixed = weight_bytes(shape, quantization, width, shards) + dequantised_bytes(shape, quantization, width)
     fixed += lora * (4 + 4 + 2 * (1 if small else 4) + (width if width < 4 else 0))
     layer = saved_bytes(shape, width, training.lora_r)
     states = (shape.layers + 1) * width * shape.hidden  # what checkpointing keeps instead, and one layer made again

@@ -27,6 +27,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.modeling_outputs import MoeModelOutputWithPast
 
 from xlnb.errors import InputError
+from xlnb.sharding import inference, is_sharded
 
 Rows = Sequence[Sequence[int]]
 ModelContext = Callable[[], AbstractContextManager[torch.nn.Module]]
@@ -176,7 +177,7 @@ def _if_memory_suffices(
     sides = []
     try:
         for context in models:
-            with torch.inference_mode(), context() as model:
+            with context() as model, inference(model):
                 sides.append(dict(_pack_logprobs(model, pack, prompts, responses)))
     except RuntimeError as error:
         # The second is what PyTorch says on a CPU.
@@ -184,6 +185,10 @@ def _if_memory_suffices(
             raise
     if len(sides) == len(models):
         return sides
+    for context in models:
+        with context() as model:
+            if is_sharded(model):  # the others are in the middle of the same pass
+                raise InputError(f"out of memory with {pack.largest} tokens in a batch; lower scoring.batch_tokens")
     torch.cuda.empty_cache()  # after the handler: the error held the tensors of the batch
     return None
 

@@ -26,6 +26,7 @@ from xlnb.errors import InputError
 from xlnb.hub import explain
 from xlnb.presets import Models, Training
 from xlnb.runs import ROOT, read_json
+from xlnb.sharding import shard
 
 # bitsandbytes tries to fetch a CPU kernel from the Hub when it is imported and logs the failure; it works without.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -83,28 +84,46 @@ def attention(models: Models) -> str | None:
     return "flash_attention_2" if flash else None
 
 
+def is_to_be_sharded(models: Models) -> bool:
+    """Whether the processes share the base's weights out; one process alone holds them all."""
+    return models.shard and parallel.world() > 1
+
+
 def load_base(models: Models) -> PreTrainedModel:
     """The base on the device there is: NF4 with double quantisation, 8-bit, or plain weights of the compute type."""
-    dtype = compute_dtype(models)
+    return deal_out(read_base(models), models)
+
+
+def deal_out(model: Any, models: Models) -> Any:
+    """A base that was read by `read_base`, with its adapters on it, ready for use."""
+    return shard(model, DEVICE) if is_to_be_sharded(models) else model
+
+
+def read_base(models: Models) -> PreTrainedModel:
+    """As `load_base`, but whole and on the CPU where it is to be sharded."""
+    dtype, sharded = compute_dtype(models), is_to_be_sharded(models)
     known = {
         "nf4": BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype,
+            bnb_4bit_quant_storage=dtype if sharded else torch.uint8,  # the same bits; FSDP2 deals out floats only
         ),
         "int8": BitsAndBytesConfig(load_in_8bit=True),
         "none": None,
     }
     if models.quantization not in known:
         raise InputError(f"models.quantization '{models.quantization}': expected one of {', '.join(known)}")
+    if sharded and models.quantization == "int8":
+        raise InputError("models.shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or none")
     try:
         model = AutoModelForCausalLM.from_pretrained(
             base_path(models.base),
             quantization_config=known[models.quantization],
             dtype=dtype,
             attn_implementation=attention(models),
-            device_map={"": DEVICE},
+            device_map={"": "cpu" if sharded else DEVICE},
             use_safetensors=True,
             trust_remote_code=False,
         )
@@ -131,7 +150,7 @@ def read_weight(base: str, name: str) -> torch.Tensor:
 
 def load_model(models: Models, adapters: dict[str, Path | None]) -> PreTrainedModel | PeftModel:
     """The base with the named adapters on it; a name with None is the bare base, and is always there."""
-    model: PreTrainedModel | PeftModel = load_base(models)
+    model: PreTrainedModel | PeftModel = read_base(models)
     for name, folder in adapters.items():
         if folder is None:
             continue
@@ -140,7 +159,7 @@ def load_model(models: Models, adapters: dict[str, Path | None]) -> PreTrainedMo
             model.load_adapter(str(folder), adapter_name=name)
         else:
             model = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
-    return model.eval()
+    return deal_out(model.eval(), models)
 
 
 @contextmanager

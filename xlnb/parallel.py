@@ -45,9 +45,9 @@ def mine(items: Sequence[T]) -> Sequence[T]:
 def barrier() -> None:
     """Wait until every process has come here."""
     if world() > 1:
-        group = _group()
+        everyone = group()
         with _others():
-            _distributed().barrier(group=group)
+            _distributed().barrier(group=everyone)
 
 
 def from_main(make: Callable[[], T]) -> T:
@@ -55,7 +55,7 @@ def from_main(make: Callable[[], T]) -> T:
     global _alone
     if world() == 1:
         return make()
-    group = _group()
+    everyone = group()
     outcome: list[Any] = [None, None]  # the value, or what the error says
     if is_main():
         _alone = True
@@ -66,7 +66,7 @@ def from_main(make: Callable[[], T]) -> T:
         finally:
             _alone = False
     with _others():
-        _distributed().broadcast_object_list(outcome, src=0, group=group)
+        _distributed().broadcast_object_list(outcome, src=0, group=everyone)
     if outcome[1] is not None:
         raise InputError(outcome[1])
     return outcome[0]
@@ -86,10 +86,10 @@ def gather(value: T) -> list[T]:
     """Every process' value, in the order of their numbers."""
     if world() == 1:
         return [value]
-    group = _group()
+    everyone = group()
     values: list[Any] = [None] * world()
     with _others():
-        _distributed().all_gather_object(values, value, group=group)
+        _distributed().all_gather_object(values, value, group=everyone)
     return values
 
 
@@ -119,7 +119,7 @@ def _distributed() -> Any:
 
 
 @cache
-def _group() -> Any:
+def group() -> Any:
     """All processes, joined as accelerate joins them for training; what they tell each other goes from CPU to CPU."""
     import torch
     from accelerate import PartialState

@@ -39,6 +39,7 @@ CALIBRATION = ROOT / "data" / "results" / "calibration.json"
 SPREAD = 0.6  # of log lengths; with it the longest of many is as in the lab's samples and in published outputs
 PAPER_LANGS = ["en", "es", "ru", "de", "fr"]
 ULTRAFEEDBACK = 61_135  # pairs of the usual English preferences, for a `preferences.path` without a limit
+SHARDED = "models.shard: the hours leave out the time in which GPUs gather each other's layers"
 JSON_BYTES = 12  # of a sampled token on disk: its id and its text
 
 
@@ -104,7 +105,7 @@ class Plan:
     work: Workload
     speed: Speed
     width: int  # bytes of the compute type
-    gpus: int = 1  # prompts and batches are shared out; each holds the whole model
+    gpus: int = 1  # prompts and batches are shared out; each holds the whole model, or its part (`models.shard`)
 
     def costs(self, names: Sequence[str]) -> list[Cost]:
         """Of each of the run's stages (`names`) in which the model has something to do."""
@@ -148,7 +149,8 @@ class Plan:
             most = getattr(self.preset, stage).batch_tokens
             tries += [(f"{stage}.batch_tokens", most // 2**i) for i in range(1, 5)]
         changes: dict[str, Any] = {}
-        for key, value in [*tries, ("models.quantization", "nf4")]:
+        tries += [("models.quantization", "nf4"), *([("models.shard", True)] if self.gpus > 1 else [])]
+        for key, value in tries:
             changes[key] = value
             changed = replace(self, preset=override(self.preset, changes))
             if override(self.preset, {key: value}) == self.preset:
@@ -201,7 +203,7 @@ class Plan:
         )
         memory = self._scoring_bytes(prompts, shares)
         if self.preset.models.dpo:  # π_I is another checkpoint, loaded beside it
-            memory += weight_bytes(shape, self.preset.models.quantization, self.width)
+            memory += self._weights()
         disk = prompts * n * (100 + (2 * 20 * response if config.keep_tokens else 0))
         return Cost(name, 2 * run, flops, flops / self.speed.score / 3600, memory, disk)
 
@@ -218,7 +220,7 @@ class Plan:
         widest = min(longest(pairs, prompt) + longest(reference, mean, most), config.max_tokens)
         projected = sides * min(longest(reference, mean, most), widest)
         memory = self.speed.context + training_bytes(
-            shape, config, self.preset.models.quantization, self.width, sides * widest, projected
+            shape, config, self.preset.models.quantization, self.width, sides * widest, projected, self._shards()
         )
         disk = (1 + 2 * 3) * 4 * lora_parameters(shape, config.lora_r)  # the adapter, two checkpoints with moments
         return Cost(
@@ -238,11 +240,16 @@ class Plan:
         logits = CHUNK * shape.vocab * (width + 2 * 4)
         return self._loaded() + max(self.preset.scoring.batch_tokens, widest) * a_token + logits
 
+    def _shards(self) -> int:
+        return self.gpus if self.preset.models.shard else 1
+
+    def _weights(self) -> float:
+        return weight_bytes(self.shape, self.preset.models.quantization, self.width, self._shards())
+
     def _loaded(self) -> float:
         """The process, the model and an adapter."""
         quantization, lora = self.preset.models.quantization, lora_parameters(self.shape, self.preset.training.lora_r)
-        weights = weight_bytes(self.shape, quantization, self.width)
-        return self.speed.context + weights + dequantised_bytes(self.shape, quantization, self.width) + 4 * lora
+        return self.speed.context + self._weights() + dequantised_bytes(self.shape, quantization, self.width) + 4 * lora
 
 
 def longest(k: float, mean: float, most: float = math.inf) -> float:
@@ -353,7 +360,7 @@ def make_plan(
         "hours": sum(cost.hours for cost in costs),
         "disk": disk,
         "warnings": warnings,
-        "notes": [faster] if faster else [],
+        "notes": [*([faster] if faster else []), *([SHARDED] if preset.models.shard and gpus > 1 else [])],
     }
 
 

@@ -19,6 +19,7 @@ class Models:
     quantization: str = "nf4"  # of the base's weights: nf4 (double quantisation), int8, or none (of type `dtype`)
     dtype: str = "auto"  # compute type: auto (bfloat16 on a GPU, float32 on a CPU), float32 or bfloat16
     attention: str = "auto"  # auto (flash_attention_2 where it can run, else transformers' choice), or one by its name
+    shard: bool = False  # several processes share the layers' weights out (FSDP2), for a base too large for one GPU
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from xlnb.logprobs import Rows
 from xlnb.models import end_ids
+from xlnb.sharding import inference
 
 
 def sample_responses(
@@ -53,7 +54,7 @@ def sample_responses(
         attention_mask = torch.tensor(
             [[0] * (width - len(ids)) + [1] * len(ids) for ids in so_far], device=model.device
         )
-        with torch.inference_mode():
+        with inference(model):
             output = model.generate(input_ids=input_ids, attention_mask=attention_mask, generation_config=config)
         for i, ids in zip(open_rows, output[:, width:].tolist(), strict=True):
             stop = next((position for position, token in enumerate(ids) if token in ends), None)

@@ -6,7 +6,8 @@ Iteration 0 makes π^0 from English preferences; iteration t ≥ 1 makes π^t fr
 The translated reward needs `translate` between `sample` and `score`; `localise` makes parallel prompts of English ones.
 
 Under `accelerate launch` or `torchrun` every process calls the same stages: those with a model share their work out,
-batch by batch or step by step, the others are the main process' alone (`xlnb.parallel`).
+batch by batch or step by step, the others are the main process' alone (`xlnb.parallel`). A base too large for one GPU
+is dealt out over them (`xlnb.sharding`).
 """
 
 import os
@@ -28,10 +29,11 @@ from xlnb.language_id import wrong_language
 from xlnb.logprobs import Budget
 from xlnb.model_card import model_card
 from xlnb.models import (
-    load_base,
+    deal_out,
     load_model,
     load_tokenizer,
     new_adapter,
+    read_base,
 )
 from xlnb.pairs import alpha_search, pair_language
 from xlnb.parallel import main_alone
@@ -232,7 +234,7 @@ def score(run: Run, iteration: int) -> Path:
                     records = _translated(records, translations[path.stem])
                 out = (stage.out if position == 0 else stage.out / scorer) / path.name
                 make = partial(score_chunk, run, *models, policy, scorer, english, budget)
-                in_chunks(records, Journal(out), make, f"{stage.name} {scorer} {path.stem}")
+                in_chunks(records, Journal(out), make, f"{stage.name} {scorer} {path.stem}", models[:2])
     return stage.out
 
 
@@ -299,7 +301,7 @@ def train(run: Run, iteration: int) -> Path:
             import torch
 
             torch.manual_seed(run.preset.seed)
-            model: Any = new_adapter(load_base(base), base.base, config)
+            model: Any = deal_out(new_adapter(read_base(base), base.base, config), base)
         else:
             model = load_model(base, {"default": adapter})
         records = [record for path in files for record in read_jsonl(path)]

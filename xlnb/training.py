@@ -21,6 +21,7 @@ from xlnb.logprobs import collate, response_logprobs, sequence_logprobs
 from xlnb.losses import dpo_loss, kto_loss, nll_loss
 from xlnb.models import DEVICE, active, prompt_ids, response_ids
 from xlnb.presets import Training
+from xlnb.sharding import in_step
 
 SIDES = ("chosen", "rejected")
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "paged_adamw_8bit": "paged_adamw_8bit"}
@@ -32,8 +33,8 @@ def check_training(training: Training) -> None:
     for engine in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
         if os.environ.get(f"ACCELERATE_USE_{engine}", "").lower() == "true":
             raise InputError(
-                f"accelerate is set to {engine}, which shards weights; adapters are trained by DDP, each "
-                "process with a base of its own (start with: accelerate launch --multi_gpu)"
+                f"accelerate is set to {engine}; adapters are trained by DDP, on a base that models.shard=true deals "
+                "out over the processes (start with: accelerate launch --multi_gpu)"
             )
     if training.batch % (training.micro_batch * parallel.world()):
         count = f" × {parallel.world()} processes" if parallel.world() > 1 else ""
@@ -107,13 +108,13 @@ def add_reference(model: PeftModel, rows: list[dict[str, Any]], adapter: str, ba
     """
     own = parallel.mine(rows)
     prompts = [row["prompt_ids"] for row in own]
-    with active(model, adapter):
-        for side in _sides(rows):
-            responses = [row[f"{side}_ids"] for row in own]
+    for side in _sides(rows):
+        responses = [row[f"{side}_ids"] for row in own]
+        with active(model, adapter), in_step(model):
             logprobs = sequence_logprobs(model, prompts, responses, batch_tokens=batch_tokens)
-            for rank, sums in enumerate(parallel.gather([values.sum().item() for values in logprobs])):
-                for row, value in zip(rows[rank :: parallel.world()], sums, strict=True):
-                    row[f"ref_{side}_logps"] = value
+        for rank, sums in enumerate(parallel.gather([values.sum().item() for values in logprobs])):
+            for row, value in zip(rows[rank :: parallel.world()], sums, strict=True):
+                row[f"ref_{side}_logps"] = value
 
 
 class PairCollator:
@@ -258,7 +259,8 @@ def train_adapter(
 
     Several processes (DDP) take the micro-batches of an update in turn and average their gradients: the same pairs an
     update as one process with the same `micro_batch`, and the same adapter within the rounding of fp32 sums. Only where
-    the pairs do not fill their last micro-batches do the first ones of the epoch fill them up; the output says so.
+    the pairs do not fill their last micro-batches do the first ones of the epoch fill them up; the output says so. KTO
+    estimates its KL term over the micro-batches of all processes, so that it depends on their number.
     """
     together = training.micro_batch * parallel.world()
     if len(rows) % together and parallel.world() > 1 and parallel.is_main():
@@ -275,7 +277,8 @@ def train_adapter(
         run_name=label,
         max_steps=training.steps,
         per_device_train_batch_size=training.micro_batch,
-        per_device_eval_batch_size=training.micro_batch,
+        # Whatever the number of processes, each held-out pair then counts once. KTO's KL term wants company.
+        per_device_eval_batch_size=1 if training.loss == "dpo" else training.micro_batch,
         gradient_accumulation_steps=training.batch // together,
         learning_rate=training.lr,
         lr_scheduler_type="linear",

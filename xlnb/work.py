@@ -1,6 +1,6 @@
 """What stages with a model do, batch by batch: sampling and scoring, shared out over processes, through journals."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from xlnb.models import (
     active,
     base_path,
     check_same_tokens,
+    is_to_be_sharded,
     load_base,
     load_model,
     load_tokenizer,
@@ -30,11 +31,12 @@ from xlnb.runs import (
 from xlnb.sampling import batch_seed, sample_responses
 from xlnb.sampling_vllm import PROMPTS_AT_ONCE as PROMPTS_IN_VLLM
 from xlnb.sampling_vllm import VLLM, use_vllm
+from xlnb.sharding import in_step
 
 PROMPTS_AT_ONCE = 32  # prompts whose scores are written together: what a kill can cost the score stage
 
 
-def policy_and_reference(run: Run, policy: str, **changes: str) -> tuple[Any, Any, Any]:
+def policy_and_reference(run: Run, policy: str, **changes: Any) -> tuple[Any, Any, Any]:
     """A policy's model, π_I's own model where that is another checkpoint (None: the same base), and the tokenizer.
 
     `changes`: fields of `Models` other than the preset's, such as dtype="float32".
@@ -51,7 +53,8 @@ def load_sampler(run: Run, name: str) -> tuple[Any, Any]:
     """A model to sample from, in vLLM or in transformers (`sampling.backend`), and its tokenizer."""
     base, adapter = run.base(name), run.adapter(name)
     tokenizer = load_tokenizer(base)
-    if use_vllm(run.preset.sampling.backend):
+    backend = run.preset.sampling.backend
+    if use_vllm(backend) and not (backend == "auto" and is_to_be_sharded(base)):  # vLLM would hold it whole
         return VLLM(base, adapter, tokenizer), tokenizer
     return load_model(base, {name: adapter}), tokenizer
 
@@ -72,7 +75,8 @@ def model_fields(run: Run) -> dict[str, Any]:
         if base
         for path in sorted(Path(base_path(base)).glob("*.safetensors"))
     }
-    fields = {name: value for name, value in asdict(models).items() if name != "attention"}  # rounding apart, the same
+    # Rounding apart, these change nothing.
+    fields = {name: value for name, value in asdict(models).items() if name not in ("attention", "shard")}
     return {"models": fields | {"weights": weights}, "seed": run.preset.seed}
 
 
@@ -129,7 +133,7 @@ def generate(
         batches = _chunks(ordered, PROMPTS_IN_VLLM)
     else:
         batches = list(_batches(ordered, encoded, n, config.max_new_tokens, run.preset.sampling.batch_tokens))
-    return _share_out(batches, journal, make, [record["prompt_id"] for record in records], label)
+    return _share_out(batches, journal, make, [record["prompt_id"] for record in records], label, [model])
 
 
 def _batches(
@@ -148,12 +152,18 @@ def _batches(
         start = stop
 
 
-def in_chunks(records: list[dict], journal: Journal, make: Callable[[list[dict]], list[dict]], label: str) -> None:
-    """What `make` makes of `records`, `PROMPTS_AT_ONCE` at a time, through a journal."""
+def in_chunks(
+    records: list[dict],
+    journal: Journal,
+    make: Callable[[list[dict]], list[dict]],
+    label: str,
+    models: Sequence[Any],
+) -> None:
+    """What `make` makes of `records` with `models`, `PROMPTS_AT_ONCE` at a time, through a journal."""
     if journal.path.exists() or not records:
         return
     order = [record["prompt_id"] for record in records]
-    _share_out(_chunks(records, PROMPTS_AT_ONCE), journal, lambda _, chunk: make(chunk), order, label)
+    _share_out(_chunks(records, PROMPTS_AT_ONCE), journal, lambda _, chunk: make(chunk), order, label, models)
 
 
 def _chunks(records: list[dict], size: int) -> list[tuple[int, list[dict]]]:
@@ -166,6 +176,7 @@ def _share_out(
     make: Callable[[int, list[dict]], list[dict]],
     order: list[str],
     label: str,
+    models: Sequence[Any],
 ) -> list[dict]:
     """What `make` makes of each chunk (its position, its records), through a journal; the finished file's records.
 
@@ -176,7 +187,8 @@ def _share_out(
     total, left = (sum(len(chunk) for _, chunk in part) for part in (own, todo))
     if parallel.world() > 1:
         label += f" (process 1 of {parallel.world()})"
-    with tqdm(total=total, initial=total - left, desc=label, disable=not parallel.is_main()) as bar:
+    bar = tqdm(total=total, initial=total - left, desc=label, disable=not parallel.is_main())
+    with bar, in_step(*models):
         for start, chunk in todo:
             journal.append(make(start, chunk))
             bar.update(len(chunk))
