@@ -125,7 +125,16 @@ def test_the_whole_pipeline(family, layout, weights, prompts, ends, two_checkpoi
     assert any(p.abs().sum() > 0 for name, p in model.named_parameters() if "lora_B" in name)
 
     card = (run.path / "icr1/adapter/README.md").read_text()
-    for line in ("; held out 0", "Seed: 0", '"steps": 2', "library_name: peft", "trl 1.", "stage train"):
+    for line in (
+        "; held out 0",
+        "Seed: 0",
+        "under English instructions",
+        '"prompts": {',
+        '"steps": 2',
+        "library_name: peft",
+        "trl 1.",
+        "stage train",
+    ):
         assert line in card
     assert str(tmp_path) not in card
 

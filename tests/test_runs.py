@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 
 from xlnb import runs, stages, work
 from xlnb.errors import InputError
@@ -134,6 +135,57 @@ def test_what_stands_in_a_stages_place_without_its_stamp_is_not_trusted(run):
     assert (run.path / "icr1/samples/en.jsonl").read_text() == "0.9 0\n"
     shutil.rmtree(run.path / "icr1/samples")
     assert make(run)  # and neither is a stamp without its output
+
+
+def test_half_a_stage_is_nobody_s_input(run):
+    """Of three languages' samples one is there: scoring it alone would look finished."""
+    stage = Stage(run, "icr1/samples", inputs=[], uses={}, out=run.path / "icr1/samples")
+    write_text(stage.out / "en.jsonl", "")
+    with pytest.raises(KeyboardInterrupt), stage.working():
+        raise KeyboardInterrupt
+    message = "stage icr1/scores needs all that stage icr1/samples makes, which has not finished; run it first"
+    with pytest.raises(InputError, match=message):
+        make(run, inputs=[stage.out / "en.jsonl"], name="icr1/scores")
+    with stage.working():
+        pass
+    assert make(run, inputs=[stage.out / "en.jsonl"], name="icr1/scores")
+
+
+@pytest.mark.parametrize(("name", "file"), [("responses", "model_outputs.json"), ("annotations", "annotations.json")])
+def test_files_beside_a_stage_s_folder_are_its_own(run, name, file):
+    def attempt(langs, seed=0, interrupt=False):
+        folder = run.path / "eval/icr1"
+        files = [folder / lang / file for lang in langs]
+        stage = Stage(run, f"eval/icr1/{name}", inputs=[], uses={"seed": seed}, out=folder / name, beside=files)
+        if stage.current():
+            return False
+        with stage.working():
+            for path in (stage.out / "all.jsonl", *files):
+                write_text(path, "")
+            if interrupt:
+                raise KeyboardInterrupt
+        return True
+
+    assert attempt(["en", "ru"])
+    assert not attempt(["en", "ru"])
+    (run.path / "eval/icr1/ru" / file).unlink()
+    assert attempt(["en", "ru"])
+    assert attempt(["en"], seed=1)
+    assert not (run.path / "eval/icr1/ru" / file).exists()  # no win rate of a language that the run has no more
+    with pytest.raises(KeyboardInterrupt):
+        attempt(["en"], seed=2, interrupt=True)
+    with pytest.raises(InputError, match=f"needs all that stage eval/icr1/{name} makes"):
+        make(run, inputs=[run.path / "eval/icr1/en" / file], name="report")
+
+
+def test_a_held_run_keeps_the_record_of_what_is_at_work(tmp_path):
+    run = open_run(tmp_path / "run", "lab-quick")
+    with FileLock(run.path / "stages" / ".lock"):
+        assert open_run(run.path) == run  # the same may be read
+        with pytest.raises(InputError, match="another process is at work in this run folder"):
+            open_run(run.path, overrides={"seed": "7"})
+    assert read_json(run.path / "preset.json")["preset"]["seed"] == 0
+    assert open_run(run.path, overrides={"seed": "7"}).preset.seed == 7
 
 
 def test_stage_seconds_add_interruptions_up(run, monkeypatch):

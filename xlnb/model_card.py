@@ -10,6 +10,7 @@ from huggingface_hub import HfApi, ModelCardData, get_token
 
 from xlnb.errors import InputError
 from xlnb.hub import ADAPTER_FILES, LOG_IN, explain, is_hub_id
+from xlnb.prompts import split_langs
 from xlnb.runs import Run, environment, read_json
 
 METHOD = {
@@ -17,7 +18,12 @@ METHOD = {
     "Rewarding ([arXiv 2503.04647](https://arxiv.org/abs/2503.04647)).",
     False: "Iteration {iteration} of Implicit Cross-Lingual Rewarding ([arXiv 2503.04647]"
     "(https://arxiv.org/abs/2503.04647)): trained ({loss} + {nll} · NLL) from {start} on pairs of its own responses, "
-    "ordered by the implicit reward β log {start}/π_I under English instructions.",
+    "ordered by the implicit reward β log {start}/π_I {scorer}.",
+}
+SCORER = {
+    "cross_lingual": "under English instructions",
+    "multilingual": "under instructions in each response's language",
+    "translated": "of their English translations under English instructions",
 }
 
 
@@ -27,7 +33,10 @@ def model_card(run: Run, iteration: int, pairs: dict[str, int], record: dict[str
     base, preset = run.base(start).base, run.preset
     config = preset.training if iteration else preset.english
     local = not is_hub_id(base) or Path(base).is_dir()
-    method = METHOD[iteration == 0].format(loss=config.loss.upper(), nll=config.nll, iteration=iteration, start=start)
+    scorer = SCORER[split_langs(preset.scoring.scorers)[0]]
+    method = METHOD[iteration == 0].format(
+        loss=config.loss.upper(), nll=config.nll, iteration=iteration, start=start, scorer=scorer
+    )
     metadata = ModelCardData(
         base_model=None if local else base,
         library_name="peft",
@@ -51,9 +60,16 @@ def model_card(run: Run, iteration: int, pairs: dict[str, int], record: dict[str
         f'base = AutoModelForCausalLM.from_pretrained("{_shown(base)}")',
         'model = PeftModel.from_pretrained(base, "THIS_REPOSITORY_OR_FOLDER")\n```\n\n## Settings\n',
     ]
-    settings = {"training": asdict(config), "quantization": preset.models.quantization, "dtype": preset.models.dtype}
-    if iteration:
-        settings |= {key: asdict(getattr(preset, key)) for key in ("sampling", "scoring", "pairing")}
+    settings: dict[str, Any] = {
+        "training": asdict(config),
+        "quantization": preset.models.quantization,
+        "dtype": preset.models.dtype,
+    }
+    for section in ("prompts", "sampling", "scoring", "pairing") if iteration else ("preferences",):
+        settings[section] = asdict(getattr(preset, section))
+        for field in settings[section].keys() & {"path", "eval_path"}:
+            source = settings[section][field]
+            settings[section][field] = source if source.startswith("hub:") else Path(source).name
     return "\n".join(lines) + f"\n```json\n{json.dumps(settings, indent=1)}\n```\n"
 
 

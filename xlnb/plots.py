@@ -1,7 +1,7 @@
 """Figures: each function draws one picture from a plain table on a matplotlib `ax` (or several `axes`).
 
-Colours and names are the same everywhere: a model keeps its colour from notebook to notebook. All colours are
-of seaborn's colour-blind palette. Call `style()` once, before the first figure.
+Colours and names are the same everywhere: a model keeps its colour, line and marker from notebook to notebook. All
+colours are of seaborn's colour-blind palette. Call `style()` once, before the first figure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +23,8 @@ from xlnb.winrates import length_bias, length_controlled, win_rate
 PALETTE = sns.color_palette("colorblind").as_hex()
 BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, GREY, YELLOW, SKY = PALETTE
 MODEL_COLORS = {"sft": GREY, "dpo": ORANGE, "icr1": SKY, "icr2": BLUE}
+MODEL_LINES = {"sft": ":", "dpo": "--", "icr1": "-."}  # the others are solid
+MODEL_MARKERS = {"sft": "o", "dpo": "s", "icr1": "^"}  # the others are diamonds
 MODEL_NAMES = {"sft": "π_I", "dpo": "π^0", "icr1": "π^1", "icr2": "π^2"}
 
 
@@ -256,7 +258,8 @@ def training_curve(
         smooth = [np.mean(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
         steps = np.arange(1, len(values) + 1)
         ax.plot(steps, values, color=model_color(model), linewidth=0.8, alpha=0.3)
-        ax.plot(steps, smooth, color=model_color(model), linewidth=2.2, label=model_label(model))
+        look: dict[str, Any] = {"color": model_color(model), "linestyle": MODEL_LINES.get(model, "-")}
+        ax.plot(steps, smooth, **look, linewidth=2.2, label=model_label(model))
     if start is not None:
         ax.axhline(start, color="black", linewidth=1.2, linestyle=":")
     ax.set_xlabel("step")
@@ -277,7 +280,7 @@ def logprob_changes(changes: Mapping[str, ArrayLike], ax: Axes) -> None:
         ax.axvline(mean, color=color, linewidth=2)
     ax.axvline(0, color="black", linewidth=1.2, linestyle=":")
     ax.set(xlabel="change of log π(y|x) (nats)", ylabel="responses")
-    ax.legend()
+    ax.legend(frameon=True, framealpha=0.9, edgecolor="none")
 
 
 # 05_judging and 06_win_rates
@@ -315,7 +318,8 @@ def score_curves(scores: Mapping[str, ArrayLike], ax: Axes) -> None:
     for model, values in scores.items():
         points = np.unique(np.concatenate([[0.0, 7.0], np.asarray(values, float)]))
         share = [100 * np.mean(np.asarray(values) >= point) for point in points]
-        ax.step(points, share, where="pre", color=model_color(model), linewidth=2, label=model_label(model))
+        look: dict[str, Any] = {"color": model_color(model), "linestyle": MODEL_LINES.get(model, "-")}
+        ax.step(points, share, where="pre", **look, linewidth=2, label=model_label(model))
     ax.set(xlabel="oracle score (points)", ylabel="at least that score (%)", xlim=(0, 7), ylim=(0, 102))
 
 
@@ -393,7 +397,8 @@ def length_and_win_rate(win_rates: Mapping[str, Mapping[str, Mapping[str, Any]]]
         ax.annotate(lang, (chars[-1], wr[-1]), (7, 3), textcoords="offset points")
     for model, rows in win_rates.items():
         chars, wr = ([row[key] for row in rows.values()] for key in ("mean_chars", "wr"))
-        ax.scatter(chars, wr, color=model_color(model), s=60, label=model_label(model), zorder=2)
+        look: dict[str, Any] = {"color": model_color(model), "marker": MODEL_MARKERS.get(model, "D")}
+        ax.scatter(chars, wr, **look, s=60, label=model_label(model), zorder=2)
     ax.axhline(50, color="black", linewidth=1.2, linestyle="--", zorder=0)
     ax.set(xlabel="mean length of the responses (characters)", ylabel="win rate (%)")
 
@@ -405,7 +410,8 @@ def win_rate_and_lc(win_rates: Mapping[str, Mapping[str, Mapping[str, Any]]], ax
     """
     for model, rows in win_rates.items():
         wr, lc = ([row[key] for row in rows.values()] for key in ("wr", "lc"))
-        ax.scatter(wr, lc, color=model_color(model), s=60, label=model_label(model), zorder=2)
+        look: dict[str, Any] = {"color": model_color(model), "marker": MODEL_MARKERS.get(model, "D")}
+        ax.scatter(wr, lc, **look, s=60, label=model_label(model), zorder=2)
     ends = [limit([*ax.get_xlim(), *ax.get_ylim()]) for limit in (min, max)]
     ax.plot(ends, ends, color="black", linewidth=1.2, linestyle="--", zorder=1)
     ax.set(xlabel="win rate (%)", ylabel="length-controlled win rate (%)")
@@ -531,7 +537,7 @@ def token_rewards(rows: Sequence[Mapping[str, Sequence[Any]]], ax: Axes) -> None
             ax.text(x + width / 2, y, text, ha="center", va="center", fontsize=size, family="monospace", color=color)
             x += width
     ax.set(xlim=(0, widest), ylim=(len(rows) - 0.5, -0.5), xticks=[], ylabel="reward (β nats)")
-    ax.set_yticks(range(len(rows)), [f"{sum(row['rewards']):+.2f}" for row in rows])
+    ax.set_yticks(range(len(rows)), [f"{sum(row['rewards']):+.3f}" for row in rows])
     ax.tick_params(length=0)
     ax.grid(visible=False)
     sns.despine(ax=ax, left=True, bottom=True)
@@ -646,9 +652,14 @@ def shares(table: Mapping[str, Mapping[str, tuple[float, float, float, int]]], n
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=len(table))
 
 
-# Notebook 03: annotation. R_c and R_m keep their colours.
-SCORER_COLORS = {"cross_lingual": GREEN, "multilingual": PURPLE}
-SCORER_NAMES = {"cross_lingual": "$R_c$ (English question)", "multilingual": "$R_m$ (question in the language)"}
+# Notebook 03: annotation. R_c, R_m and R_t keep their colours and markers.
+SCORER_COLORS = {"cross_lingual": GREEN, "multilingual": PURPLE, "translated": BROWN}
+SCORER_MARKERS = {"cross_lingual": "o", "multilingual": "s", "translated": "^"}
+SCORER_NAMES = {
+    "cross_lingual": "$R_c$ (English question)",
+    "multilingual": "$R_m$ (question in the language)",
+    "translated": "$R_t$ (response translated)",
+}
 
 
 def truth_by_rank(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
@@ -670,7 +681,7 @@ def truth_by_rank(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
                 errorbar=("ci", 95),
                 n_boot=300,
                 seed=0,
-                marker="o",
+                marker=SCORER_MARKERS[scorer],
                 markersize=5,
                 legend=False,
             )
@@ -691,7 +702,7 @@ def intervals(table: Mapping[str, Mapping[str, tuple[float, float, float]]], cha
             x,
             value,
             [value - low, high - value],
-            fmt="os"[number % 2],
+            fmt=SCORER_MARKERS[scorer],
             markersize=7,
             capsize=3,
             elinewidth=2,

@@ -98,7 +98,10 @@ def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | Non
     # Reading a run with a later revision, or on another machine, leaves the record of what made it as it is.
     known = record.exists() and {name: read_json(record).get(name) for name in wanted} == wanted
     if not known and parallel.is_main():
+        lock = _lock(path)  # a command at work here goes by the record that there is
+        _take(lock, path)
         write_text(record, json.dumps({"preset": wanted["preset"], **environment()}, indent=2) + "\n")
+        lock.release()
     return Run(path, resolved)
 
 
@@ -121,6 +124,13 @@ def environment() -> dict[str, Any]:
     }
 
 
+def provenance(run: Run) -> str:
+    """What made the run, in a line: preset, seed, versions, device and git revision."""
+    record = read_json(run.path / "preset.json")
+    made_with = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    return f"{run.preset.name}, seed {run.preset.seed}; {made_with}; {record['device']}; xlnb {record['git']}"
+
+
 class Stage:
     """One step of a run: its inputs, the preset fields it uses, and the file or folder it makes.
 
@@ -131,15 +141,28 @@ class Stage:
         …                     # a killed stage finds its own partial work in `out` and goes on
     return stage.out
 
-    Of several processes all go through this together: the main one decides, removes, locks and stamps.
+    `beside`: files <out>/../<lang>/<name> that it makes as well. Inputs that a stage of this run has begun to make must
+    be finished. Of several processes all go through this together: the main one decides, removes, locks and stamps.
     """
 
-    def __init__(self, run: Run, name: str, *, inputs: Iterable[Path], uses: dict[str, Any], out: Path):
-        self.run, self.name, self.out = run, name, out
+    def __init__(
+        self,
+        run: Run,
+        name: str,
+        *,
+        inputs: Iterable[Path],
+        uses: dict[str, Any],
+        out: Path,
+        beside: Iterable[Path] = (),
+    ):
+        inputs = list(inputs)
+        self.run, self.name, self.out, self.beside = run, name, out, list(beside)
         self.stamp = run.path / "stages" / f"{name.replace('/', '.')}.json"
         missing = [path for path in inputs if not path.exists()]
         if missing:
             raise InputError(f"stage {name} needs {missing[0]}, which is not there; run the stage that makes it first")
+        for maker in filter(None, (_unfinished_maker(path, run.path) for path in inputs)):
+            raise InputError(f"stage {name} needs all that stage {maker} makes, which has not finished; run it first")
         self.key = {
             "uses": json.loads(json.dumps(uses)),
             "inputs": {_relative(path, run.path): sha256(path) for path in inputs},
@@ -159,7 +182,7 @@ class Stage:
             print(f"{self.name}: redone, because {why}", flush=True)
             self._remove()
             return False
-        return stamp["state"] == "done" and self.out.exists()
+        return stamp["state"] == "done" and all(path.exists() for path in (self.out, *self.beside))
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -191,28 +214,46 @@ class Stage:
                 shutil.rmtree(self.out)
             else:
                 self.out.unlink(missing_ok=True)
+            for name in {path.name for path in self.beside}:
+                for path in self.out.parent.glob(f"*/{name}"):  # of languages that the run has no more, too
+                    path.unlink()
 
     @contextmanager
     def _alone(self, together: bool = False) -> Iterator[None]:
         """One command at a time makes or removes a run's files; the lock ends with the process that holds it.
 
         `together`: all of its processes are here, and the main one takes the lock for them."""
-        self.stamp.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.stamp.parent / ".lock", timeout=0)
-
-        def take() -> None:
-            try:
-                lock.acquire()
-            except Timeout:
-                raise InputError(
-                    f"{self.run.path}: another process is at work in this run folder; wait for it or stop it"
-                ) from None
-
-        parallel.from_main(take) if together else take()
+        lock = _lock(self.run.path)
+        parallel.from_main(lambda: _take(lock, self.run.path)) if together else _take(lock, self.run.path)
         try:
             yield
         finally:
             lock.release()
+
+
+def _lock(folder: Path) -> FileLock:
+    (folder / "stages").mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / "stages" / ".lock", timeout=0)
+
+
+def _take(lock: FileLock, folder: Path) -> None:
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(f"{folder}: another process is at work in this run folder; wait for it or stop it") from None
+
+
+def _unfinished_maker(path: Path, folder: Path) -> str | None:
+    """The stage that makes this file of the run folder, if it was begun and not finished."""
+    parts = path.relative_to(folder).parts if path.is_relative_to(folder) else ()
+    names = [".".join(parts[:n]) for n in range(1, len(parts))]
+    if parts[:1] == ("eval",):  # eval/<model>/<lang>/model_outputs.json
+        kind = {"model_outputs.json": "responses", "annotations.json": "annotations"}.get(parts[-1], "")
+        names = [".".join((*parts[:2], kind))]
+    for stamp in (folder / "stages" / f"{name}.json" for name in names):
+        if stamp.exists() and read_json(stamp)["state"] != "done":
+            return stamp.stem.replace(".", "/")
+    return None
 
 
 def stage_seconds(run: Run) -> dict[str, float]:

@@ -360,6 +360,7 @@ def respond(run: Run, model_name: str) -> Path:
             **model_fields(run),
         },
         out=out / "responses",
+        beside=[out / lang / "model_outputs.json" for lang in eval_prompts(run)],
     )
     if stage.current():
         return stage.out
@@ -402,6 +403,7 @@ def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
         inputs=sorted({*mine, *theirs}),
         uses={"evaluation": uses if config.judge == "oracle" else uses | {"judge_order": config.judge_order}},
         out=out / "annotations",
+        beside=[out / lang / "annotations.json" for lang in langs],
     )
     if stage.current():
         return stage.out
