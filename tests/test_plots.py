@@ -15,7 +15,7 @@ def test_token_rewards_are_ordered_summed_and_coloured_by_sign():
         {"tokens": ["Es", " París", "<|end|>"], "rewards": [0.4, 0.2, 0.0]},
     ]
     plots.token_rewards(rows, ax)
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["+0.60", "-0.40"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["+0.600", "-0.400"]
     assert [text.get_text() for text in ax.texts] == ["Es", "␣París", "‹end›", "no", "␣sé"]
     colors = matplotlib.colormaps["PuOr"]
     shown = [patch.get_facecolor() for patch in ax.patches]
@@ -28,4 +28,4 @@ def test_token_rewards_are_ordered_summed_and_coloured_by_sign():
 def test_token_rewards_of_a_model_against_itself():
     ax = Figure().subplots()
     plots.token_rewards([{"tokens": ["a"], "rewards": [0.0]}], ax)
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["+0.00"]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["+0.000"]
