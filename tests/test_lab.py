@@ -16,6 +16,7 @@ from xlnb.lab import pretrain
 from xlnb.lab.documents import AUTHORS, PREFIXED, documents, respond
 from xlnb.lab.oracle import judge
 from xlnb.lab.pretrain import IGNORED, Phase, encode
+from xlnb.lab.truth import reward_accuracy
 from xlnb.lab.world import SPLITS, load_world
 from xlnb.prompts import cross_lingual
 from xlnb.runs import ROOT, read_json
@@ -351,3 +352,18 @@ def test_pretrainings_loss_is_the_models_own(tokenizer):
     model = pretrain.build_model(tokenizer, seed=0)
     with torch.no_grad():
         torch.testing.assert_close(pretrain.loss_on_labels(model, batch), model(**batch).loss)
+
+
+def test_reward_accuracy_by_hand():
+    """In the right order, the wrong one, tied, and none: a response that could not be translated has no reward."""
+    rewards = [[0.3, 0.2, 0.1], [0.1, 0.2, 0.3], [None, 0.2, 0.2], [None, None, None]]
+    samples, scores = [], []
+    for prompt, reward in zip(load_world().prompts("en"), rewards, strict=False):
+        fact = load_world().fact(prompt["prompt_id"])
+        texts = [load_world().sentence(fact, "en", fact.y["en"], 0), fact.y["en"], "I do not know the answer."]
+        points = [judge(fact, "en", text).score for text in texts]
+        assert points == sorted(points, reverse=True) and len(set(points)) == 3
+        samples.append(prompt | {"lang": "en", "responses": [{"text": text} for text in texts]})
+        scores.append({"prompt_id": prompt["prompt_id"], "reward": reward})
+    assert reward_accuracy(samples, scores) == {"pair_accuracy": 0.5, "rank_correlation": 0.0, "n": 3}
+    assert reward_accuracy(samples, scores[3:]) == {"pair_accuracy": None, "rank_correlation": None, "n": 0}

@@ -692,11 +692,14 @@ def truth_by_rank(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
 def intervals(table: Mapping[str, Mapping[str, tuple[float, float, float]]], chance: float, ax: Axes) -> None:
     """A point and a 95% interval for each language and scorer, in percent, beside the value of a coin.
 
-    `table`: {scorer: {lang: (value, low, high)}}.
+    `table`: {scorer: {lang: (value, low, high)}}; the first scorer has all languages.
     """
     ax.axhline(chance, color="black", linestyle=":", linewidth=1, label="a coin")
+    langs = list(next(iter(table.values())))
     for number, (scorer, rows) in enumerate(table.items()):
-        x = np.arange(len(rows)) + 0.22 * (number - (len(table) - 1) / 2)
+        if not rows:
+            continue
+        x = np.array([langs.index(lang) for lang in rows]) + 0.22 * (number - (len(table) - 1) / 2)
         value, low, high = np.array(list(rows.values())).T
         ax.errorbar(
             x,
@@ -709,10 +712,10 @@ def intervals(table: Mapping[str, Mapping[str, tuple[float, float, float]]], cha
             color=SCORER_COLORS[scorer],
             label=SCORER_NAMES[scorer],
         )
-    ax.set_xticks(range(len(rows)), list(rows))
+    ax.set_xticks(range(len(langs)), langs)
     ax.set(ylim=(0, 105))
     ax.grid(axis="x", visible=False)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=4)
 
 
 def reward_against_length(table: pd.DataFrame, axes: Sequence[Axes]) -> None:

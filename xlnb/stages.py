@@ -547,13 +547,8 @@ def _rewards_against_truth(run: Run, folder: Path) -> dict[str, dict[str, dict]]
     tables: dict[str, dict[str, dict]] = {}
     for path in sorted(folder.glob("scores/**/*.jsonl")):
         scorer = split_langs(run.preset.scoring.scorers)[0] if path.parent.name == "scores" else path.parent.name
-        samples, scores = {r["prompt_id"]: r for r in read_jsonl(folder / "samples" / path.name)}, []
-        for score in read_jsonl(path):
-            sample = samples[score["prompt_id"]]
-            kept = [i for i, reward in enumerate(score["reward"]) if reward is not None]  # null: not translated
-            if score["split"] == "reward" and kept:
-                samples[score["prompt_id"]] = sample | {"responses": [sample["responses"][i] for i in kept]}
-                scores.append(score | {"reward": [score["reward"][i] for i in kept]})
-        if scores:
-            tables.setdefault(scorer, {})[path.stem] = reward_accuracy(list(samples.values()), scores)
+        samples = read_jsonl(folder / "samples" / path.name)
+        table = reward_accuracy(samples, [r for r in read_jsonl(path) if r["split"] == "reward"])
+        if table["n"]:
+            tables.setdefault(scorer, {})[path.stem] = table
     return tables

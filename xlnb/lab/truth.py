@@ -41,7 +41,8 @@ def english_preferences(samples: Sequence[dict], seed: int) -> list[dict[str, An
 
 
 def reward_accuracy(samples: Sequence[dict], scores: Sequence[dict]) -> dict[str, float | int | None]:
-    """How rewards compare with the oracle's scores, over the prompts that have both.
+    """How rewards compare with the oracle's scores, over the prompts that have both. A response without a reward (None:
+    it could not be translated) does not count.
 
     `pair_accuracy`: share of prompts where the oracle prefers the reward's best response to its worst, ties half.
     `rank_correlation`: Spearman's over a prompt's responses, averaged over the prompts where both vary.
@@ -51,13 +52,16 @@ def reward_accuracy(samples: Sequence[dict], scores: Sequence[dict]) -> dict[str
     for score in scores:
         record = by_id[score["prompt_id"]]
         fact = world.fact(score["prompt_id"])
-        truth = np.array([judge(fact, record["lang"], response["text"]).score for response in record["responses"]])
-        reward = np.array(score["reward"])
+        both = [pair for pair in zip(record["responses"], score["reward"], strict=True) if pair[1] is not None]
+        if not both:
+            continue
+        truth = np.array([judge(fact, record["lang"], response["text"]).score for response, _ in both])
+        reward = np.array([reward for _, reward in both])
         accuracy.append(0.5 + 0.5 * np.sign(truth[reward.argmax()] - truth[reward.argmin()]))
         if np.ptp(truth) > 0 and np.ptp(reward) > 0:
             correlation.append(spearmanr(truth, reward).statistic)
     return {
-        "pair_accuracy": round(float(np.mean(accuracy)), 4),
+        "pair_accuracy": round(float(np.mean(accuracy)), 4) if accuracy else None,
         "rank_correlation": round(float(np.mean(correlation)), 4) if correlation else None,
         "n": len(accuracy),
     }
