@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from xlnb.errors import InputError
 from xlnb.prompts import LANGUAGES
-from xlnb.runs import read_json, read_text
+from xlnb.runs import json_text, read_json, read_text
 from xlnb.winrates import bootstrap_interval, leaderboard_length_controlled, pooled, summary, win_rate
 
 COLUMNS = ("index", "len_output", "len_baseline", "preference")
@@ -117,7 +116,7 @@ def to_json(table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     for rows in plain.values():
         for row in rows.values():
             row["wr_se"] = None if math.isnan(row["wr_se"]) else row["wr_se"]
-    return json.dumps(plain, ensure_ascii=False, indent=1)
+    return json_text(plain, indent=1)
 
 
 def _files(path: Path) -> list[Path]:
