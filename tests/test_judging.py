@@ -309,6 +309,24 @@ def test_a_local_judge_reads_the_labels_log_probabilities():
     assert swapped["preference"] == pytest.approx(3 - verdict["preference"], abs=1e-6)  # both orders: blind to order
 
 
+def test_an_id_that_numbers_another_list_of_instructions_is_refused(tmp_path):
+    def outputs(name, *instructions):
+        rows = [{"id": i, "instruction": text, "output": f"{name} on {text}"} for i, text in enumerate(instructions)]
+        write_json(tmp_path / name, rows)
+        return tmp_path / name
+
+    mine = outputs("mine.json", "One?", "Two?", "Three?")
+    same = read_comparisons(mine, outputs("same.json", "One? ", "\nTwo?", "Three?"), "en", annotator="oracle")
+    assert [record["output_1"] for record in same] == [
+        "same.json on One? ",
+        "same.json on \nTwo?",
+        "same.json on Three?",
+    ]
+    other = outputs("other.json", "One?", "Three?", "Two?")
+    with pytest.raises(InputError, match=r"other\.json: id 1 has another instruction than in .*mine\.json"):
+        read_comparisons(mine, other, "en", annotator="oracle")
+
+
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="published outputs not there: set XLNB_PUBLISHED_DATA")
 def test_published_outputs_are_judged_as_they_lie_there(tmp_path, endpoint):
     mine, theirs = (PUBLISHED / "de" / f"{m}.json" for m in ("gpt-4o-mini", "gpt-4-turbo-2024-04-09"))

@@ -146,13 +146,21 @@ def read_comparisons(mine: Path, theirs: Path, lang: str, *, annotator: str) -> 
 
     Outputs are matched by id, or by instruction where a file has no ids. The records hold id, lang, instruction,
     output_1 and generator_1 (the baseline's), output_2 and generator_2, annotator and, but for the oracle, which tells
-    it by itself, in_language_2 from the detector. Raises InputError naming file and record, or the id without a match.
+    it by itself, in_language_2 from the detector. Raises InputError naming file and record, the id without a match, or
+    the id that stands for another instruction in the other file.
     """
     ours, base = _read_outputs(mine), _read_outputs(theirs)
     by = "id" if all("id" in record for record in (*ours, *base)) else "instruction"
     baseline = {str(record[by]): record for record in base}
-    for record in [record for record in ours if str(record[by]) not in baseline][:1]:
-        raise InputError(f"{theirs}: no output for {by} {record[by]!r}; a baseline must answer every prompt")
+    for record in ours:
+        answered = baseline.get(str(record[by]))
+        if answered is None:
+            raise InputError(f"{theirs}: no output for {by} {record[by]!r}; a baseline must answer every prompt")
+        if answered["instruction"].strip() != record["instruction"].strip():
+            raise InputError(
+                f"{theirs}: id {record['id']!r} has another instruction than in {mine}; give both files the ids of the "
+                "same prompts, or none to match them by instruction"
+            )
     detected = None if annotator == "oracle" else in_language([record["output"] for record in ours], lang)
     return [
         {

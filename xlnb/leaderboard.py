@@ -111,8 +111,8 @@ def pooled_win_rates(annotations: Mapping[str, Mapping[str, Annotations]]) -> di
             for other in by_lang.values():
                 if not (first.has_prompt and other.has_prompt) and set(first.prompt) != set(other.prompt):
                     raise InputError(
-                        f"{first.path} and {other.path}: {len(first.prompt)} and {len(other.prompt)} records that cannot "
-                        "be joined over languages; give every record its id, or one language at a time"
+                        f"{first.path} and {other.path}: {len(first.prompt)} and {len(other.prompt)} records that "
+                        "cannot be joined over languages; give every record its id, or one language at a time"
                     )
             by_prompt = {lang: dict(zip(a.prompt, a.preference, strict=True)) for lang, a in by_lang.items()}
             preference = list(pooled(by_prompt).values())
@@ -161,15 +161,14 @@ def _named(path: Path, model: str, lang: str, record: Mapping[str, Any]) -> tupl
 
 def _read_csv(path: Path, model: str, lang: str, detect: bool) -> Annotations:
     rows = _table(path, COLUMNS)
-    index = rows["index"]
-    _once(path, "index", index)
+    prompt = _unique(path, "index", [_name(value) for value in rows["index"]])
     model, lang = _named(path, model, lang, {})
     return Annotations(
         path,
         model,
         lang,
-        index,
-        [_name(value) for value in index],
+        rows["index"],
+        prompt,
         True,
         True,
         rows["preference"],
@@ -206,9 +205,9 @@ def _read_records(path: Path, model: str, lang: str, detect: bool) -> Annotation
         in_language = language_id.in_language(outputs[:: math.ceil(len(outputs) / TOLD)], lang)
     ids, given = _column(path, records, "id"), _column(path, records, "index")
     index = [_number(f"{path}, record {n}", "index", value) for n, value in enumerate(given or range(len(records)))]
-    prompt = [_name(value) for value in index] if ids is None else [str(value) for value in ids]
-    _once(path, "index", index)
-    _once(path, "id", prompt)
+    prompt = _unique(path, "index", [_name(value) for value in index])
+    if ids is not None:
+        prompt = _unique(path, "id", [str(value) for value in ids])
     return Annotations(
         path,
         model,
@@ -233,10 +232,11 @@ def _column(path: Path, records: Sequence[Mapping[str, Any]], name: str) -> list
     return None if missing else values
 
 
-def _once(path: Path, name: str, values: Sequence[Any]) -> None:
-    for value in (value for value, times in Counter(values).items() if times > 1):
-        shown = value if isinstance(value, str) else _name(value)
-        raise InputError(f"{path}: {name} {shown} is there twice; a file holds one model and language, a row a prompt")
+def _unique(path: Path, name: str, values: list[str]) -> list[str]:
+    value, times = Counter(values).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{path}: {name} {value} is there twice; a file holds one model and language, a row a prompt")
+    return values
 
 
 def _name(index: float) -> str:
@@ -252,8 +252,8 @@ def _leaderboard_lc(rows: Annotations, leaderboard: Mapping[str, Any]) -> float:
     difficulty = leaderboard["difficulty"]
     if not rows.has_index and len(rows.index) != len(difficulty):
         raise InputError(
-            f"{len(rows.index)} records without index for {len(difficulty)} difficulties, which does not tell whose they "
-            "are; give every record the index of its instruction"
+            f"{len(rows.index)} records without index for {len(difficulty)} difficulties, which does not tell whose "
+            "they are; give every record the index of its instruction"
         )
     place = {index: row for row, index in enumerate(rows.index)}
     unknown = sorted(place.keys() - difficulty.keys())
