@@ -203,10 +203,11 @@ def test_a_thousand_comparisons_through_every_failure(tmp_path, endpoint, capfd)
     assert read_jsonl(tmp_path / "en.jsonl") == records
     assert [path.name for path in tmp_path.iterdir()] == ["en.jsonl"]
     expected = {number: len(faults(number)) for number in range(N)}
-    expected |= {n: TRIES for n in range(N) if n % 100 == 67} | {n: 2 for n in range(N) if n % 100 == 61}
+    expected |= {n: 2 * TRIES for n in range(N) if n % 100 == 67} | {n: 2 for n in range(N) if n % 100 == 61}
     assert all(server.calls[number] >= calls for number, calls in expected.items())
-    # None was asked again that had been answered; on a loaded machine a few answers come after the time limit.
-    assert sum(server.calls.values()) - sum(expected.values()) <= 10
+    # None was asked again that had been answered, but for one to see whether the endpoint is there: after ten "500" one
+    # after the other, before and after they are asked again. On a loaded machine a few come after the time limit.
+    assert sum(server.calls.values()) - sum(expected.values()) <= 10 + 3
     assert 1 < server.most_at_once <= 8
     output = capfd.readouterr()
     assert "30 malformed and 20 missing answers of 1000 comparisons" in output.out
@@ -249,12 +250,55 @@ def test_an_endpoint_that_is_down_stops_the_run_and_keeps_what_was_judged(tmp_pa
         journal = Journal(tmp_path / "en.jsonl")
         journal.append([r | judge(r) | {"prompt_id": r["id"]} for r in some[:15]])
         down = True
-        with pytest.raises(InputError, match=r"10 questions in a row without an answer, the last: HTTP 500, 2 times"):
+        with pytest.raises(InputError, match=r"10 questions without an answer, the last: HTTP 500, 2 times"):
             judge_records(judge, some, journal, label="judge")
         assert len(Journal(tmp_path / "en.jsonl").records) == 15  # failures are not on record: they will be asked again
         down = False
         records = judge_records(judge, some, Journal(tmp_path / "en.jsonl"), label="judge")
     assert all(record["preference"] is not None for record in records) and len(records) == 40
+
+
+@pytest.mark.parametrize("first", [0, 3], ids=["from the beginning", "near the end"])
+def test_an_outage_is_not_final_however_few_questions_it_meets(tmp_path, endpoint, monkeypatch, first):
+    monkeypatch.setattr("xlnb.endpoint.TRIES", 2)
+    ties = [
+        r | {"id": f"tie {r['id']}", "output_2": r["output_1"]} for r in comparisons(2)
+    ]  # need no call: tell nothing
+    some = [*comparisons(6), *ties]
+    down = False
+    with serving(lambda number: ["500"] if down else ["ok"]) as server:
+        judge, journal = endpoint(server, workers=2), Journal(tmp_path / "en.jsonl")
+        journal.append([r | judge(r) | {"prompt_id": r["id"]} for r in some[:first]])
+        down = True
+        with pytest.raises(InputError, match=rf"endpoint:test: {6 - first} questions without an answer, .* 2 times"):
+            judge_records(judge, some, journal, label="judge")
+        kept = {record["id"] for record in Journal(tmp_path / "en.jsonl").records}
+        assert kept == {"tie 0", "tie 1", *(record["id"] for record in some[:first])}
+        down = False
+        records = judge_records(judge, some, Journal(tmp_path / "en.jsonl"), label="judge")
+    assert [r["id"] for r in records] == [r["id"] for r in some] and not any("error" in r for r in records)
+    assert [r["preference"] for r in records[-2:]] == [1.5, 1.5]
+
+
+def test_what_met_an_outage_is_asked_again_after_all_others(tmp_path, endpoint, monkeypatch):
+    monkeypatch.setattr("xlnb.endpoint.TRIES", 2)
+    with serving(lambda number: ["500", "503", "ok"] if number in (1, 39) else ["ok"]) as server:
+        records = judge_records(endpoint(server), comparisons(40), Journal(tmp_path / "en.jsonl"), label="judge")
+        assert all(record["preference"] is not None for record in records)
+        assert server.calls[1] == server.calls[39] == 3
+
+
+def test_a_question_that_the_endpoint_always_fails_at_is_final_even_if_only_such_are_left(
+    tmp_path, endpoint, monkeypatch
+):
+    monkeypatch.setattr("xlnb.endpoint.TRIES", 2)
+    with serving(lambda number: ["500"] if number >= 8 else ["too long"] if number == 7 else ["ok"]) as server:
+        judge, some = endpoint(server), comparisons(20)
+        journal = Journal(tmp_path / "en.jsonl")
+        journal.append([r | judge(r) | {"prompt_id": r["id"]} for r in some[:7]])  # and killed
+        records = judge_records(judge, some, journal, label="judge")
+    assert ["error" in record for record in records] == [False] * 7 + [True] * 13
+    assert records[7]["error"].startswith("HTTP 400") and records[8]["error"] == "HTTP 500, 2 times"
 
 
 def test_a_refused_key_stops_at_once_and_is_not_shown(tmp_path, endpoint):
@@ -307,6 +351,24 @@ def test_a_local_judge_reads_the_labels_log_probabilities():
     assert verdict == judge(RECORD) and 1 <= verdict["preference"] <= 2
     swapped = judge(RECORD | {"output_1": RECORD["output_2"], "output_2": RECORD["output_1"]})
     assert swapped["preference"] == pytest.approx(3 - verdict["preference"], abs=1e-6)  # both orders: blind to order
+
+
+def test_an_id_that_numbers_another_list_of_instructions_is_refused(tmp_path):
+    def outputs(name, *instructions):
+        rows = [{"id": i, "instruction": text, "output": f"{name} on {text}"} for i, text in enumerate(instructions)]
+        write_json(tmp_path / name, rows)
+        return tmp_path / name
+
+    mine = outputs("mine.json", "One?", "Two?", "Three?")
+    same = read_comparisons(mine, outputs("same.json", "One? ", "\nTwo?", "Three?"), "en", annotator="oracle")
+    assert [record["output_1"] for record in same] == [
+        "same.json on One? ",
+        "same.json on \nTwo?",
+        "same.json on Three?",
+    ]
+    other = outputs("other.json", "One?", "Three?", "Two?")
+    with pytest.raises(InputError, match=r"other\.json: id 1 has another instruction than in .*mine\.json"):
+        read_comparisons(mine, other, "en", annotator="oracle")
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="published outputs not there: set XLNB_PUBLISHED_DATA")

@@ -147,13 +147,66 @@ def test_the_leaderboards_lc_from_files(tmp_path, capsys):
     write_csv(path, rows[:-3], header)  # some models lack a few answers
     few = winrate(capsys, path, *options)["m"]["en"]
     assert few["n"] == 197 and few["lc"] == pytest.approx(lc, abs=3)
-    # AlpacaEval's own files have no index: a record's place is its index.
+
+
+def as_records(rows):
+    """The rows of a CSV file as AlpacaEval's records, which have no index."""
     columns = [row.split(",") for row in rows]
-    write_json(
-        tmp_path / "m.json",
-        [record(float(p), "x" * int(ours)) | {"output_1": "x" * int(base)} for _, ours, base, p in columns],
-    )
-    assert winrate(capsys, tmp_path / "m.json", *options)["m"]["en"]["lc"] == pytest.approx(lc, abs=1e-6)
+    return [record(float(p), "x" * int(ours)) | {"output_1": "x" * int(base)} for _, ours, base, p in columns]
+
+
+def test_alpacaevals_own_records_are_in_its_order_and_joined_by_index_where_some_are_missing(tmp_path, capfd):
+    options, lc = write_leaderboard(tmp_path)
+    records, path = as_records((tmp_path / "m.csv").read_text().split()[1:]), tmp_path / "m.json"
+    write_json(path, records)
+    assert winrate(capfd, path, *options)["m"]["en"]["lc"] == pytest.approx(lc, abs=1e-6)
+    write_json(path, records[3:])
+    line = refused(capfd, "winrate", path, *options)
+    assert "m.json: 197 records without index for 200 difficulties" in line
+    assert "give every record the index of its instruction" in line
+    assert winrate(capfd, path)["m"]["en"]["n"] == 197  # without difficulties nothing is joined
+    write_json(path, [r | {"index": i} for i, r in enumerate(records)][3:])
+    by_index = winrate(capfd, path, *options)["m"]["en"]
+    (tmp_path / "short").mkdir()
+    header, *rows = (tmp_path / "m.csv").read_text().split()
+    csv_path = write_csv(tmp_path / "short" / "m.csv", rows[3:], header)
+    assert by_index == winrate(capfd, csv_path, *options)["m"]["en"] and by_index["n"] == 197
+
+
+def test_records_without_ids_are_pooled_only_where_none_is_missing(tmp_path, capfd):
+    def pooled_line(de, en):
+        write_json(tmp_path / "m.de.json", de)
+        write_json(tmp_path / "m.en.json", en)
+        return winrate_files("m.de.json", "m.en.json")
+
+    def winrate_files(*names):
+        return table(capfd, *(tmp_path / name for name in names)).splitlines()[1].split()
+
+    records = [record(preference, "x") for preference in (2, 1, 2, 2)]
+    assert pooled_line(records, records)[-1] == "75.0±25.0"  # 4 prompts, each one draw
+    write_json(tmp_path / "m.de.json", records[1:])
+    files = [tmp_path / "m.de.json", tmp_path / "m.en.json"]
+    line = refused(capfd, "winrate", *files)
+    assert "m.de.json and " in line and "3 and 4 records that cannot be joined over languages" in line
+    for key in ("id", "index"):
+        named = [r | {key: i} for i, r in enumerate(records)]
+        assert pooled_line(named[1:], named)[-1] == "75.0±25.0"
+    write_csv(tmp_path / "m.es.csv", [f"{i}.0,1,4,{r['preference']}" for i, r in enumerate(records)])
+    assert winrate_files("m.es.csv", "m.de.json", "m.en.json")[-1] == "75.0±25.0"
+
+
+@needs_published
+def test_published_annotations_as_records_are_not_joined_by_place_where_some_are_missing(tmp_path, capfd):
+    rows = (PUBLISHED / "annotations" / "gpt-3.5-turbo-1106.csv").read_text().split()[1:]
+    options = ["--difficulty", PUBLISHED / "instruction_difficulty.csv"]
+    options += ["--gamed-baseline", PUBLISHED / "gamed_baseline.csv"]
+    path = tmp_path / "m.json"
+    write_json(path, as_records(rows))
+    assert winrate(capfd, path, *options)["m"]["en"]["lc"] == pytest.approx(19.300589, abs=0.15)
+    write_json(path, as_records(rows)[3:])
+    assert "802 records without index for 805 difficulties" in refused(capfd, "winrate", path, *options)
+    write_json(path, [r | {"index": i} for i, r in enumerate(as_records(rows))][3:])
+    assert winrate(capfd, path, *options)["m"]["en"]["lc"] == pytest.approx(19.300589, abs=0.3)
 
 
 @needs_published
@@ -201,6 +254,9 @@ def test_languages_of_published_responses_are_told():
         ("m.json", '[{"output_1": "a", "output_2": "b"}]', "record 0: preference is missing"),
         ("m.json", '[{"output_1": "a", "output_2": "b", "preference": "win"}]', "preference is 'win'"),
         ("m.json", '[{"output_1": "a", "output_2": "b", "preference": 3}]', "record 0: preference is 3"),
+        ("m.json", json.dumps([record(1, "x", index=0), record(2, "x", index=0.0)]), "m.json: index 0 is there twice"),
+        ("m.json", json.dumps([record(1, "x", id="a"), record(2, "x", id="a")]), "m.json: id a is there twice"),
+        ("m.json", json.dumps([record(1, "x", index=0), record(2, "x")]), "m.json, record 1: index is missing"),
         ("m.txt", "x", "expected a .csv or .json file, or a folder"),
     ],
 )

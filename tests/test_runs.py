@@ -258,6 +258,16 @@ def test_files_are_written_whole_under_their_name(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["en.jsonl"]
 
 
+def test_half_a_character_is_written_escaped_and_read_as_it_was(tmp_path):
+    (record,) = half = [{"prompt_id": "a\ud83d", "text": "\udc00 ü \u2028 😀 \\ud83d"}]
+    journal = Journal(tmp_path / "en.jsonl")
+    journal.append(half)
+    assert Journal(tmp_path / "en.jsonl").records == half == journal.finish(["a\ud83d"]) == read_jsonl(journal.path)
+    assert "\\ud83d" in journal.path.read_text() and "ü \u2028 😀" in journal.path.read_text()
+    write_json(tmp_path / "one.json", record)
+    assert read_json(tmp_path / "one.json") == record
+
+
 @pytest.mark.parametrize("old", [None, "old\n"])
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, old):
     path = tmp_path / "metrics.json"

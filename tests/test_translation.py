@@ -269,7 +269,7 @@ def test_an_endpoint_that_goes_away_is_not_asked_twice(tmp_path, monkeypatch):
     monkeypatch.setattr("xlnb.endpoint.IN_A_ROW", 4)
     run = english_run(tmp_path, **{"localise.workers": "1", "localise.langs": "es"})
     with interpreting(monkeypatch, most=5) as server:
-        with pytest.raises(InputError, match=r"endpoint:test: 4 questions in a row without an answer, .*HTTP 500"):
+        with pytest.raises(InputError, match=r"endpoint:test: 4 questions without an answer, .*HTTP 500"):
             stages.localise(run, yes=True)
         answered = {r["prompt"].partition("\n\n")[2] for r in Journal(run.path / "drafts/es/drafts.jsonl").records}
         assert len(answered) == 5
@@ -277,6 +277,19 @@ def test_an_endpoint_that_goes_away_is_not_asked_twice(tmp_path, monkeypatch):
         stages.localise(run, yes=True)
         assert all(server.calls["Spanish", text] == (text not in answered) for text in ENGLISH.values())
     assert read_json(run.path / "localised/report.json")["kept"] == 9
+
+
+def test_half_a_character_in_a_draft_is_kept_and_sent_back_as_a_question_mark(tmp_path, monkeypatch):
+    half, sent = "Cuenta los días de un año bisiesto \ud83d", "Cuenta los días de un año bisiesto ?"
+    monkeypatch.setitem(SPANISH, "fine", half)
+    monkeypatch.setitem(BACK, sent, ENGLISH["fine"])
+    run = english_run(tmp_path, **{"localise.langs": "es"})
+    monkeypatch.setattr(sys.modules[__name__], "TEXTS", (*TEXTS, {"fine": sent}))
+    with interpreting(monkeypatch) as server:
+        stages.localise(run, yes=True)
+        assert server.calls["English", sent] == 1
+    drafts = {r["prompt_id"]: r["responses"][0]["text"] for r in read_jsonl(run.path / "drafts/es/drafts.jsonl")}
+    assert drafts["fine"] == half
 
 
 LOCAL = {"localise.by": "", "sampling.max_new_tokens": "24", "sampling.batch_tokens": "1"}

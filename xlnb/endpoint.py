@@ -22,7 +22,7 @@ TRIES = 8  # calls for one answer, the first included
 LONGEST_WAIT = 60.0  # seconds between two of them
 PASSING = {408, 409, 425, 429}  # statuses that another try can mend, beside 5xx
 SHOWN = 200  # characters of an endpoint's text that are kept or shown
-IN_A_ROW = 10  # questions without any answer, one after the other, at which a model counts as out of reach
+IN_A_ROW = 10  # questions without any answer, one after the other, at which it is found out whether others have one
 
 Answer = TypeVar("Answer")
 Record = dict[str, Any]
@@ -59,8 +59,8 @@ class ChatEndpoint:
         self._client = httpx.Client(headers=headers, timeout=timeout, limits=httpx.Limits(max_connections=workers))
 
     def post(self, prompt: str, **options: Any) -> httpx.Response:
-        """One call, at temperature 0; httpx.RequestError where it fails."""
-        messages = [{"role": "user", "content": prompt}]
+        """One call, at temperature 0; httpx.RequestError where it fails. A lone surrogate is sent as ?."""
+        messages = [{"role": "user", "content": prompt.encode("utf-8", "replace").decode()}]
         return self._client.post(
             self._url, json={"model": self.model, "messages": messages, "temperature": 0} | options
         )
@@ -124,39 +124,57 @@ def consent(name: str, calls: int, tokens: float, *, price: float, paid: bool, y
 
 def ask_all(
     ask: Callable[[Record], Record], records: Sequence[Record], journal: Journal, *, name: str, workers: int, label: str
-) -> list[Record]:
+) -> None:
     """`ask` about every record that the journal does not hold yet; each comes back merged with what `ask` returned.
 
-    A record has a prompt_id and is on disk as soon as it is answered. One that `ask` raises NoAnswer for is kept as
-    it was, with the reason in "error", after all others, so that a run that is killed or stopped asks about it again.
-    Finishes the journal. Raises InputError where `name` is out of reach; finished work is kept.
+    A record has a prompt_id, takes a call, and is in the journal as soon as it is answered. One that `ask` raises
+    NoAnswer for is put there as it was, with the reason in "error", after all others, so that a run that is killed or
+    stopped asks about it again. What met an outage is asked about once more at the end, and if in vain is put there
+    only where the outage is that question's own: after `IN_A_ROW` outages one after the other, and before and after
+    the second round, a question that `name` has answered is asked again. Raises InputError where that meets an outage
+    too, or where none was answered yet; finished work is kept.
     """
-    todo = [record for record in records if record["prompt_id"] not in journal.done]
-    unanswered: list[Record] = []
-    in_a_row = 0
+    ids, done = {record["prompt_id"] for record in records}, journal.done
+    answered = [record for record in journal.records if record["prompt_id"] in ids and "error" not in record]
+    todo = [record for record in records if record["prompt_id"] not in done]
+    failed: dict[str, NoAnswer] = {}
 
-    def asked(record: Record) -> tuple[Record, NoAnswer | None]:
+    def asked(record: Record) -> tuple[Record, Record | NoAnswer]:
         try:
-            return record | ask(record), None
+            return record, ask(record)
         except NoAnswer as error:
-            return record | {"error": str(error)}, error
+            return record, error
 
-    with ThreadPool(workers) as pool, tqdm(total=len(records), initial=len(journal.done), desc=label) as bar:
-        for record, error in pool.imap_unordered(asked, todo):
-            if error is None:
-                journal.append([record])
-                in_a_row = 0
-            else:
-                unanswered.append(record)
-                in_a_row += error.outage or not journal.records  # before any answer, all may be wrong
-                if in_a_row == min(IN_A_ROW, len(records)):
-                    raise InputError(
-                        f"{name}: {in_a_row} questions in a row without an answer, the last: {error}; "
-                        "what was answered is kept, the same command goes on"
-                    )
-            bar.update()
-        journal.append(unanswered)
-    return journal.finish([record["prompt_id"] for record in records])
+    def stop_if_out_of_reach() -> None:
+        again = asked(answered[-1])[1] if answered else None
+        if again is None or (isinstance(again, NoAnswer) and again.outage):
+            last = list(failed.values())[-1]
+            raise InputError(
+                f"{name}: {len(failed)} questions without an answer, the last: {last}; what was answered is kept, "
+                "the same command goes on"
+            )
+
+    with ThreadPool(workers) as pool, tqdm(total=len(records), initial=len(records) - len(todo), desc=label) as bar:
+        for turn in range(2):
+            in_a_row = 0
+            for record, answer in pool.imap_unordered(asked, todo):
+                failed.pop(record["prompt_id"], None)
+                outage = isinstance(answer, NoAnswer) and answer.outage
+                if isinstance(answer, NoAnswer):
+                    failed[record["prompt_id"]] = answer
+                    in_a_row = in_a_row + 1 if outage or not answered else 0  # before any answer, all may be wrong
+                    if in_a_row == IN_A_ROW:
+                        stop_if_out_of_reach()
+                        in_a_row = 0
+                else:
+                    journal.append([record | answer])
+                    answered.append(record)
+                    in_a_row = 0
+                bar.update(turn or not outage)
+            todo = [record for record in todo if (error := failed.get(record["prompt_id"])) and error.outage]
+            if todo or (failed and not answered):
+                stop_if_out_of_reach()
+    journal.append([r | {"error": str(failed[r["prompt_id"]])} for r in records if r["prompt_id"] in failed])
 
 
 def _seconds(retry_after: str) -> float:

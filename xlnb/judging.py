@@ -110,7 +110,7 @@ class ModelJudge:
         self.model, self.order, self.name = model, order, model.name
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
-        if record["output_1"] == record["output_2"]:
+        if equal(record):
             return {"preference": 1.5, "verdict_from": "equal responses"}
         verdicts = {first: self.model.choose(judge_prompt(record, first)) for first in self.orders(record)}
         shown = {
@@ -133,6 +133,11 @@ class ModelJudge:
         return [hashlib.sha256(record["instruction"].encode("utf-8", "surrogatepass")).digest()[0] % 2 == 0]
 
 
+def equal(record: dict[str, Any]) -> bool:
+    """Whether a comparison's responses are the same: a tie by definition, without a call."""
+    return record["output_1"] == record["output_2"]
+
+
 def judge_prompt(record: dict[str, Any], model_first: bool) -> str:
     """What a language model is asked, with the model's response as the first (m) or the second (M)."""
     first, second = ("output_2", "output_1") if model_first else ("output_1", "output_2")
@@ -146,13 +151,21 @@ def read_comparisons(mine: Path, theirs: Path, lang: str, *, annotator: str) -> 
 
     Outputs are matched by id, or by instruction where a file has no ids. The records hold id, lang, instruction,
     output_1 and generator_1 (the baseline's), output_2 and generator_2, annotator and, but for the oracle, which tells
-    it by itself, in_language_2 from the detector. Raises InputError naming file and record, or the id without a match.
+    it by itself, in_language_2 from the detector. Raises InputError naming file and record, the id without a match, or
+    the id that stands for another instruction in the other file.
     """
     ours, base = _read_outputs(mine), _read_outputs(theirs)
     by = "id" if all("id" in record for record in (*ours, *base)) else "instruction"
     baseline = {str(record[by]): record for record in base}
-    for record in [record for record in ours if str(record[by]) not in baseline][:1]:
-        raise InputError(f"{theirs}: no output for {by} {record[by]!r}; a baseline must answer every prompt")
+    for record in ours:
+        answered = baseline.get(str(record[by]))
+        if answered is None:
+            raise InputError(f"{theirs}: no output for {by} {record[by]!r}; a baseline must answer every prompt")
+        if answered["instruction"].strip() != record["instruction"].strip():
+            raise InputError(
+                f"{theirs}: id {record['id']!r} has another instruction than in {mine}; give both files the ids of the "
+                "same prompts, or none to match them by instruction"
+            )
     detected = None if annotator == "oracle" else in_language([record["output"] for record in ours], lang)
     return [
         {
@@ -210,7 +223,7 @@ def ask_consent(judge: Judge, records: Sequence[dict[str, Any]], *, price: float
     """
     if not isinstance(judge, ModelJudge):
         return
-    prompts = [judge_prompt(r, first) for r in records if r["output_1"] != r["output_2"] for first in judge.orders(r)]
+    prompts = [judge_prompt(r, first) for r in records if not equal(r) for first in judge.orders(r)]
     tokens = sum(len(prompt.encode()) for prompt in prompts) / 4
     consent(judge.name, len(prompts), tokens, price=price, paid=judge.model.paid, yes=yes)
 
@@ -221,12 +234,16 @@ def judge_records(
     """Judge what the journal does not hold yet, each record as soon as it is answered, and finish the journal.
 
     A record has "id" and what the judge reads; it comes back with what the judge returned. A comparison without any
-    answer is kept with preference None and its reason in "error", after all others, so that a run that is killed
-    or stopped asks about it again. Raises InputError where the judge is out of reach; finished work is kept.
+    answer is kept with preference None and its reason in "error", as `endpoint.ask_all` says. Raises InputError where
+    the judge is out of reach; finished work is kept.
     """
     workers = judge.model.workers if isinstance(judge, ModelJudge) else 1
     unjudged = [record | {"prompt_id": record["id"], "preference": None} for record in records]
-    finished = ask_all(judge, unjudged, journal, name=judge.name, workers=workers, label=label)
+    done = journal.done
+    journal.append([r | judge(r) for r in unjudged if equal(r) and r["prompt_id"] not in done])
+    questions = [record for record in unjudged if not equal(record)]
+    ask_all(judge, questions, journal, name=judge.name, workers=workers, label=label)
+    finished = journal.finish([record["prompt_id"] for record in unjudged])
     malformed = sum("malformed" in record for record in finished)
     failed = sum("error" in record for record in finished)
     if malformed or failed:

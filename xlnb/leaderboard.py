@@ -2,8 +2,8 @@
 
 import csv
 import io
-import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from xlnb.errors import InputError
 from xlnb.prompts import LANGUAGES
-from xlnb.runs import read_json, read_text
+from xlnb.runs import json_text, read_json, read_text
 from xlnb.winrates import bootstrap_interval, leaderboard_length_controlled, pooled, summary, win_rate
 
 COLUMNS = ("index", "len_output", "len_baseline", "preference")
@@ -28,6 +28,8 @@ class Annotations:
     lang: str
     index: list[float]  # of AlpacaEval's instruction: the CSV's or the record's index, else its place from 0
     prompt: list[str]  # what joins a prompt's languages: a record's id, else the index
+    has_index: bool  # or it is the place
+    has_prompt: bool  # or it is the place too
     preference: list[float]  # 1 (baseline wins) to 2 (model wins), NaN: not judged
     len_output: list[float]  # characters
     len_baseline: list[float]
@@ -43,7 +45,8 @@ def read_annotations(
     <lang>/<model>.<csv or json>, <model>.<lang>.<csv or json> or <model>_<lang>.<csv or json>; for an annotations.json
     the records' generator_2 and lang; English. Where a file has responses and does not say which language they are in,
     `detect` has that told for at most `TOLD` of them, spread evenly. Raises InputError naming file and line or record,
-    and both files where two hold the same model and language.
+    an id or index that is there twice or is missing in some records only, and both files where two hold the same model
+    and language.
     """
     found: dict[str, dict[str, Annotations]] = {}
     for path in (file for given in paths for file in _files(given)):
@@ -97,10 +100,20 @@ def win_rates(
 
 
 def pooled_win_rates(annotations: Mapping[str, Mapping[str, Annotations]]) -> dict[str, dict[str, Any]]:
-    """{model: {"wr", "wr_se", "wr_ci"}} over all languages of each model that has several; a prompt is one draw."""
+    """{model: {"wr", "wr_se", "wr_ci"}} over all languages of each model that has several; a prompt is one draw.
+
+    Raises InputError where records without id and index cannot be joined: their languages hold other prompts.
+    """
     table: dict[str, dict[str, Any]] = {}
     for model, by_lang in annotations.items():
         if len(by_lang) > 1:
+            first = next(iter(by_lang.values()))
+            for other in by_lang.values():
+                if not (first.has_prompt and other.has_prompt) and set(first.prompt) != set(other.prompt):
+                    raise InputError(
+                        f"{first.path} and {other.path}: {len(first.prompt)} and {len(other.prompt)} records that "
+                        "cannot be joined over languages; give every record its id, or one language at a time"
+                    )
             by_prompt = {lang: dict(zip(a.prompt, a.preference, strict=True)) for lang, a in by_lang.items()}
             preference = list(pooled(by_prompt).values())
             wr, wr_se = win_rate(preference)
@@ -117,7 +130,7 @@ def to_json(table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     for rows in plain.values():
         for row in rows.values():
             row["wr_se"] = None if math.isnan(row["wr_se"]) else row["wr_se"]
-    return json.dumps(plain, ensure_ascii=False, indent=1)
+    return json_text(plain, indent=1)
 
 
 def _files(path: Path) -> list[Path]:
@@ -148,17 +161,16 @@ def _named(path: Path, model: str, lang: str, record: Mapping[str, Any]) -> tupl
 
 def _read_csv(path: Path, model: str, lang: str, detect: bool) -> Annotations:
     rows = _table(path, COLUMNS)
-    index = rows["index"]
-    if len(set(index)) < len(index):
-        twice = next(value for value in index if index.count(value) > 1)
-        raise InputError(f"{path}: index {twice:g} is there twice; a file holds one model and language, a row a prompt")
+    prompt = _unique(path, "index", [_name(value) for value in rows["index"]])
     model, lang = _named(path, model, lang, {})
     return Annotations(
         path,
         model,
         lang,
-        index,
-        [f"{value:g}" for value in index],
+        rows["index"],
+        prompt,
+        True,
+        True,
         rows["preference"],
         rows["len_output"],
         rows["len_baseline"],
@@ -191,12 +203,19 @@ def _read_records(path: Path, model: str, lang: str, detect: bool) -> Annotation
         from xlnb import language_id  # loads the detector
 
         in_language = language_id.in_language(outputs[:: math.ceil(len(outputs) / TOLD)], lang)
+    ids, given = _column(path, records, "id"), _column(path, records, "index")
+    index = [_number(f"{path}, record {n}", "index", value) for n, value in enumerate(given or range(len(records)))]
+    prompt = _unique(path, "index", [_name(value) for value in index])
+    if ids is not None:
+        prompt = _unique(path, "id", [str(value) for value in ids])
     return Annotations(
         path,
         model,
         lang,
-        [_number(f"{path}, record {n}", "index", record.get("index", n)) for n, record in enumerate(records)],
-        [str(record.get("id", record.get("index", n))) for n, record in enumerate(records)],
+        index,
+        prompt,
+        given is not None,
+        given is not None or ids is not None,
         preference,
         [len(output) for output in outputs],
         [len(record["output_1"]) for record in records],
@@ -204,9 +223,38 @@ def _read_records(path: Path, model: str, lang: str, detect: bool) -> Annotation
     )
 
 
+def _column(path: Path, records: Sequence[Mapping[str, Any]], name: str) -> list[Any] | None:
+    """What every record has under a name; None where none has it."""
+    values = [record.get(name) for record in records]
+    missing = [number for number, value in enumerate(values) if value is None]
+    if 0 < len(missing) < len(records):
+        raise InputError(f"{path}, record {missing[0]}: {name} is missing; give it to all of the records or to none")
+    return None if missing else values
+
+
+def _unique(path: Path, name: str, values: list[str]) -> list[str]:
+    value, times = Counter(values).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{path}: {name} {value} is there twice; a file holds one model and language, a row a prompt")
+    return values
+
+
+def _name(index: float) -> str:
+    """An index as text, 7 for 7.0: the same of CSV and JSON."""
+    return f"{index:.15g}"
+
+
 def _leaderboard_lc(rows: Annotations, leaderboard: Mapping[str, Any]) -> float:
-    """The leaderboard's LC of a file; instructions that it lacks count as not judged."""
+    """The leaderboard's LC of a file; instructions that it lacks count as not judged.
+
+    Records without index, as AlpacaEval's own, are taken in its order, so none may be missing.
+    """
     difficulty = leaderboard["difficulty"]
+    if not rows.has_index and len(rows.index) != len(difficulty):
+        raise InputError(
+            f"{len(rows.index)} records without index for {len(difficulty)} difficulties, which does not tell whose "
+            "they are; give every record the index of its instruction"
+        )
     place = {index: row for row, index in enumerate(rows.index)}
     unknown = sorted(place.keys() - difficulty.keys())
     if unknown:

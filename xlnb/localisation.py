@@ -132,7 +132,9 @@ def endpoint_translations(endpoint: ChatEndpoint, tasks: Sequence[Record], path:
         return {"responses": [endpoint.ask(lambda: endpoint.post(record["prompt"]), read_response)]}
 
     asked = [{k: task[k] for k in ("prompt_id", "lang", "split")} | {"prompt": task["instruction"]} for task in tasks]
-    return ask_all(ask, asked, Journal(path), name=endpoint.name, workers=endpoint.workers, label=label)
+    journal = Journal(path)
+    ask_all(ask, asked, journal, name=endpoint.name, workers=endpoint.workers, label=label)
+    return journal.finish([task["prompt_id"] for task in tasks])
 
 
 def read_response(body: Any) -> Record:

@@ -286,7 +286,7 @@ class Journal:
 
     def append(self, records: list[dict]) -> None:
         with _named_errors(self.part), self.part.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+            file.writelines(json_text(record) + "\n" for record in records)
             file.flush()
             os.fsync(file.fileno())
         self.records += records
@@ -323,12 +323,17 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON with every character as it is, but for halves of one (lone surrogates), which UTF-8 lacks: \\ud83d."""
+    return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode()
+
+
 def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+    write_text(path, json_text(value, indent=1) + "\n")
 
 
 def write_jsonl(path: Path, records: Iterable[dict]) -> None:
-    write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    write_text(path, "".join(json_text(record) + "\n" for record in records))
 
 
 def read_json(path: Path) -> Any:
