@@ -105,7 +105,8 @@ def test_a_model_s_own_generation_config_does_not_narrow_sampling(configured, ow
     family, plain = configured
     model, tokenizer, *_ = family
     before, ends = model.generation_config, end_ids(model, tokenizer)
-    causal(model).generation_config = changed = GenerationConfig(do_sample=True, eos_token_id=before.eos_token_id, **own)
+    changed = GenerationConfig(do_sample=True, eos_token_id=before.eos_token_id, **own)
+    causal(model).generation_config = changed
     try:
         assert sample(family) == plain
         assert model.generation_config is changed
