@@ -306,9 +306,10 @@ def test_where_nothing_helps_the_warning_says_so():
 def test_larger_batches_are_named_where_they_fit_and_save_time():
     found = planned("h100")
     (note,) = found["notes"]
-    changes = {"sampling.batch_tokens": note.split("batch_tokens=")[1].split()[0]}
-    after = planned("h100", overrides=LLAMA3 | changes)
+    advised = int(note.split("batch_tokens=")[1].split()[0])
+    after, twice = (planned("h100", overrides=LLAMA3 | {"sampling.batch_tokens": str(advised * i)}) for i in (1, 2))
     assert after["hours"] < 0.8 * found["hours"] and not after["warnings"]
+    assert twice["warnings"] or twice["hours"] >= 0.8 * after["hours"]
 
 
 def test_a_full_disk_is_warned_of(monkeypatch):

@@ -389,14 +389,84 @@ def test_prompts_are_read_anew_when_their_source_changes(tmp_path, capsys):
     assert "prompts: redone, because" in capsys.readouterr().out
 
 
-def test_a_base_that_was_trained_anew_makes_its_stages_stale(tmp_path):
+BASE_FILES = [
+    "model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+    "tokenizer.model", "merges.txt", "chat_template.jinja",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("field", ["base", "dpo"])
+@pytest.mark.parametrize("name", BASE_FILES)
+def test_a_file_of_the_base_that_changed_makes_its_stages_stale(tmp_path, capsys, field, name):
     # The lab's checkpoint has the same size however long it was trained.
-    base = tmp_path / "base"
-    run = Run(tmp_path / "run", get_preset("lab-quick", {"models.base": str(base)}))
-    write_text(base / "model.safetensors", "before")
-    before = work.model_fields(run)
-    write_text(base / "model.safetensors", "after.")
-    assert work.model_fields(run) != before
+    run = Run(tmp_path / "run", get_preset("lab-quick", {f"models.{field}": str(tmp_path / "given")}))
+
+    def current():
+        stage = Stage(run, "icr1/samples", inputs=[], uses=work.model_fields(run), out=tmp_path / "out")
+        if stage.current():
+            return True
+        with stage.working():
+            stage.out.mkdir()
+        return False
+
+    for file in BASE_FILES:
+        write_text(tmp_path / "given" / file, "before")
+    assert [current(), current()] == [False, True]
+    write_text(tmp_path / "given" / "README.md", "About it.")
+    assert current()
+    write_text(tmp_path / "given" / name, "after.")
+    assert [current(), current()] == [False, True]
+    assert f"icr1/samples: redone, because models.files.{field}/{name} was " in capsys.readouterr().out
+
+
+def test_a_base_counts_by_what_its_files_hold_wherever_and_whenever_they_were_written(tmp_path):
+    found = []
+    for folder, names in (("a", BASE_FILES), ("b", BASE_FILES[::-1])):
+        for file in names:
+            write_text(tmp_path / folder / file, file)
+            os.utime(tmp_path / folder / file, (len(found), len(found)))
+        run = Run(tmp_path / "run", get_preset("lab-quick", {"models.base": str(tmp_path / folder)}))
+        found.append(work.model_fields(run)["models"]["files"])
+    assert found[0] == found[1] and list(found[0]) == list(found[1]) == [f"base/{name}" for name in sorted(BASE_FILES)]
+
+
+def test_large_weights_count_by_blocks_of_their_content(tmp_path):
+    run = Run(tmp_path / "run", get_preset("lab-quick", {"models.base": str(tmp_path)}))
+    path, size = tmp_path / "model.safetensors", 100 * 2**20
+
+    def files():
+        return work.model_fields(run)["models"]["files"]
+
+    with path.open("wb") as file:
+        file.truncate(size)
+    seen = [files()]
+    assert files() == seen[0]
+    stretch = size // 60  # a tensor of a sixtieth of the file, wherever it lies
+    for start in (0, 12_345_678, size // 2, size - stretch):
+        with path.open("r+b") as file:
+            file.seek(start)
+            file.write(b"\1" * stretch)
+        seen.append(files())
+    with path.open("r+b") as file:
+        file.seek(size - 1)
+        file.write(b"\2")
+    seen.append(files())
+    with path.open("ab") as file:
+        file.truncate(size + 1)
+    seen.append(files())
+    assert all(seen.count(one) == 1 for one in seen)
+
+
+def test_an_adapter_whose_config_changed_makes_its_stages_stale(tmp_path, capsys):
+    # `lora_alpha` scales weights that stay the same.
+    run = Run(tmp_path / "run", get_preset("lab-quick", {"models.dpo_adapter": str(tmp_path / "adapter")}))
+    assert work.adapter_files(run, "sft") == []
+    write_text(tmp_path / "adapter" / "adapter_model.safetensors", "weights")
+    for alpha in (8, 16):
+        write_json(tmp_path / "adapter" / "adapter_config.json", {"r": 8, "lora_alpha": alpha})
+        assert make(run, inputs=work.adapter_files(run, "dpo"))
+        assert not make(run, inputs=work.adapter_files(run, "dpo"))
+    assert "adapter_config.json changed" in capsys.readouterr().out
 
 
 def test_other_english_questions_make_the_english_samples_stale(tmp_path, monkeypatch, capsys):

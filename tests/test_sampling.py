@@ -2,9 +2,11 @@
 
 import pytest
 import torch
-from families import FAMILIES, fp32
+from families import FAMILIES, fp32, save_adapter
+from peft import PeftModel
+from transformers import GenerationConfig
 
-from xlnb.models import end_ids, load_base, load_tokenizer, prompt_ids
+from xlnb.models import end_ids, load_base, load_model, load_tokenizer, prompt_ids
 from xlnb.sampling import batch_seed, sample_responses
 
 QUESTIONS = ["Hi", "What is the capital of France?", "法国的首都是哪里?请用一句话回答,不要多说。"]
@@ -19,6 +21,11 @@ def family(request):
     return load_base(models), tokenizer, prompts, tokenizer.convert_tokens_to_ids(FAMILIES[request.param].end)
 
 
+def causal(model):
+    """The model that generates; with an adapter on it, the one inside."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
 def sample(family, prompts=None, *, hot=True, **changes):
     """Twelve samples a prompt of at most twelve tokens, hot: near to uniform, the end of turn one token in ten."""
     model, tokenizer, own, end = family
@@ -27,7 +34,7 @@ def sample(family, prompts=None, *, hot=True, **changes):
         output.logits[..., end] += 200.0 if hot else 0.0
 
     settings = {"n": 12, "temperature": 50.0, "top_p": 1.0, "max_new_tokens": 12, "seed": 0} | changes
-    handle = model.register_forward_hook(favour_the_end)
+    handle = causal(model).register_forward_hook(favour_the_end)
     try:
         return sample_responses(model, tokenizer, own if prompts is None else prompts, **settings)
     finally:
@@ -68,13 +75,66 @@ def test_a_prompt_s_samples_do_not_depend_on_its_neighbours(family):
     assert sample(family, prompts[::-1], **cold) == together[::-1]
 
 
-def test_a_model_s_own_generation_config_does_not_narrow_sampling():
+@pytest.fixture(scope="module", params=["base", "adapter"])
+def configured(request, tmp_path_factory):
+    """A family whose model, the bare base or one with an adapter on, may be given settings of its own; its samples."""
     models = fp32("llama3")
-    model, tokenizer = load_base(models), load_tokenizer(models)
-    family = model, tokenizer, [[5, 6, 7]], tokenizer.eos_token_id
-    plain = sample(family)
-    model.generation_config.update(do_sample=True, top_k=1, temperature=0.01, top_p=0.1, repetition_penalty=5.0)
-    assert sample(family) == plain
+    folder = save_adapter(models, tmp_path_factory.mktemp("own"), seed=1)
+    model = load_model(models, {"default": folder if request.param == "adapter" else None})
+    family = model, load_tokenizer(models), [[5, 6, 7]], load_tokenizer(models).eos_token_id
+    return family, sample(family)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"top_k": 1, "temperature": 0.01, "top_p": 0.1, "repetition_penalty": 5.0},
+        {"min_p": 0.9},
+        {"typical_p": 0.1},
+        {"epsilon_cutoff": 0.9},
+        {"eta_cutoff": 0.9},
+        {"no_repeat_ngram_size": 1},
+        {"min_new_tokens": 12},
+        {"num_beams": 3},
+        {"suppress_tokens": list(range(0, 600, 2))},
+        {"stop_strings": ["a"]},
+    ],
+    ids=lambda own: next(iter(own)),
+)
+def test_a_model_s_own_generation_config_does_not_narrow_sampling(configured, own):
+    family, plain = configured
+    model, tokenizer, *_ = family
+    before, ends = model.generation_config, end_ids(model, tokenizer)
+    changed = GenerationConfig(do_sample=True, eos_token_id=before.eos_token_id, **own)
+    causal(model).generation_config = changed
+    try:
+        assert sample(family) == plain
+        assert model.generation_config is changed
+        assert end_ids(model, tokenizer) == ends
+    finally:
+        causal(model).generation_config = before
+
+
+def test_every_token_may_be_drawn(configured):
+    # transformers' own default is the 50 likeliest
+    (responses,) = sample(configured[0], hot=False, n=200, max_new_tokens=1)
+    assert len({response["token_ids"][0] for response in responses}) > 100
+
+
+def test_a_model_s_own_generation_config_is_back_after_an_error(configured):
+    (model, *_), _ = configured
+    own = model.generation_config
+
+    def fail(*_):
+        raise InterruptedError
+
+    handle = causal(model).register_forward_hook(fail)
+    try:
+        with pytest.raises(InterruptedError):
+            sample(configured[0])
+    finally:
+        handle.remove()
+    assert model.generation_config is own
 
 
 def test_a_batch_s_seed_depends_on_every_name():

@@ -161,8 +161,8 @@ class Plan:
 
     def larger_batches(self, names: Sequence[str]) -> str:
         """The `sampling.batch_tokens` that saves a fifth of the hours or more and still fits, if there is one."""
-        now, best, tokens = sum(cost.hours for cost in self.costs(names)), "", self.preset.sampling.batch_tokens
-        for tokens in (tokens * 2**i for i in range(1, 8)):
+        now, best = sum(cost.hours for cost in self.costs(names)), ""
+        for tokens in [self.preset.sampling.batch_tokens * 2**i for i in range(1, 8)]:
             costs = replace(self, preset=override(self.preset, {"sampling.batch_tokens": tokens})).costs(names)
             hours = sum(cost.hours for cost in costs)
             if any(c.memory > self.speed.memory for c in costs if c.stage.endswith(("samples", "responses"))):

@@ -2,9 +2,12 @@
 
 import hashlib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from peft import PeftModel
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from xlnb.logprobs import Rows
@@ -36,8 +39,7 @@ def sample_responses(
         do_sample=True,
         temperature=temperature,
         top_p=top_p,
-        top_k=0,  # these two are set because a model's own generation config may say otherwise
-        repetition_penalty=1.0,
+        top_k=0,  # else transformers would cut at its default of 50
         eos_token_id=ends,
         pad_token_id=pad,
     )
@@ -54,7 +56,7 @@ def sample_responses(
         attention_mask = torch.tensor(
             [[0] * (width - len(ids)) + [1] * len(ids) for ids in so_far], device=model.device
         )
-        with inference(model):
+        with inference(model), _only(model, config):
             output = model.generate(input_ids=input_ids, attention_mask=attention_mask, generation_config=config)
         for i, ids in zip(open_rows, output[:, width:].tolist(), strict=True):
             stop = next((position for position, token in enumerate(ids) if token in ends), None)
@@ -62,6 +64,17 @@ def sample_responses(
         open_rows = [i for i in open_rows if responses[i][-1] not in ends]
     records = [response_record(tokenizer, ids, ends) for ids in responses]
     return [records[i : i + n] for i in range(0, len(records), n)]
+
+
+@contextmanager
+def _only(model: Any, config: GenerationConfig) -> Iterator[None]:
+    """Inside, `generate` follows `config` alone: it fills what that leaves open from the model's generation config."""
+    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model  # PEFT reads it from there
+    own, causal.generation_config = causal.generation_config, config
+    try:
+        yield
+    finally:
+        causal.generation_config = own
 
 
 def response_record(tokenizer: PreTrainedTokenizerBase, token_ids: list[int], ends: list[int]) -> dict:

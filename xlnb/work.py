@@ -1,5 +1,6 @@
 """What stages with a model do, batch by batch: sampling and scoring, shared out over processes, through journals."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -34,6 +35,8 @@ from xlnb.sampling_vllm import VLLM, use_vllm
 from xlnb.sharding import in_step
 
 PROMPTS_AT_ONCE = 32  # prompts whose scores are written together: what a kill can cost the score stage
+MODEL_FILES = {".safetensors", ".json", ".jinja", ".model", ".txt"}  # what a checkpoint is loaded from
+READ_WHOLE, BLOCKS, BLOCK = 64 * 2**20, 64, 256 * 2**10  # bytes, but for the number of blocks
 
 
 def policy_and_reference(run: Run, policy: str, **changes: Any) -> tuple[Any, Any, Any]:
@@ -66,23 +69,40 @@ def sampling_fields(config: Any, *names: str) -> dict[str, Any]:
 
 
 def model_fields(run: Run) -> dict[str, Any]:
-    """The fields that every stage with a model depends on. A checkpoint that is a folder counts by its weights: by
-    their content where that is quick to read, else by their size."""
+    """The fields that every stage with a model depends on. A checkpoint that is a folder counts by what its files hold:
+    weights, configs, tokenizer and chat template."""
     models = run.preset.models
-    weights = {
-        f"{base}/{path.name}": sha256(path) if path.stat().st_size < 64 * 2**20 else path.stat().st_size
-        for base in (models.base, models.dpo)
+    files = {
+        f"{name}/{path.name}": _fingerprint(path)
+        for name, base in (("base", models.base), ("dpo", models.dpo))
         if base
-        for path in sorted(Path(base_path(base)).glob("*.safetensors"))
+        for path in sorted(Path(base_path(base)).glob("*"))
+        if path.suffix in MODEL_FILES and path.is_file()
     }
     # Rounding apart, these change nothing.
     fields = {name: value for name, value in asdict(models).items() if name not in ("attention", "shard")}
-    return {"models": fields | {"weights": weights}, "seed": run.preset.seed}
+    return {"models": fields | {"files": files}, "seed": run.preset.seed}
+
+
+def _fingerprint(path: Path) -> str:
+    """Hex digest of a file's content, or, from 64 MiB on, which takes long to read, of its size and of 64 blocks of
+    256 KiB, evenly spaced from its start (safetensors' header) to its end. Between two blocks lies less than a 63rd of
+    the file, so that weights which were trained on differ in some."""
+    size = path.stat().st_size
+    if size < READ_WHOLE:
+        return sha256(path)
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        for i in range(BLOCKS):
+            file.seek((size - BLOCK) * i // (BLOCKS - 1))
+            digest.update(file.read(BLOCK))
+    return digest.hexdigest()
 
 
 def adapter_files(run: Run, model: str) -> list[Path]:
+    """An adapter's weights and its config, whose `lora_alpha` scales them. Loading refuses one without."""
     folder = run.adapter(model)
-    return [] if folder is None else [folder / "adapter_model.safetensors"]
+    return [] if folder is None else [folder / "adapter_model.safetensors", *folder.glob("adapter_config.json")]
 
 
 def generate(
