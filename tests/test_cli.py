@@ -14,14 +14,13 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 
 from xlnb import notebooks, stages
 from xlnb.__main__ import main
 from xlnb.errors import InputError
-from xlnb.presets import PRESETS, parse_overrides
-from xlnb.runs import ROOT, read_jsonl
+from xlnb.presets import PRESETS
+from xlnb.runs import ROOT, open_run, read_jsonl, write_json
 
 SFT = ROOT / "data" / "lab" / "sft"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -229,15 +228,18 @@ def notebook(path, *cells):
     return path
 
 
+def finished(run, last, yes):
+    """In place of all stages."""
+    write_json(
+        run.path / "metrics.json",
+        {"win_rates": {"sft": {"en": {"wr": 50.0, "wr_se": 0.0, "lc": 50.0, "mean_chars": 9.0}}}},
+    )
+
+
 def test_a_parameter_that_a_notebook_does_not_have_is_refused(tmp_path, capfd, monkeypatch):
     path = notebook(tmp_path / "00_tiny.ipynb")
     with pytest.raises(InputError, match=r"00_tiny\.ipynb: no parameter 'overides'; it has preset, run_dir"):
         notebooks.execute(path, tmp_path / "out.ipynb", {"overides": ""})
-    monkeypatch.setattr(notebooks, "numbered", lambda: [path])
-    monkeypatch.setattr(stages, "run_until", lambda run, last, yes: run)
-    line = refused(capfd, "run", "--run", tmp_path / "run", "--preset", "lab-quick")
-    assert "00_tiny.ipynb: no parameter 'overrides'; it has preset, run_dir" in line
-    assert not outputs(tmp_path / "run")
     assert not (tmp_path / "out.ipynb").exists()
 
 
@@ -248,11 +250,11 @@ def test_all_notebooks_are_executed_side_by_side_and_a_failure_is_raised(tmp_pat
         last = nbformat.read(tmp_path / "out" / path.name, as_version=4).cells[-1]
         assert last.outputs[0].data["text/plain"] == str(40 + i)
     notebook(paths[1], new_code_cell("1 / 0"))
-    with pytest.raises(PapermillExecutionError, match="ZeroDivisionError"):
+    with pytest.raises(InputError, match=r"out/01_tiny\.ipynb: cell 1 failed, ZeroDivisionError: division by zero"):
         notebooks.execute_all(paths, tmp_path / "out", {})
 
 
-def test_notebooks_find_the_run_wherever_the_command_was_typed(tmp_path, monkeypatch):
+def test_notebooks_find_the_run_wherever_the_command_was_typed(tmp_path, monkeypatch, capsys):
     given = {}
 
     def execute_all(paths, folder, parameters):
@@ -261,13 +263,18 @@ def test_notebooks_find_the_run_wherever_the_command_was_typed(tmp_path, monkeyp
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(notebooks, "execute_all", execute_all)
-    monkeypatch.setattr(stages, "run_until", lambda run, last, yes: run)
+    monkeypatch.setattr(stages, "run_until", finished)
     overrides = ["seed=3", f"models.base={tmp_path}/a folder"]
     assert main(["run", "--run", "mine", "--preset", "lab-quick", "-p", overrides[0], "-p", overrides[1]]) == 2
-    # As notebooks do: the folder from the project's root, the overrides from one text.
-    assert (ROOT / given["run_dir"]).resolve() == (tmp_path / "mine").resolve()
-    assert parse_overrides(given["overrides"]) == parse_overrides(overrides)
-    assert given["preset"] == "lab-quick"
+    assert "WR±SE" in capsys.readouterr().out  # the table is there, whatever becomes of the notebooks
+    # As notebooks do: the folder from the project's root, and the preset that is in it.
+    assert given == {"preset": "", "run_dir": str((tmp_path / "mine").resolve())}
+    run = open_run(ROOT / given["run_dir"], given["preset"])
+    assert (run.preset.name, run.preset.seed, run.preset.models.base) == ("lab-quick", 3, f"{tmp_path}/a folder")
+    # Without --preset a run keeps its own, and the options it was given.
+    assert main(["run", "--run", "mine", "-p", "seed=4"]) == 2
+    run = open_run(tmp_path / "mine")
+    assert (run.preset.name, run.preset.seed, run.preset.models.base) == ("lab-quick", 4, f"{tmp_path}/a folder")
 
 
 def png(mode):

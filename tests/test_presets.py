@@ -80,6 +80,35 @@ def test_a_bad_override_is_refused_with_what_was_expected(key, given, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"sampling.n": 0}, "sampling.n '0': expected at least 1"),
+        ({"sampling.temperature": 0}, "sampling.temperature '0.0': expected more than 0"),
+        ({"sampling.top_p": 1.5}, "sampling.top_p '1.5': expected more than 0, at most 1"),
+        ({"english.steps": 0}, "english.steps '0': expected at least 1"),
+        ({"training.lora_r": 0}, "training.lora_r '0': expected at least 1"),
+        ({"training.batch": 0}, "training.batch '0': expected at least 1"),
+        ({"prompts.limit": -1}, "prompts.limit '-1': expected at least 0"),
+        ({"english.eval_fraction": 1}, "english.eval_fraction '1.0': expected at least 0, less than 1"),
+        ({"training.loss": "ipo"}, "training.loss 'ipo': expected one of dpo, kto"),
+        ({"english.optimizer": "sgd"}, "english.optimizer 'sgd': expected one of auto, adamw, paged_adamw_8bit"),
+        ({"training.report_to": "mlflow"}, "training.report_to 'mlflow': expected one of none, tensorboard, wandb"),
+        ({"pairing.alpha": "exakt"}, "pairing.alpha 'exakt': expected one of exact, signed, grid, none"),
+        ({"models.quantization": "nf5"}, "models.quantization 'nf5': expected one of nf4, int8, none"),
+        ({"scoring.scorers": "crosslingual"}, "scoring.scorers 'crosslingual': expected one of cross_lingual, multi"),
+        ({"evaluation.judge": "gpt-4"}, "evaluation.judge 'gpt-4': expected oracle, endpoint:MODEL or local:FOLDER"),
+        ({"english.loss": "kto", "english.micro_batch": 1}, "english.micro_batch must be at least 2"),
+        ({"training.micro_batch": 3}, "training.batch 32 must be a multiple of training.micro_batch 3"),
+        ({"models.shard": True, "models.quantization": "int8"}, "models.shard: 8-bit weights cannot be dealt out"),
+    ],
+)
+def test_a_value_that_no_stage_can_work_with_is_refused_at_once(given, message):
+    with pytest.raises(InputError) as error:
+        get_preset("lab", given)
+    assert message in str(error.value)
+
+
 def test_an_unknown_preset_is_refused_with_the_known_ones():
     with pytest.raises(InputError, match="unknown preset 'labb'; known: lab, lab-quick"):
         get_preset("labb")

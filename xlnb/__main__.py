@@ -4,7 +4,6 @@ import argparse
 import errno
 import json
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -55,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="all stages and notebooks into a run folder; goes on where it stopped")
     run.add_argument("--run", type=Path, help="the run folder (default: runs/<preset>)")
-    run.add_argument("--preset", default="lab", help=f"one of {', '.join(PRESETS)} (default: lab)")
+    run.add_argument("--preset", help=f"one of {', '.join(PRESETS)} (default: the run folder's own, else lab)")
     run.add_argument("--until", metavar="STAGE", help="stop after this stage, without notebooks (names: see list)")
     _add_yes(run)
     _add_overrides(run)
@@ -166,7 +165,9 @@ def _run(args: argparse.Namespace) -> None:
 
     if parallel.world() > 1 and not args.until:
         raise InputError("run: the notebooks need one process; with several, name the last stage: --until STAGE")
-    run = open_run(args.run or ROOT / "runs" / args.preset, args.preset, _overrides(args))
+    folder = args.run or ROOT / "runs" / (args.preset or "lab")
+    preset = args.preset or ("" if (folder / "preset.json").exists() else "lab")
+    run = open_run(folder, preset, _overrides(args))
     last = args.until or stages.stages(run)[-1][0]
     stages.run_until(run, last, yes=args.yes)
     if args.until:
@@ -178,13 +179,13 @@ def _run(args: argparse.Namespace) -> None:
     if left_out := [path.stem for path in notebooks.numbered() if path not in paths]:
         print(f"Notebooks left out, about the lab's world or about judgements: {', '.join(left_out)}")
     # Notebooks take the run by its folder, so that they find every stage finished.
-    parameters = {"preset": args.preset, "run_dir": str(run.path.resolve()), "overrides": shlex.join(args.overrides)}
-    notebooks.execute_all(paths, run.path / "notebooks", parameters)
     if judged:
         print("\nWin rates against " + run.preset.evaluation.baseline + "\n")
-        print(format_table(read_json(run.path / "metrics.json")["win_rates"]))
+        print(format_table(read_json(run.path / "metrics.json")["win_rates"]) + "\n", flush=True)
     elif run.preset.prompts.eval_path:
         print("Not judged: the oracle knows the lab's prompts only; evaluation.judge names another judge.")
+    parameters = {"preset": "", "run_dir": str(run.path.resolve())}  # the folder's own preset
+    notebooks.execute_all(paths, run.path / "notebooks", parameters)
     print()
     for name in ("metrics.json", "figures", "notebooks"):
         if (run.path / name).exists():

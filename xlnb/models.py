@@ -23,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from xlnb import parallel
 from xlnb.errors import InputError
-from xlnb.hub import explain
+from xlnb.hub import explain, is_hub_id
 from xlnb.presets import Models, Training
 from xlnb.runs import ROOT, read_json
 from xlnb.sharding import shard
@@ -237,7 +237,10 @@ def check_adapter(folder: Path, base: str) -> None:
     if not path.exists():
         raise InputError(f"{folder}: not an adapter folder (no adapter_config.json)")
     trained_on = read_json(path).get("base_model_name_or_path")
-    if base_path(trained_on or "") != base_path(base):
+    paths = [Path(base_path(name)) for name in (trained_on or "", base)]
+    # A copy of a base from the Hub, in a folder of the same name, is what the adapter calls by its Hub id.
+    copied = is_hub_id(trained_on or "") and paths[1].is_dir() and paths[0].name == paths[1].name
+    if paths[0].resolve() != paths[1].resolve() and not copied:
         raise InputError(
             f"{folder}: this adapter belongs to base '{trained_on}', not to '{base}'; set models.base to match"
         )

@@ -34,7 +34,9 @@ def of_run(run: Run, *, judged: bool) -> list[Path]:
 
 
 def execute_all(paths: Sequence[Path], folder: Path, parameters: dict[str, Any]) -> None:
-    """Execute these notebooks into `folder`, two side by side with half of the cores each."""
+    """Execute these notebooks into `folder`, two side by side with half of the cores each.
+
+    Raises InputError where a cell fails; the others run to their end, and the output holds what ran."""
     for path in paths:
         check_parameters(path, parameters)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))  # the kernels inherit it
@@ -42,7 +44,11 @@ def execute_all(paths: Sequence[Path], folder: Path, parameters: dict[str, Any])
         running = [pool.submit(execute, path, folder / path.name, parameters) for path in paths]
         try:
             for done in tqdm(as_completed(running), total=len(running), desc="notebooks"):
-                done.result()
+                try:
+                    done.result()
+                except papermill.PapermillExecutionError as error:
+                    path = folder / paths[running.index(done)].name
+                    raise InputError(f"{path}: cell {error.cell_index} failed, {error.ename}: {error.evalue}") from None
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -204,10 +204,67 @@ PRESETS = {
 }
 
 
+# What a field may be, wherever it stands.
+AT_LEAST = {
+    1: "n max_new_tokens batch_tokens steps batch micro_batch lora_r lora_alpha max_tokens save_steps workers "
+    "judge_workers resamples",
+    0: "seed iterations limit english train reward eval nll min_margin min_chrf price judge_price",
+}
+ABOVE_0 = "temperature lr beta"
+ONE_OF = {
+    "quantization": "nf4 int8 none",
+    "dtype": "auto float32 bfloat16",
+    "backend": "auto transformers vllm",
+    "alpha": "exact signed grid none",
+    "loss": "dpo kto",
+    "optimizer": "auto adamw paged_adamw_8bit",
+    "report_to": "none tensorboard wandb",
+    "judge_order": "random both",
+}
+SCORERS = ("cross_lingual", "multilingual", "translated")
+
+
+def check(preset: Preset) -> None:
+    """Raises InputError for a value that no stage can work with, so that none begins or removes anything with it."""
+    for path, value in _leaves(asdict(preset)):
+        name, expected = path[-1], ""
+        for least, names in AT_LEAST.items():
+            if name in names.split() and value < least:
+                expected = f"at least {least}"
+        if name in ABOVE_0.split() and value <= 0:
+            expected = "more than 0"
+        if name == "top_p" and not 0 < value <= 1:
+            expected = "more than 0, at most 1"
+        if name == "eval_fraction" and not 0 <= value < 1:
+            expected = "at least 0, less than 1"
+        if name in ONE_OF and value not in ONE_OF[name].split():
+            expected = f"one of {', '.join(ONE_OF[name].split())}"
+        if expected:
+            raise InputError(f"{'.'.join(path)} '{value}': expected {expected}")
+    for section in ("english", "training"):
+        training: Training = getattr(preset, section)
+        if training.batch % training.micro_batch:
+            raise InputError(
+                f"{section}.batch {training.batch} must be a multiple of {section}.micro_batch {training.micro_batch}"
+            )
+        if training.loss == "kto" and training.micro_batch < 2:
+            raise InputError(f"KTO estimates its KL term over a micro-batch: {section}.micro_batch must be at least 2")
+    for scorer in map(str.strip, preset.scoring.scorers.split(",")):
+        if scorer not in SCORERS:
+            raise InputError(f"scoring.scorers '{scorer}': expected one of {', '.join(SCORERS)}")
+    kind, _, model = preset.evaluation.judge.partition(":")
+    if preset.evaluation.judge != "oracle" and not (kind in ("endpoint", "local") and model):
+        raise InputError(
+            f"evaluation.judge '{preset.evaluation.judge}': expected oracle, endpoint:MODEL or local:FOLDER_OR_HUB_ID"
+        )
+    if preset.models.shard and preset.models.quantization == "int8":
+        raise InputError("models.shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or none")
+
+
 def get_preset(name: str, overrides: dict[str, Any] | None = None) -> Preset:
     """The preset of that name with dotted overrides such as {"training.lr": "5e-5"} (text is read by the field's type).
 
-    Raises InputError for an unknown preset, an unknown key or a value of the wrong type.
+    Raises InputError for an unknown preset, an unknown key, a value of the wrong type, and as `check`.
     """
     if name not in PRESETS:
         raise InputError(f"unknown preset '{name}'; known: {', '.join(PRESETS)}")
@@ -218,6 +275,7 @@ def override(preset: Preset, overrides: dict[str, Any]) -> Preset:
     """A copy of the preset with dotted keys changed; raises as `get_preset`."""
     for key, value in overrides.items():
         preset = _override(preset, key.split("."), value, key)
+    check(preset)
     return preset
 
 

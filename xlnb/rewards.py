@@ -15,9 +15,8 @@ from transformers import PreTrainedModel
 from xlnb.errors import InputError
 from xlnb.logprobs import Budget, Rows, logprobs_under
 from xlnb.models import active
+from xlnb.presets import SCORERS
 from xlnb.prompts import cross_lingual
-
-SCORERS = ("cross_lingual", "multilingual", "translated")
 
 
 def implicit_reward(policy_logps: Sequence[float], ref_logps: Sequence[float], beta: float) -> list[float]:

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from xlnb import parallel
 from xlnb.errors import InputError
-from xlnb.hub import adapter_folder
+from xlnb.hub import adapter_folder, is_hub_id
 from xlnb.presets import Models, Preset, get_preset, override, preset_from_dict, to_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,6 +89,15 @@ def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | Non
         raise InputError(f"{path} is not a run folder (it has no preset.json); name a preset to start one")
     if resolved.models.dpo and resolved.models.dpo_adapter:
         raise InputError("models.dpo and models.dpo_adapter both name π^0; give one of them")
+    given = resolved.models.dpo_adapter
+    if given and not is_hub_id(given) and not Path(given).is_dir():
+        raise InputError(f"models.dpo_adapter {given}: neither a folder here nor ORG/NAME on the Hub; mend the name")
+    baseline = resolved.evaluation.baseline
+    if "{lang}" not in baseline and baseline not in Run(path, resolved).models:
+        raise InputError(
+            f"evaluation.baseline '{baseline}': expected {', '.join(Run(path, resolved).models)}, or files as "
+            "FOLDER/{lang}/NAME.json"
+        )
     free = shutil.disk_usage(_existing(path)).free
     if free < MIN_FREE:
         raise InputError(

@@ -133,6 +133,10 @@ def prefer(run: Run) -> Path:
 
     Without a path the lab's stand-in for them: π_I's samples in random pairs, ordered by the oracle (`xlnb.lab.truth`).
     """
+    if run.preset.models.dpo or run.preset.models.dpo_adapter:
+        raise InputError(
+            "stage prefer: this run's π^0 is given (models.dpo or models.dpo_adapter); there is none to make"
+        )
     folder, config = run.folder(0), run.preset.preferences
     samples = folder / "samples" / "en.jsonl"
     inputs: list[Path] = [samples]
@@ -162,6 +166,8 @@ def translate(run: Run, iteration: int) -> Path:
     Records are as those of samples, with the request for a translation as their prompt; each text once a prompt.
     """
     _no_iteration_0(iteration, "translate")
+    if "translated" not in split_langs(run.preset.scoring.scorers):
+        raise InputError("stage translate: no scorer needs it; add translated to scoring.scorers")
     folder = run.folder(iteration)
     samples = [path for path in _sample_files(folder, "translations") if path.stem != "en"]
     config = replace(run.preset.sampling, n=1, temperature=TEMPERATURE, top_p=1.0)
@@ -266,6 +272,8 @@ def pair(run: Run, iteration: int) -> Path:
             if pairs:
                 write_jsonl(stage.out / sample_path.name, pairs)
         write_json(stage.out / "report.json", reports)
+        counts = ", ".join(f"{lang} {entry['pairs']}" for lang, entry in reports.items())
+        print(f"{stage.name}: pairs by language: {counts}", flush=True)
     return stage.out
 
 
@@ -275,12 +283,15 @@ def train(run: Run, iteration: int) -> Path:
     from xlnb.training import add_mismatched, add_reference, check_training, hold_out, tokenize_pairs, train_adapter
 
     folder, source = run.folder(iteration), run.models[iteration]
-    config = run.preset.training if iteration else run.preset.english
-    check_training(config)
+    section = "training" if iteration else "english"
+    config = getattr(run.preset, section)
+    check_training(config, section)
     files = sorted((folder / "pairs").glob("*.jsonl"))
     if not files:
         raise InputError(
-            f"stage {folder.name}/adapter needs {folder}/pairs/<lang>.jsonl with pairs; run the stages before it"
+            f"stage {folder.name}/adapter: no language has a pair; {folder}/pairs/report.json counts why"
+            if (folder / "pairs" / "report.json").exists()
+            else f"stage {folder.name}/adapter needs {folder}/pairs/<lang>.jsonl; run the stages before it"
         )
     out = folder / "adapter"
     uses = asdict(config)
@@ -289,7 +300,7 @@ def train(run: Run, iteration: int) -> Path:
         run,
         f"{folder.name}/adapter",
         inputs=[*files, *adapter_files(run, source)],
-        uses={"training": uses, **model_fields(run)},
+        uses={section: uses, **model_fields(run)},
         out=out,
     )
     if stage.current():
@@ -313,7 +324,7 @@ def train(run: Run, iteration: int) -> Path:
             )
         if not rows:
             raise InputError(f"{folder}/pairs: no pair is left to train on")
-        rows, held_out = hold_out(rows, config.eval_fraction)
+        rows, held_out = hold_out(rows, config.eval_fraction, section)
         for some in filter(None, (rows, held_out)):
             if config.loss == "kto":
                 add_mismatched(some, config.max_tokens)
@@ -330,6 +341,8 @@ def train(run: Run, iteration: int) -> Path:
         )
         if parallel.is_main():
             saving = out / ".saving"
+            ours = model.peft_config["default"]
+            ours.target_modules = sorted(ours.target_modules)  # a set, whose order PEFT would write as it comes
             model.save_pretrained(str(saving), selected_adapters=["default"])
             record = {
                 "pairs": len(rows),
@@ -493,6 +506,10 @@ def run_until(run: Run, last: str = "report", *, yes: bool = False) -> Run:
     names = [name for name, _ in steps]
     if last not in names:
         raise InputError(f"unknown stage '{last}'; this run has {', '.join(names)}")
+    if parallel.world() > 1 and "adapter" in " ".join(names[: names.index(last) + 1]):
+        from xlnb.training import check_training  # for several processes there is more to check
+
+        check_training(run.preset.training)
     for name, step in steps:
         step()
         if name == last:

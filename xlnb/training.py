@@ -28,8 +28,9 @@ OPTIMIZERS = {"adamw": "adamw_torch_fused", "paged_adamw_8bit": "paged_adamw_8bi
 LOGGERS = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available}
 
 
-def check_training(training: Training) -> None:
-    """Raises InputError for a setting that cannot be, before anything is computed or removed."""
+def check_training(training: Training, section: str = "training") -> None:
+    """Raises InputError for a setting that cannot be here, before anything is computed or removed. `section`: the
+    preset's."""
     for engine in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
         if os.environ.get(f"ACCELERATE_USE_{engine}", "").lower() == "true":
             raise InputError(
@@ -39,20 +40,12 @@ def check_training(training: Training) -> None:
     if training.batch % (training.micro_batch * parallel.world()):
         count = f" × {parallel.world()} processes" if parallel.world() > 1 else ""
         raise InputError(
-            f"training.batch {training.batch} must be a multiple of training.micro_batch {training.micro_batch}{count}"
+            f"{section}.batch {training.batch} must be a multiple of {section}.micro_batch "
+            f"{training.micro_batch}{count}"
         )
-    for name, known in (
-        ("loss", ["dpo", "kto"]),
-        ("optimizer", ["auto", *OPTIMIZERS]),
-        ("report_to", ["none", *LOGGERS]),
-    ):
-        if (value := getattr(training, name)) not in known:
-            raise InputError(f"training.{name} '{value}': expected one of {', '.join(known)}")
-    if training.loss == "kto" and training.micro_batch < 2:
-        raise InputError("KTO estimates its KL term over a micro-batch: training.micro_batch must be at least 2")
     if training.report_to != "none" and not LOGGERS[training.report_to]():
         raise InputError(
-            f"training.report_to: {training.report_to} is not installed (pip install {training.report_to})"
+            f"{section}.report_to: {training.report_to} is not installed (pip install {training.report_to})"
         )
 
 
@@ -76,15 +69,18 @@ def tokenize_pairs(
     return rows, len(pairs) - len(rows)
 
 
-def hold_out(rows: list[dict[str, Any]], fraction: float) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows to train on and rows kept out, by a hash of the prompt's id: a prompt is out in all languages or in none."""
+def hold_out(
+    rows: list[dict[str, Any]], fraction: float, section: str = "training"
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows to train on and rows kept out, by a hash of the prompt's id: a prompt is out in all languages or in none.
+    `section`: the preset's."""
 
     def held(row: dict[str, Any]) -> bool:
         return int(hashlib.sha256(row["prompt_id"].encode()).hexdigest()[:8], 16) < fraction * 16**8
 
     kept, out = [row for row in rows if not held(row)], [row for row in rows if held(row)]
     if fraction and not (kept and out):
-        raise InputError(f"training.eval_fraction {fraction}: it holds out {len(out)} of {len(rows)} pairs; change it")
+        raise InputError(f"{section}.eval_fraction {fraction}: it holds out {len(out)} of {len(rows)} pairs; change it")
     return kept, out
 
 
@@ -97,7 +93,11 @@ def add_mismatched(rows: list[dict[str, Any]], max_tokens: int) -> None:
                 row |= {f"other_{side}_ids": other[f"{side}_ids"] for side in SIDES}
                 break
         else:
-            raise InputError(f"id {row['prompt_id']}: no response to another prompt fits beside it, which KTO needs")
+            others = len({other["prompt_id"] for other in rows}) - 1
+            raise InputError(
+                f"id {row['prompt_id']}: none of {others} other prompts here has a response that fits beside it, which "
+                "KTO needs (held-out prompts are by themselves)"
+            )
 
 
 def add_reference(model: PeftModel, rows: list[dict[str, Any]], adapter: str, batch_tokens: int) -> None:
