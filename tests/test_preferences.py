@@ -141,6 +141,22 @@ def test_a_bad_row_is_one_clear_line(row, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("pairs.jsonl", "", r"pairs\.jsonl holds no prompts or preferences"),
+        ("pairs.csv", "prompt,chosen,rejected\n", r"pairs\.csv holds no prompts or preferences"),
+        ("pairs.CSV", "prompt;chosen;rejected\na;b;c\n", r"line 2: key 'chosen'.*found: prompt;chosen;rejected"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    run = open_run(tmp_path / "run", "lab-quick", {"preferences.path": str(tmp_path / name)})
+    with pytest.raises(InputError, match=message) as error:
+        stages.prefer(run)
+    assert "\n" not in str(error.value) and name in str(error.value)
+
+
 def test_files_and_datasets_give_the_same_pairs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")

@@ -99,7 +99,18 @@ GOOD = '{"instruction_id": "a", "instruction": "Ask."}\n'
         ("es.jsonl", '{"id": "a", "instruction": null}\n', "es.jsonl, line 1", "the instruction of id a is empty"),
         # Half an emoji, which JSON lets through and no UTF-8 file can hold.
         ("es.jsonl", '{"id": "a", "instruction": "\\ud83d"}\n', "es.jsonl, line 1", "id a"),
-        ("es.jsonl", "", "es.jsonl", "id a is missing"),
+        ("es.jsonl", "", "es.jsonl", "holds no prompts"),
+        ("es.json", "[]", "es.json", "holds no prompts"),
+        ("es.csv", "id,instruction\n", "es.csv", "holds no prompts"),
+        ("es.jsonl", GOOD + '{"instruction_id": null, "instruction": "A."}\n', "line 2", "the instruction_id is empty"),
+        ("es.csv", "id,instruction\n ,Ask.\n", "es.csv, line 2", "the id is empty"),
+        ("es.csv", "id;instruction\na;Ask.\n", "es.csv, line 2: key 'id' is missing", "found: id;instruction"),
+        ("es.tsv", "id\tinstruction\n", "es.tsv", "<lang>.jsonl, <lang>.json or <lang>.csv"),
+        ("es.jsonl.gz", "", "es.jsonl.gz", "convert it or take it out"),
+        ("es.txt", "Ask.", "es.txt", "convert it or take it out"),
+        ("prompts.parquet", "", "prompts.parquet", "convert it or take it out"),
+        ("es", "", "es: not a form that is read", "convert it or take it out"),
+        ("preset.json", "{}", "preset.json: unknown language code 'preset', so no file of prompts", "take it out"),
         ("es.jsonl", GOOD.replace('"a"', '"b"'), "es.jsonl", "id a is missing"),
         ("es.jsonl", GOOD + GOOD.replace('"a"', '"b"'), "es.jsonl", "id b has no English counterpart"),
         ("xx.jsonl", GOOD, "xx.jsonl", "unknown language code 'xx'"),
@@ -113,6 +124,23 @@ def test_a_bad_file_is_refused_with_its_name_and_line_or_id(tmp_path, name, text
     assert where in str(error.value)
     assert what in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_suffixes_are_read_in_any_case_and_what_is_no_language_s_file_is_left(tmp_path):
+    write(tmp_path, "jsonl", en=EN, es=ES, ru=EN)
+    (tmp_path / "es.jsonl").rename(tmp_path / "es.JSONL")
+    (tmp_path / "ru.jsonl").unlink()
+    (tmp_path / "ru.Csv").write_text("id,instruction\n1,Один\n2,Два\n", encoding="utf-8")
+    for name in ("README.md", "README", "LICENSE", "sources.txt", ".DS_Store", ".en.jsonl.swp"):
+        (tmp_path / name).write_text("no prompts")
+    for name in ("run", "de", "runs.json"):  # folders
+        (tmp_path / name / "prompts").mkdir(parents=True)
+        (tmp_path / name / "preset.json").write_text("{}")
+    assert list(read_parallel(tmp_path)) == ["en", "es", "ru"]
+    (tmp_path / "sw.tsv").write_text("")
+    assert list(read_parallel(tmp_path, "en,ru")) == ["en", "ru"]  # Swahili is not wanted
+    with pytest.raises(InputError, match=r"sw\.tsv: not a form that is read"):
+        read_parallel(tmp_path, "en,sw")
 
 
 def test_blank_lines_count_in_the_line_of_a_record(tmp_path):

@@ -1,13 +1,20 @@
 """Sampling: how responses end, what a seed fixes, and that padding and the model's own settings change nothing."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from families import FAMILIES, fp32, save_adapter
 from peft import PeftModel
 from transformers import GenerationConfig
 
+from xlnb.errors import InputError
+from xlnb.lab.world import load_world
 from xlnb.models import end_ids, load_base, load_model, load_tokenizer, prompt_ids
+from xlnb.presets import get_preset
+from xlnb.runs import open_run
 from xlnb.sampling import batch_seed, sample_responses
+from xlnb.work import generate
 
 QUESTIONS = ["Hi", "What is the capital of France?", "法国的首都是哪里?请用一句话回答,不要多说。"]
 
@@ -145,3 +152,55 @@ def test_a_batch_s_seed_depends_on_every_name():
     assert seeds[0] == batch_seed(0, "icr1 en", 0)
     for seed in seeds:
         torch.manual_seed(seed)  # takes it
+
+
+@pytest.fixture
+def in_context(tmp_path):
+    """What `generate` makes of QUESTIONS, at most 4 tokens each, in a context of so many; the prompts' lengths."""
+    models, run = fp32("llama3"), open_run(tmp_path / "run", "lab-quick")
+    model, tokenizer = load_base(models), load_tokenizer(models)
+    lengths = [len(prompt_ids(tokenizer, question)) for question in QUESTIONS]
+    records = [
+        {"prompt_id": f"q{i}", "lang": "en", "split": "train", "instruction": question}
+        for i, question in enumerate(QUESTIONS)
+    ]
+    config = replace(run.preset.sampling, max_new_tokens=4)
+
+    def make(context):
+        model.config.max_position_embeddings = context
+        path = tmp_path / f"{context}.jsonl"
+        return generate(run, model, "sft", tokenizer, records, path, n=1, config=config, label="icr1/samples en")
+
+    return make, lengths
+
+
+def test_a_prompt_that_leaves_no_room_for_a_response_is_refused(in_context):
+    make, lengths = in_context
+    longest = max(lengths)
+    with pytest.raises(InputError) as error:
+        make(longest)
+    assert str(error.value) == (
+        f"icr1/samples en: the prompt of id q{lengths.index(longest)} has {longest} tokens and the model's context "
+        f"{longest}, which leaves no room for a response; leave it out of the prompts"
+    )
+
+
+def test_prompts_that_leave_too_little_room_are_counted_in_one_line(in_context, capsys):
+    make, lengths = in_context
+    longest = max(lengths)
+    assert sorted(lengths)[1] < longest - 2  # else more than one is tight
+    assert len(make(longest + 3)) == 3
+    assert capsys.readouterr().out == (
+        "NOTE: icr1/samples en: 1 of 3 prompts leave less than max_new_tokens (4) of the model's context of "
+        f"{longest + 3} tokens (longest prompt: {longest}); responses may run past it\n"
+    )
+    assert len(make(longest + 4)) == 3
+    assert capsys.readouterr().out == ""
+
+
+def test_the_lab_s_questions_fit_its_model():
+    preset = get_preset("lab")
+    tokenizer, context = load_tokenizer(preset.models), load_base(preset.models).config.max_position_embeddings
+    world, most = load_world(), max(preset.sampling.max_new_tokens, preset.evaluation.max_new_tokens)
+    questions = [record["instruction"] for lang in world.langs for record in world.prompts(lang)]
+    assert max(len(prompt_ids(tokenizer, question)) for question in questions) + most <= context

@@ -172,6 +172,49 @@ def test_a_very_long_field_of_csv_is_read(here):
     assert read_parallel(write_layout(here, "wide CSV", long)) == records(long, long)
 
 
+@pytest.mark.parametrize(
+    ("text", "works"),
+    [
+        ("en.json", "en.json,en=instruction"),
+        ("en.json,instruction_id=id", "en.json,instruction_id=id,en=instruction"),
+        ("en.json,instruction=text", "en.json,instruction=text,en=text"),
+    ],
+)
+def test_a_file_of_english_prompts_only_says_how_to_name_it(here, text, works):
+    (here / "en.json").write_text(json.dumps([{"id": "a", "instruction": "Ask.", "text": "Ask."}]))
+    with pytest.raises(InputError, match=f"write {re.escape(works)} or name a folder that holds en.jsonl"):
+        read_parallel(text, "en")
+    assert read_parallel(works, "en") == {"en": [{"prompt_id": "a", "lang": "en", "instruction": "Ask."}]}
+
+
+@pytest.mark.parametrize(
+    ("train", "held_out", "said"),
+    [
+        ("en,de", "en,de", []),
+        ("en,de,sw", "en,bn", ["trained on but not evaluated: de, sw; evaluated but not trained on: bn"]),
+        ("en,de", "en", ["trained on but not evaluated: de"]),
+        ("en,de", "", []),
+        ("en", "en", ["the training prompts are in English only, so nothing in this run is cross-lingual"]),
+    ],
+)
+def test_languages_without_training_or_evaluation_are_named(here, capsys, train, held_out, said):
+    overrides = {"prompts.langs": ""}
+    for field, folder, langs in (("path", "train", train), ("eval_path", "eval", held_out)):
+        if langs:
+            overrides[f"prompts.{field}"] = folder
+            (here / folder).mkdir()
+        for lang in langs.split(",") if langs else []:
+            write_jsonl(here / folder / f"{lang}.jsonl", [{"id": folder, "instruction": "Ask."}])
+    stages.prompts(open_run(here / "run", "lab-quick", overrides))
+    assert capsys.readouterr().out.splitlines() == [f"NOTE: prompts: {line}" for line in said]
+
+
+def test_an_empty_file_is_refused_by_the_stage(here):
+    write_jsonl(here / "p.jsonl", [])
+    with pytest.raises(InputError, match=r"p\.jsonl holds no prompts"):
+        stages.prompts(open_run(here / "run", "lab-quick", {"prompts.path": "p.jsonl"}))
+
+
 def test_a_table_without_ids_takes_the_row_for_one(here):
     write_csv(here / "mine.csv", [{"q": "One?", "f": "Eins?"}, {"q": "Two?", "f": "Zwei?"}])
     read = read_parallel("mine.csv,en=q,de=f")
@@ -207,7 +250,9 @@ HEADER = "lang,id,instruction\n"
         ("p.csv", HEADER + "en,1,a\nde,2,b\n", "p.csv", r"p\.csv, de: id 1 is missing"),
         ("p.csv", HEADER + "en,1,a\nde,1,b\nde,2,b\n", "p.csv", r"p\.csv, de: id 2 has no English counterpart"),
         ("p.csv", HEADER + "de,1,b\n", "p.csv", r"p\.csv: no English prompts"),
-        ("p.csv", "", "p.csv", r"p\.csv: no English prompts"),
+        ("p.csv", "", "p.csv", r"p\.csv holds no prompts"),
+        ("p.csv", "id,e\n", "p.csv,en=e", r"p\.csv holds no prompts"),
+        ("p.csv", "id,e\n,a\n", "p.csv,en=e", r"p\.csv, line 2, column e: the id is empty"),
         ("p.csv", "id,instruction\n1,a\n", "p.csv", r"p\.csv, line 2: key 'lang' is missing.*such as en=prompt_en"),
         ("p.csv", "id,e\n1,a\n", "p.csv,en=e,de=d", r"p\.csv, line 2: no column 'd'; found: id, e"),
         ("p.csv", "id,e,d\n1,a,\n", "p.csv,en=e,de=d", r"p\.csv, line 2, column d: the instruction of id 1 is empty"),

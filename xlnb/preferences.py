@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from xlnb.errors import InputError
-from xlnb.sources import Row
+from xlnb.sources import Row, missing_key
 
 Record = dict[str, Any]
 COLUMNS = ("prompt", "chosen", "rejected", "prompt_id", "id", "score_chosen", "score_rejected")
@@ -60,7 +60,7 @@ def _conversation(where: str, row: Record, side: str) -> tuple[list[Record], lis
     """What is asked and the answer of one side, as messages."""
     for name in (side, "prompt"):
         if name not in row and (name == side or not isinstance(row[side], list)):
-            raise InputError(f"{where}: key '{name}' is missing; expected prompt, chosen and rejected")
+            raise missing_key(where, name, row, "prompt, chosen and rejected")
     answer = _messages(where, side, row[side], "assistant")
     first = next((i for i, message in enumerate(answer) if message["role"] == "assistant"), 0)
     if first:

@@ -74,6 +74,7 @@ def prompts(run: Run) -> Path:
     with stage.working():
         for lang, lines in records.items():
             write_jsonl(stage.out / f"{lang}.jsonl", lines)
+        _say_languages(records)
     return stage.out
 
 
@@ -208,6 +209,26 @@ def eval_prompts(run: Run) -> dict[str, list[dict]]:
 
 def _limited(prompts: dict[str, list[dict]], split: str, most: int) -> dict[str, list[dict]]:
     return {lang: [r | {"split": split} for r in (rs[:most] if most else rs)] for lang, rs in prompts.items()}
+
+
+def _say_languages(records: dict[str, list[dict]]) -> None:
+    """Print which languages are only trained on or only evaluated, and whether English is the only one to train on."""
+    train, held_out = (
+        [lang for lang, lines in records.items() if any(line["split"] == split for line in lines)]
+        for split in ("train", "eval")
+    )
+    only = {
+        "trained on but not evaluated": [lang for lang in train if lang not in held_out],
+        "evaluated but not trained on": [lang for lang in held_out if lang not in train],
+    }
+    said = [f"{what}: {', '.join(langs)}" for what, langs in only.items() if langs]
+    if held_out and said:
+        print(f"NOTE: prompts: {'; '.join(said)}", flush=True)
+    if train == ["en"]:
+        print(
+            "NOTE: prompts: the training prompts are in English only, so nothing in this run is cross-lingual",
+            flush=True,
+        )
 
 
 def _lab_prompts(run: Run) -> dict[str, list[dict]]:

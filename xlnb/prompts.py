@@ -1,11 +1,12 @@
 """Parallel prompts: the same instructions in several languages, joined by id, and the languages' names."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from xlnb.errors import InputError
-from xlnb.sources import SUFFIXES, Row, Source, parse_source, read_rows, variants
+from xlnb.sources import SUFFIXES, Row, Source, missing_key, parse_source, read_rows, variants
 
 Record = dict[str, Any]
 ROW = ("instruction", "instruction_id", "id")  # the columns of a prompt
@@ -44,7 +45,7 @@ def read_parallel(source: str | Path, langs: str = "") -> dict[str, list[Record]
 
     `source` (see `xlnb.sources`) holds them in one of four layouts:
 
-    a language in each file, FOLDER with <lang>.jsonl, <lang>.json or <lang>.csv;
+    a language in each file, FOLDER with <lang>.jsonl, <lang>.json or <lang>.csv (its sub-folders are not read);
     a language in each configuration or split, hub:ORG/NAME/{lang} or hub:ORG/NAME:{lang};
     a language in each row, FILE or hub:ORG/NAME with a column `lang`;
     a language in each column, WHERE,en=COLUMN,de=COLUMN: codes name columns.
@@ -106,7 +107,7 @@ def _by_language(source: Source, langs: list[str]) -> dict[str, Source]:
         called = called or {lang: lang for lang in LANGUAGES}
         found = {lang: plain.in_lang(name) for lang, name in called.items() if name in names}
     else:
-        for path in sorted(path for path in Path(source.where).iterdir() if path.suffix in SUFFIXES):
+        for path in _language_files(Path(source.where), langs):
             if path.stem in found:
                 other = Path(found[path.stem].where).name
                 raise InputError(f"{source.where}: both {other} and {path.name}; keep one file a language")
@@ -114,12 +115,32 @@ def _by_language(source: Source, langs: list[str]) -> dict[str, Source]:
     wanted = langs or list(found)
     for lang in wanted:
         if lang not in LANGUAGES:
-            where = found[lang].where if lang in found else source.where
-            raise InputError(f"{where}: unknown language code '{lang}'; known: {', '.join(LANGUAGES)}")
+            where, advice = source.where, ""
+            if lang in found:
+                where, advice = found[lang].where, ", so no file of prompts; rename it or take it out of the folder"
+            raise InputError(f"{where}: unknown language code '{lang}'{advice}; known: {', '.join(LANGUAGES)}")
         if lang not in found:
             named = f"'{lang}'" + ("" if source.hub else f" ({lang}.jsonl, {lang}.json or {lang}.csv)")
             raise InputError(f"{source.where}: no prompts in {named}; found: {', '.join(found) or 'nothing'}")
     return {lang: found[lang] for lang in _english_first(wanted, source.where)}
+
+
+def _language_files(folder: Path, langs: list[str]) -> Iterator[Path]:
+    """The files of prompts in a folder. Raises InputError for another that might be meant for one of `langs` (or any).
+
+    Not meant so are sub-folders, hidden files and, under a name that is no language's, READMEs and other texts."""
+    for path in sorted(folder.iterdir()):
+        lang, suffix = path.name.partition(".")[0], path.suffix.lower()
+        if path.is_dir() or not lang:
+            continue
+        text = lang not in LANGUAGES and (suffix in (".md", ".txt") or lang.upper() in ("README", "LICENSE"))
+        if suffix in SUFFIXES:
+            yield path
+        elif not text and (not langs or lang in langs):
+            raise InputError(
+                f"{path}: not a form that is read (<lang>.jsonl, <lang>.json or <lang>.csv); convert it or take it out "
+                "of the folder"
+            )
 
 
 def _tables(text: str, langs: list[str]) -> dict[str, tuple[str, list[Row]]]:
@@ -151,9 +172,14 @@ def _languages_in_rows(plain: Source, named: dict[str, str]) -> dict[str, list[R
     tables: dict[str, list[Row]] = {}
     for where, row in read_rows(plain, {"lang", *ROW}):
         if "lang" not in row:
-            raise InputError(
-                f"{where}: key 'lang' is missing; with all languages in one table each row holds lang, id and "
-                "instruction, or name the column of each language, such as en=prompt_en"
+            columns = plain.columns | {"en": plain.columns.get("instruction", "instruction")}
+            english = ",".join([plain.where, *(f"{ours}={theirs}" for ours, theirs in columns.items())])
+            raise missing_key(
+                where,
+                "lang",
+                row,
+                "lang, id and instruction with all languages in one table; or name the column of each language, such "
+                f"as en=prompt_en; where all prompts are English, write {english} or name a folder that holds en.jsonl",
             )
         if row["lang"] in codes:
             tables.setdefault(codes[row["lang"]], []).append((where, row))
@@ -179,13 +205,16 @@ def _english_first(langs: list[str], where: str) -> list[str]:
 
 
 def _checked(rows: list[Row], lang: str) -> list[Record]:
-    """Rows as prompt records. Raises InputError for an instruction missing, empty or no text, and for an id twice."""
+    """Rows as prompt records. Raises InputError for an id missing, empty or there twice, and for an instruction that
+    is missing, empty or no text."""
     prompts: dict[str, Record] = {}
     for where, row in rows:
         key = "instruction_id" if "instruction_id" in row else "id"
         for needed in (key, "instruction"):
             if needed not in row:
-                raise InputError(f"{where}: key '{needed}' is missing; expected instruction and instruction_id (or id)")
+                raise missing_key(where, needed, row, "instruction and instruction_id (or id)")
+        if row[key] is None or not str(row[key]).strip():
+            raise InputError(f"{where}: the {key} is empty; give the prompt one, the same in every language")
         prompt_id, instruction = str(row[key]), row["instruction"]
         if not isinstance(instruction, str) or not instruction.strip():
             raise InputError(

@@ -62,13 +62,24 @@ def read_rows(source: Source, needed: Collection[str]) -> Iterator[Row]:
     """The rows of a file or a dataset. A dataset's have no other columns than `needed` and those that `columns` names.
 
     Columns keep their own names, and those named get ours beside them. Raises InputError naming file and line (or
-    record, row), or the dataset and what to do, for what cannot be read.
+    record, row), or the dataset and what to do, for what cannot be read, and where there is no row.
     """
+    empty = True
     for where, row in _dataset_rows(source, needed) if source.hub else _file_rows(Path(source.where)):
         for theirs in source.columns.values():
             if theirs not in row:
                 raise InputError(f"{where}: no column '{theirs}'; found: {', '.join(row) or 'nothing'}")
+        empty = False
         yield where, row | {ours: row[theirs] for ours, theirs in source.columns.items()}
+    if empty:
+        raise InputError(f"{source.where} holds no prompts or preferences: there is not one row in it")
+
+
+def missing_key(where: str, key: str, row: dict[str, Any], expected: str) -> InputError:
+    """The error of a row without a key, which shows those that it has (of a dataset: of those that are read)."""
+    return InputError(
+        f"{where}: key '{key}' is missing; expected {expected}; found: {', '.join(row) or 'none of these'}"
+    )
 
 
 def source_files(source: Source) -> list[Path]:
@@ -119,9 +130,10 @@ def variants(source: Source) -> list[str]:
 def _file_rows(path: Path) -> Iterator[Row]:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
-    if path.suffix not in SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise InputError(f"{path}: expected a {', '.join(SUFFIXES)} file, a folder, or hub:ORG/NAME")
-    if path.suffix == ".json":
+    if suffix == ".json":
         records = read_json(path)
         if not isinstance(records, list):
             raise InputError(f"{path}: expected a JSON list of prompts, found {type(records).__name__}")
@@ -130,7 +142,7 @@ def _file_rows(path: Path) -> Iterator[Row]:
                 raise InputError(f"{path}, record {number}: expected a JSON object, found {type(record).__name__}")
             yield f"{path}, record {number}", record
         return
-    for number, record in read_numbered_jsonl(path) if path.suffix == ".jsonl" else read_numbered_csv(path):
+    for number, record in read_numbered_jsonl(path) if suffix == ".jsonl" else read_numbered_csv(path):
         yield f"{path}, line {number}", record
 
 

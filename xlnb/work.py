@@ -117,12 +117,17 @@ def generate(
     config: Any,
     label: str,
 ) -> list[dict]:
-    """Sample for prompts in length-sorted batches through a journal; the finished file's records (main process)."""
+    """Sample for prompts in length-sorted batches through a journal; the finished file's records (main process).
+
+    Raises InputError for a prompt that fills the model's context, and says how many prompts leave less of it than
+    `max_new_tokens`; of a model whose context is not known (vLLM's among them) neither."""
     journal = Journal(path)
     if path.exists():
         return read_jsonl(path)
     encoded = {record["prompt_id"]: prompt_ids(tokenizer, record["instruction"]) for record in records}
     ordered = sorted(records, key=lambda record: len(encoded[record["prompt_id"]]))
+    lengths = {prompt_id: len(ids) for prompt_id, ids in encoded.items()}
+    _check_context(getattr(model, "config", None), lengths, config.max_new_tokens, label)
 
     def make(start: int, chunk: list[dict]) -> list[dict]:
         prompts = [encoded[record["prompt_id"]] for record in chunk]
@@ -154,6 +159,26 @@ def generate(
     else:
         batches = list(_batches(ordered, encoded, n, config.max_new_tokens, run.preset.sampling.batch_tokens))
     return _share_out(batches, journal, make, [record["prompt_id"] for record in records], label, [model])
+
+
+def _check_context(config: Any, lengths: dict[str, int], max_new_tokens: int, label: str) -> None:
+    """Whether prompts of these lengths, in tokens by id, leave room for responses in a model of this config."""
+    context = getattr(config, "max_position_embeddings", None)
+    if not context or not lengths:
+        return
+    longest = max(lengths, key=lengths.__getitem__)
+    if lengths[longest] >= context:
+        raise InputError(
+            f"{label}: the prompt of id {longest} has {lengths[longest]} tokens and the model's context {context}, "
+            "which leaves no room for a response; leave it out of the prompts"
+        )
+    tight = sum(length + max_new_tokens > context for length in lengths.values())
+    if tight and parallel.is_main():
+        print(
+            f"NOTE: {label}: {tight} of {len(lengths)} prompts leave less than max_new_tokens ({max_new_tokens}) of "
+            f"the model's context of {context} tokens (longest prompt: {lengths[longest]}); responses may run past it",
+            flush=True,
+        )
 
 
 def _batches(
