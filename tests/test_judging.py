@@ -452,12 +452,18 @@ def test_a_baseline_in_alpacaevals_form(run, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("baseline", "message"),
-    [("gpt-4", "unknown model 'gpt-4'; this run has sft, dpo, icr1, icr2; evaluation.baseline may also name files as")],
+    ("arguments", "message"),
+    [
+        (
+            ["-p", "evaluation.baseline=gpt-4"],
+            "evaluation.baseline 'gpt-4': expected sft, dpo, icr1, icr2, or files as",
+        ),
+        (["--model", "icr9"], "unknown model 'icr9'; this run has sft, dpo, icr1, icr2"),
+    ],
 )
-def test_an_unknown_baseline_is_refused(run, capsys, baseline, message):
+def test_an_unknown_model_or_baseline_is_refused(run, capsys, arguments, message):
     capsys.readouterr()
-    assert stage_judge(run, "-p", f"evaluation.baseline={baseline}") == 2
+    assert stage_judge(run, *arguments) == 2
     assert message in capsys.readouterr().err
 
 
