@@ -19,7 +19,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache, PreTrainedModel
@@ -27,7 +26,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.modeling_outputs import MoeModelOutputWithPast
 
 from xlnb.errors import InputError
-from xlnb.sharding import inference, is_sharded
+from xlnb.sharding import causal_of, inference, is_sharded
 
 Rows = Sequence[Sequence[int]]
 ModelContext = Callable[[], AbstractContextManager[torch.nn.Module]]
@@ -194,7 +193,7 @@ def _if_memory_suffices(
 
 
 def _pack_logprobs(model: Any, pack: Pack, prompts: Rows, responses: Rows) -> Iterator[tuple[int, Tensor]]:
-    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    causal = causal_of(model)
     body, device = causal.get_decoder(), next(causal.parameters()).device
     prefix = _Prefix(body, [prompts[i] for i in pack.prefixes], device) if pack.prefixes else None
     for rows in pack.batches:
@@ -256,7 +255,7 @@ def _shareable(models: Sequence[ModelContext]) -> bool:
     """Whether all that the models keep of a prefix are keys and values, which can be repeated and go on."""
     for context in models:
         with context() as model:
-            causal = model.get_base_model() if isinstance(model, PeftModel) else model
+            causal = causal_of(model)
             if not isinstance(causal, PreTrainedModel):
                 return False
             layers = DynamicCache(config=causal.config).layers

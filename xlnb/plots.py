@@ -61,6 +61,14 @@ def model_color(model: str) -> str:
     return MODEL_COLORS.get(model, GREEN)
 
 
+def _line(model: str) -> dict[str, Any]:
+    return {"color": model_color(model), "linestyle": MODEL_LINES.get(model, "-"), "label": model_label(model)}
+
+
+def _dots(model: str) -> dict[str, Any]:
+    return {"color": model_color(model), "marker": MODEL_MARKERS.get(model, "D"), "label": model_label(model)}
+
+
 def diagram(
     boxes: Mapping[str, tuple[float, float, str, str]], arrows: Sequence[tuple[str, str, str]], ax: Axes
 ) -> None:
@@ -258,8 +266,7 @@ def training_curve(
         smooth = [np.mean(values[max(0, i - half) : i + half + 1]) for i in range(len(values))]
         steps = np.arange(1, len(values) + 1)
         ax.plot(steps, values, color=model_color(model), linewidth=0.8, alpha=0.3)
-        look: dict[str, Any] = {"color": model_color(model), "linestyle": MODEL_LINES.get(model, "-")}
-        ax.plot(steps, smooth, **look, linewidth=2.2, label=model_label(model))
+        ax.plot(steps, smooth, **_line(model), linewidth=2.2)
     if start is not None:
         ax.axhline(start, color="black", linewidth=1.2, linestyle=":")
     ax.set_xlabel("step")
@@ -318,8 +325,7 @@ def score_curves(scores: Mapping[str, ArrayLike], ax: Axes) -> None:
     for model, values in scores.items():
         points = np.unique(np.concatenate([[0.0, 7.0], np.asarray(values, float)]))
         share = [100 * np.mean(np.asarray(values) >= point) for point in points]
-        look: dict[str, Any] = {"color": model_color(model), "linestyle": MODEL_LINES.get(model, "-")}
-        ax.step(points, share, where="pre", **look, linewidth=2, label=model_label(model))
+        ax.step(points, share, where="pre", **_line(model), linewidth=2)
     ax.set(xlabel="oracle score (points)", ylabel="at least that score (%)", xlim=(0, 7), ylim=(0, 102))
 
 
@@ -397,8 +403,7 @@ def length_and_win_rate(win_rates: Mapping[str, Mapping[str, Mapping[str, Any]]]
         ax.annotate(lang, (chars[-1], wr[-1]), (7, 3), textcoords="offset points")
     for model, rows in win_rates.items():
         chars, wr = ([row[key] for row in rows.values()] for key in ("mean_chars", "wr"))
-        look: dict[str, Any] = {"color": model_color(model), "marker": MODEL_MARKERS.get(model, "D")}
-        ax.scatter(chars, wr, **look, s=60, label=model_label(model), zorder=2)
+        ax.scatter(chars, wr, **_dots(model), s=60, zorder=2)
     ax.axhline(50, color="black", linewidth=1.2, linestyle="--", zorder=0)
     ax.set(xlabel="mean length of the responses (characters)", ylabel="win rate (%)")
 
@@ -410,8 +415,7 @@ def win_rate_and_lc(win_rates: Mapping[str, Mapping[str, Mapping[str, Any]]], ax
     """
     for model, rows in win_rates.items():
         wr, lc = ([row[key] for row in rows.values()] for key in ("wr", "lc"))
-        look: dict[str, Any] = {"color": model_color(model), "marker": MODEL_MARKERS.get(model, "D")}
-        ax.scatter(wr, lc, **look, s=60, label=model_label(model), zorder=2)
+        ax.scatter(wr, lc, **_dots(model), s=60, zorder=2)
     ends = [limit([*ax.get_xlim(), *ax.get_ylim()]) for limit in (min, max)]
     ax.plot(ends, ends, color="black", linewidth=1.2, linestyle="--", zorder=1)
     ax.set(xlabel="win rate (%)", ylabel="length-controlled win rate (%)")

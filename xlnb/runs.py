@@ -107,10 +107,8 @@ def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | Non
     # Reading a run with a later revision, or on another machine, leaves the record of what made it as it is.
     known = record.exists() and {name: read_json(record).get(name) for name in wanted} == wanted
     if not known and parallel.is_main():
-        lock = _lock(path)  # a command at work here goes by the record that there is
-        _take(lock, path)
-        write_text(record, json.dumps({"preset": wanted["preset"], **environment()}, indent=2) + "\n")
-        lock.release()
+        with _held(path):  # a command at work here goes by the record that there is
+            write_text(record, json.dumps({"preset": wanted["preset"], **environment()}, indent=2) + "\n")
     return Run(path, resolved)
 
 
@@ -196,7 +194,7 @@ class Stage:
     @contextmanager
     def working(self) -> Iterator[None]:
         """Hold the run folder while the stage's files are made. Raises InputError where another run holds it."""
-        with self._alone(together=True):
+        with _held(self.run.path, together=True):
             spent = read_json(self.stamp)["seconds"] if self.stamp.exists() else 0.0
             self._write("working", spent)
             began = time.monotonic()
@@ -217,7 +215,7 @@ class Stage:
     def _remove(self) -> None:
         if not self.stamp.exists() and not self.out.exists():
             return
-        with self._alone():
+        with _held(self.run.path):
             self.stamp.unlink(missing_ok=True)
             if self.out.is_dir():
                 shutil.rmtree(self.out)
@@ -227,29 +225,28 @@ class Stage:
                 for path in self.out.parent.glob(f"*/{name}"):  # of languages that the run has no more, too
                     path.unlink()
 
-    @contextmanager
-    def _alone(self, together: bool = False) -> Iterator[None]:
-        """One command at a time makes or removes a run's files; the lock ends with the process that holds it.
 
-        `together`: all of its processes are here, and the main one takes the lock for them."""
-        lock = _lock(self.run.path)
-        parallel.from_main(lambda: _take(lock, self.run.path)) if together else _take(lock, self.run.path)
-        try:
-            yield
-        finally:
-            lock.release()
+@contextmanager
+def _held(folder: Path, together: bool = False) -> Iterator[None]:
+    """One command at a time makes or removes a run's files; the lock ends with the process that holds it.
 
-
-def _lock(folder: Path) -> FileLock:
+    `together`: all of its processes are here, and the main one takes the lock for them."""
     (folder / "stages").mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / "stages" / ".lock", timeout=0)
+    lock = FileLock(folder / "stages" / ".lock", timeout=0)
 
+    def take() -> None:
+        try:
+            lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"{folder}: another process is at work in this run folder; wait for it or stop it"
+            ) from None
 
-def _take(lock: FileLock, folder: Path) -> None:
+    parallel.from_main(take) if together else take()
     try:
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"{folder}: another process is at work in this run folder; wait for it or stop it") from None
+        yield
+    finally:
+        lock.release()
 
 
 def _unfinished_maker(path: Path, folder: Path) -> str | None:

@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from peft import PeftModel
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from xlnb.logprobs import Rows
 from xlnb.models import end_ids
-from xlnb.sharding import inference
+from xlnb.sharding import causal_of, inference
 
 
 def sample_responses(
@@ -69,7 +68,7 @@ def sample_responses(
 @contextmanager
 def _only(model: Any, config: GenerationConfig) -> Iterator[None]:
     """Inside, `generate` follows `config` alone: it fills what that leaves open from the model's generation config."""
-    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model  # PEFT reads it from there
+    causal = causal_of(model)  # PEFT reads it from there
     own, causal.generation_config = causal.generation_config, config
     try:
         yield

@@ -28,7 +28,8 @@ def shard(model: Any, device: torch.device) -> Any:
     from torch.distributed.tensor import DTensor
 
     parallel.group()
-    causal, body = _parts(model)
+    causal = causal_of(model)
+    body = causal.get_decoder()
     layers = [module for module in body.modules() if type(module).__name__ in (causal._no_split_modules or [])]
     if not layers:
         raise InputError(f"models.shard: {type(causal).__name__} does not name its layers; set models.shard=false")
@@ -69,7 +70,7 @@ def in_step(*models: Any) -> Iterator[None]:
     wait for, and those that need another one, or none any more, run a single token through it. A process leaves when
     all are done.
     """
-    bodies: list[Any] = [_parts(model)[1] for model in models if is_sharded(model)]
+    bodies: list[Any] = [causal_of(model).get_decoder() for model in models if is_sharded(model)]
     if not bodies:
         yield
         return
@@ -102,6 +103,6 @@ def in_step(*models: Any) -> Iterator[None]:
     meet(None)
 
 
-def _parts(model: Any) -> tuple[Any, Any]:
-    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
-    return causal, causal.get_decoder()
+def causal_of(model: Any) -> Any:
+    """The model that speaks, without what PEFT has put around it."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
