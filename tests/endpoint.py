@@ -77,7 +77,10 @@ class Handler(BaseHTTPRequestHandler):
         first = re.search(r'label="m">\n(.*?)\n</answer>', prompt, re.DOTALL)[1]
         label = "m" if "good" in first else "M"
         other = "M" if label == "m" else "m"
-        top = [{"token": label, "logprob": -0.1053605}, {"token": f" {other}", "logprob": -2.3025851}]  # 0.9, 0.1
+        top = [
+            {"token": label, "logprob": -0.1053605},
+            {"token": f" {other}", "logprob": -2.3025851},
+        ]  # 0.9, 0.1
         message, logprobs = label, {"content": [{"token": label, "top_logprobs": top}]}
         key = self.headers.get("Authorization", "")
         if fault == "429":
@@ -108,7 +111,10 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "broken logprobs":
             logprobs = {"content": [{"top_logprobs": [{"token": label}]}]}
         if fault == "wrong labels":
-            message, logprobs = "A", {"content": [{"token": "A", "top_logprobs": [{"token": "A", "logprob": 0.0}]}]}
+            message, logprobs = (
+                "A",
+                {"content": [{"token": "A", "top_logprobs": [{"token": "A", "logprob": 0.0}]}]},
+            )
         if fault == "chatter":
             message, logprobs = f"Mine is the first, {key}", None
         if fault == "refusal":
@@ -147,7 +153,12 @@ class Server(ThreadingHTTPServer):
 def serving(faults=lambda number: ["ok"], delay=0.0):
     """The running server: `calls` counts them by comparison, `faults` maps its number to what goes wrong."""
     server = Server(("127.0.0.1", 0), Handler)
-    server.calls, server.lock, server.at_once, server.most_at_once = Counter(), threading.Lock(), 0, 0
+    server.calls, server.lock, server.at_once, server.most_at_once = (
+        Counter(),
+        threading.Lock(),
+        0,
+        0,
+    )
     server.faults, server.delay = faults, delay
     server.url = f"http://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
@@ -161,9 +172,10 @@ def serving(faults=lambda number: ["ok"], delay=0.0):
 
 
 if __name__ == "__main__":
-    from xlnb.judges_endpoint import Endpoint
-    from xlnb.judging import ModelJudge, judge_records
-    from xlnb.runs import Journal
+    from xlnb.common.journal import Journal
+    from xlnb.judges.endpoint import Endpoint
+    from xlnb.judges.model import ModelJudge
+    from xlnb.judges.registry import judge_records
 
     judge = ModelJudge(Endpoint("test", workers=8, wait=0.01, timeout=1.0), "random")
     judge_records(judge, comparisons(), Journal(Path(sys.argv[1]) / "en.jsonl"), label="judge")

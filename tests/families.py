@@ -19,7 +19,8 @@ from transformers import (
     Qwen2Config,
 )
 
-from xlnb.models import load_base, new_adapter
+from xlnb.models.adapters import new_adapter
+from xlnb.models.base import load_base
 from xlnb.presets import Models, Training
 
 TEXTS = [
@@ -61,7 +62,13 @@ class Family:
 FAMILIES = {
     "llama3": Family(
         LlamaConfig,
-        ("<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
+        (
+            "<|begin_of_text|>",
+            "<|end_of_text|>",
+            "<|start_header_id|>",
+            "<|end_header_id|>",
+            "<|eot_id|>",
+        ),
         bos="<|begin_of_text|>",
         eos="<|eot_id|>",
         end="<|eot_id|>",
@@ -135,7 +142,9 @@ def checkpoint(name: str) -> Path:
     torch.manual_seed(0)
     stops = tokenizer.convert_tokens_to_ids(list(family.stops))
     ids = {"bos_token_id": tokenizer.bos_token_id, "pad_token_id": tokenizer.pad_token_id}
-    config = family.config(**SHAPE, **family.options, **ids, eos_token_id=stops if len(stops) > 1 else stops[0])
+    config = family.config(
+        **SHAPE, **family.options, **ids, eos_token_id=stops if len(stops) > 1 else stops[0]
+    )
     AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

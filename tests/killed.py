@@ -8,8 +8,10 @@ import os
 import signal
 import sys
 
-from xlnb import parallel, stages
-from xlnb.runs import Journal, open_run
+from xlnb import stages
+from xlnb.common import processes
+from xlnb.common.journal import Journal
+from xlnb.runs.run import open_run
 
 folder, stage = sys.argv[1:]
 
@@ -19,7 +21,7 @@ def die() -> None:
 
 
 if stage.endswith("adapter"):
-    from xlnb.training import DPONLLTrainer
+    from xlnb.engine.trainer import DPONLLTrainer
 
     compute_loss = DPONLLTrainer._compute_loss
 
@@ -34,7 +36,7 @@ else:
 
     def dying_append(self, records):
         calls.append(self)
-        if len(calls) == 2 and parallel.rank() == parallel.world() - 1:
+        if len(calls) == 2 and processes.rank() == processes.world() - 1:
             with self.part.open("a", encoding="utf-8") as file:
                 file.write('{"prompt_id": "torn')
             die()

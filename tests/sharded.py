@@ -6,12 +6,12 @@ from pathlib import Path
 import torch
 from torch.distributed.tensor import DTensor
 
-from xlnb import parallel
-from xlnb.errors import InputError
+from xlnb.common import processes
+from xlnb.common.errors import InputError
 from xlnb.logprobs import sequence_logprobs
-from xlnb.models import load_base
+from xlnb.models.base import load_base
+from xlnb.models.sharding import in_step, is_sharded
 from xlnb.presets import Models
-from xlnb.sharding import in_step, is_sharded
 
 bases, out = sys.argv[1:3], Path(sys.argv[3])
 ours = [
@@ -25,10 +25,13 @@ for model in ours:
     held.append(sum(p.to_local().numel() for p in parts) / sum(p.numel() for p in parts))
 
 # (model, prompt) of each pass, in an order that the processes do not share, three passes here and five there.
-passes = {0: [(1, [5, 6]), (0, [5, 6]), (1, [9])], 1: [(0, [7]), (0, [7, 8]), (1, [5]), (0, [11]), (1, [3, 4])]}
+passes = {
+    0: [(1, [5, 6]), (0, [5, 6]), (1, [9])],
+    1: [(0, [7]), (0, [7, 8]), (1, [5]), (0, [11]), (1, [3, 4])],
+}
 values = []
 with in_step(*ours):
-    for number, prompt in passes[parallel.rank()]:
+    for number, prompt in passes[processes.rank()]:
         values += sequence_logprobs(ours[number], [prompt], [[10, 11, 12]])
 
 refused = ""
@@ -36,7 +39,7 @@ try:
     load_base(Models(base=bases[0], quantization="int8", shard=True))
 except InputError as error:
     refused = str(error)
-every = parallel.gather((passes[parallel.rank()], values, held, refused))
-if parallel.is_main():
+every = processes.gather((passes[processes.rank()], values, held, refused))
+if processes.is_main():
     torch.save(every, out)
-parallel.leave()
+processes.leave()

@@ -11,8 +11,8 @@ import torch
 from families import checkpoint, fp32, save_adapter
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-from xlnb import check
-from xlnb.__main__ import main
+from xlnb.cli.main import main
+from xlnb.planning import check
 from xlnb.presets import get_preset
 
 TOKEN = "hf_a-secret-that-no-line-may-hold"
@@ -62,14 +62,15 @@ def test_a_missing_and_another_version_of_a_package(tmp_path, monkeypatch):
 
 
 def test_four_bit_that_gives_nonsense_fails_and_says_what_to_do(monkeypatch):
-    from xlnb import models
 
     load = models.load_base
 
     def nonsense(spec):
         model = load(spec)
         if spec.quantization != "none":
-            model.lm_head.weight = torch.nn.Parameter(torch.full_like(model.lm_head.weight, float("nan")))
+            model.lm_head.weight = torch.nn.Parameter(
+                torch.full_like(model.lm_head.weight, float("nan"))
+            )
         return model
 
     monkeypatch.setattr(models, "load_base", nonsense)
@@ -103,7 +104,9 @@ def test_a_gpu_is_described(monkeypatch):
         "get_device_capability": (7, 5), "get_device_name": "Tesla T4",
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation
+    )
     found = list(check.device())
     assert states(found) == ["OK", "NOTE", "NOTE"]
     assert "Tesla T4, compute capability 7.5" in found[0][1]
@@ -120,7 +123,11 @@ def test_a_full_disk_and_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(check.tempfile, "TemporaryFile", refuse)
     ((state, text),) = check.run_folder()
-    assert state == "FAIL" and "cannot be written (Permission denied)" in text and "--run FOLDER" in text
+    assert (
+        state == "FAIL"
+        and "cannot be written (Permission denied)" in text
+        and "--run FOLDER" in text
+    )
 
 
 def test_a_token_is_found_and_never_printed(capsys, monkeypatch):
@@ -130,7 +137,9 @@ def test_a_token_is_found_and_never_printed(capsys, monkeypatch):
     assert TOKEN not in "".join(capsys.readouterr())
 
 
-@pytest.mark.parametrize(("answer", "reached"), [(200, True), (503, False), (httpx.ConnectTimeout("slow"), False)])
+@pytest.mark.parametrize(
+    ("answer", "reached"), [(200, True), (503, False), (httpx.ConnectTimeout("slow"), False)]
+)
 def test_the_hub_is_asked_with_a_short_timeout(monkeypatch, answer, reached):
     monkeypatch.undo()  # the real question
     asked = {}
@@ -150,7 +159,9 @@ def test_the_hub_is_asked_with_a_short_timeout(monkeypatch, answer, reached):
 
 
 def models(**fields):
-    return list(check.models(get_preset("lab", {f"models.{name}": value for name, value in fields.items()})))
+    return list(
+        check.models(get_preset("lab", {f"models.{name}": value for name, value in fields.items()}))
+    )
 
 
 def test_models_that_are_folders(tmp_path):
@@ -166,7 +177,10 @@ def test_models_that_are_folders(tmp_path):
 
 def test_a_model_on_the_hub(tmp_path, monkeypatch, capsys):
     assert main(["check", "--preset", "lab", "-p", "models.base=org/model"]) == 1
-    assert "FAIL  lab's base org/model: no folder, not in the Hub's cache, and" in capsys.readouterr().out
+    assert (
+        "FAIL  lab's base org/model: no folder, not in the Hub's cache, and"
+        in capsys.readouterr().out
+    )
     monkeypatch.setattr(check, "_hub_in_reach", lambda: True)
 
     def answering(error):
@@ -183,7 +197,9 @@ def test_a_model_on_the_hub(tmp_path, monkeypatch, capsys):
     state, text = answering(RepositoryNotFoundError)
     assert state == "FAIL" and "neither a folder nor on the Hub" in text
     (tmp_path / "model.safetensors").write_bytes(b"")
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda name, file: str(tmp_path / file))
+    monkeypatch.setattr(
+        huggingface_hub, "try_to_load_from_cache", lambda name, file: str(tmp_path / file)
+    )
     assert models(base="org/model")[0] == ("OK", "lab's base org/model: in the Hub's cache")
 
 

@@ -16,11 +16,13 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
-from xlnb import notebooks, stages
-from xlnb.__main__ import main
-from xlnb.errors import InputError
+from xlnb import stages
+from xlnb.cli.main import main
+from xlnb.common.errors import InputError
+from xlnb.common.files import ROOT, read_jsonl, write_json
 from xlnb.presets import PRESETS
-from xlnb.runs import ROOT, open_run, read_jsonl, write_json
+from xlnb.runs import notebooks
+from xlnb.runs.run import open_run
 
 SFT = ROOT / "data" / "lab" / "sft"
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -37,7 +39,11 @@ def outputs(folder):
     """What stages have made in a run folder, by content: all but the record of its preset and the stamps."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     names = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-    return {name: data for name, data in names.items() if name != "preset.json" and not name.startswith("stages/")}
+    return {
+        name: data
+        for name, data in names.items()
+        if name != "preset.json" and not name.startswith("stages/")
+    }
 
 
 def refused(capfd, *argv):
@@ -64,7 +70,9 @@ def refused(capfd, *argv):
 )
 def test_a_bad_preset_key_is_refused(tmp_path, capfd, override, message):
     folder = tmp_path / "run"
-    line = refused(capfd, "stage", "prompts", "--run", folder, "--preset", "lab-quick", "-p", override)
+    line = refused(
+        capfd, "stage", "prompts", "--run", folder, "--preset", "lab-quick", "-p", override
+    )
     assert message in line
     assert not outputs(folder)
 
@@ -86,7 +94,9 @@ def test_a_folder_that_is_no_run_is_refused_and_not_made(tmp_path, capfd):
 def test_a_broken_line_of_the_users_prompts_is_named(tmp_path, capfd):
     source = tmp_path / "mine"
     source.mkdir()
-    (source / "en.jsonl").write_text('{"id": 1, "instruction": "Ask."}\n{"id": 2, "instruction": \n')
+    (source / "en.jsonl").write_text(
+        '{"id": 1, "instruction": "Ask."}\n{"id": 2, "instruction": \n'
+    )
     line = refused(
         capfd, "stage", "prompts", "--run", tmp_path / "run", "--preset", "lab-quick",
         "-p", f"prompts.path={source}", "-p", "prompts.langs=",
@@ -99,7 +109,9 @@ def test_training_and_evaluation_prompts_may_not_share_an_id(tmp_path, capfd):
     # English instructions are found by id: of two with the same one, the reward would read the wrong one.
     for name in ("train", "eval"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "en.json").write_text(json.dumps([{"id": 1, "instruction": f"A prompt to {name} on."}]))
+        (tmp_path / name / "en.json").write_text(
+            json.dumps([{"id": 1, "instruction": f"A prompt to {name} on."}])
+        )
     line = refused(
         capfd, "stage", "prompts", "--run", tmp_path / "run", "--preset", "lab-quick", "-p", "prompts.langs=",
         "-p", f"prompts.path={tmp_path / 'train'}", "-p", f"prompts.eval_path={tmp_path / 'eval'}",
@@ -117,8 +129,14 @@ def test_training_and_evaluation_prompts_may_not_share_an_id(tmp_path, capfd):
         (["stage", "pair"], "icr1/samples"),
         (["stage", "prefer"], "needs {run}/dpo/samples/en.jsonl"),
         (["stage", "sample"], "needs {run}/dpo/adapter/adapter_model.safetensors"),
-        (["stage", "respond", "--model", "icr1"], "needs {run}/icr1/adapter/adapter_model.safetensors"),
-        (["stage", "respond", "--model", "icr9"], "unknown model 'icr9'; this run has sft, dpo, icr1, icr2"),
+        (
+            ["stage", "respond", "--model", "icr1"],
+            "needs {run}/icr1/adapter/adapter_model.safetensors",
+        ),
+        (
+            ["stage", "respond", "--model", "icr9"],
+            "unknown model 'icr9'; this run has sft, dpo, icr1, icr2",
+        ),
         (["stage", "judge", "--model", "dpo"], "needs {run}/eval/dpo/en/model_outputs.json"),
         (["stage", "report"], "needs {run}/eval/sft/en/annotations.json"),
         (
@@ -137,7 +155,10 @@ def test_a_stage_out_of_order_or_unknown_is_refused(run, capfd, argv, message):
     ("lacks", "message"),
     [
         (TOKENIZER, "no tokenizer could be loaded"),
-        (("chat_template.jinja",), "its tokenizer has no chat template; use an instruction-tuned model"),
+        (
+            ("chat_template.jinja",),
+            "its tokenizer has no chat template; use an instruction-tuned model",
+        ),
         (("model.safetensors",), "could not be loaded"),
         (("config.json", "model.safetensors"), "could not be loaded"),
     ],
@@ -147,7 +168,9 @@ def test_a_model_folder_that_lacks_a_part_is_refused(run, tmp_path, capfd, lacks
     base = tmp_path / "base"
     shutil.copytree(SFT, base, ignore=shutil.ignore_patterns(*lacks))
     before = outputs(run)
-    line = refused(capfd, "stage", "sample", "--iteration", 0, "--run", run, "-p", f"models.base={base}")
+    line = refused(
+        capfd, "stage", "sample", "--iteration", 0, "--run", run, "-p", f"models.base={base}"
+    )
     assert f"model {base}: " in line
     assert message in line
     assert outputs(run) == before
@@ -188,14 +211,18 @@ def test_an_adapter_of_another_base_is_refused(run, tmp_path, capfd, config, mes
 
 
 def test_a_nearly_full_disk_is_refused(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=2**40, used=2**40, free=2**20))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: SimpleNamespace(total=2**40, used=2**40, free=2**20)
+    )
     line = refused(capfd, "stage", "prompts", "--run", tmp_path / "run", "--preset", "lab-quick")
     assert "only 1 MiB of disk are free" in line
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("function", ["fsync", "replace"])
-def test_a_disk_that_fills_up_during_a_stage_is_named_and_the_stage_made_anew(run, capfd, monkeypatch, function):
+def test_a_disk_that_fills_up_during_a_stage_is_named_and_the_stage_made_anew(
+    run, capfd, monkeypatch, function
+):
     shutil.rmtree(run / "prompts")
 
     def full_disk(*_):
@@ -223,7 +250,9 @@ def test_an_interruption_says_how_to_go_on(run, capsys, monkeypatch):
 
 
 def notebook(path, *cells):
-    tagged = new_code_cell('preset: str = "lab"\nrun_dir: str = "runs/lab"', metadata={"tags": ["parameters"]})
+    tagged = new_code_cell(
+        'preset: str = "lab"\nrun_dir: str = "runs/lab"', metadata={"tags": ["parameters"]}
+    )
     nbformat.write(new_notebook(cells=[tagged, *cells], metadata=notebooks.KERNEL), path)
     return path
 
@@ -238,7 +267,9 @@ def finished(run, last, yes):
 
 def test_a_parameter_that_a_notebook_does_not_have_is_refused(tmp_path, capfd, monkeypatch):
     path = notebook(tmp_path / "00_tiny.ipynb")
-    with pytest.raises(InputError, match=r"00_tiny\.ipynb: no parameter 'overides'; it has preset, run_dir"):
+    with pytest.raises(
+        InputError, match=r"00_tiny\.ipynb: no parameter 'overides'; it has preset, run_dir"
+    ):
         notebooks.execute(path, tmp_path / "out.ipynb", {"overides": ""})
     assert not (tmp_path / "out.ipynb").exists()
 
@@ -250,7 +281,9 @@ def test_all_notebooks_are_executed_side_by_side_and_a_failure_is_raised(tmp_pat
         last = nbformat.read(tmp_path / "out" / path.name, as_version=4).cells[-1]
         assert last.outputs[0].data["text/plain"] == str(40 + i)
     notebook(paths[1], new_code_cell("1 / 0"))
-    with pytest.raises(InputError, match=r"out/01_tiny\.ipynb: cell 1 failed, ZeroDivisionError: division by zero"):
+    with pytest.raises(
+        InputError, match=r"out/01_tiny\.ipynb: cell 1 failed, ZeroDivisionError: division by zero"
+    ):
         notebooks.execute_all(paths, tmp_path / "out", {})
 
 
@@ -265,16 +298,41 @@ def test_notebooks_find_the_run_wherever_the_command_was_typed(tmp_path, monkeyp
     monkeypatch.setattr(notebooks, "execute_all", execute_all)
     monkeypatch.setattr(stages, "run_until", finished)
     overrides = ["seed=3", f"models.base={tmp_path}/a folder"]
-    assert main(["run", "--run", "mine", "--preset", "lab-quick", "-p", overrides[0], "-p", overrides[1]]) == 2
-    assert "WR±SE" in capsys.readouterr().out  # the table is there, whatever becomes of the notebooks
+    assert (
+        main(
+            [
+                "run",
+                "--run",
+                "mine",
+                "--preset",
+                "lab-quick",
+                "-p",
+                overrides[0],
+                "-p",
+                overrides[1],
+            ]
+        )
+        == 2
+    )
+    assert (
+        "WR±SE" in capsys.readouterr().out
+    )  # the table is there, whatever becomes of the notebooks
     # As notebooks do: the folder from the project's root, and the preset that is in it.
     assert given == {"preset": "", "run_dir": str((tmp_path / "mine").resolve())}
     run = open_run(ROOT / given["run_dir"], given["preset"])
-    assert (run.preset.name, run.preset.seed, run.preset.models.base) == ("lab-quick", 3, f"{tmp_path}/a folder")
+    assert (run.preset.name, run.preset.seed, run.preset.models.base) == (
+        "lab-quick",
+        3,
+        f"{tmp_path}/a folder",
+    )
     # Without --preset a run keeps its own, and the options it was given.
     assert main(["run", "--run", "mine", "-p", "seed=4"]) == 2
     run = open_run(tmp_path / "mine")
-    assert (run.preset.name, run.preset.seed, run.preset.models.base) == ("lab-quick", 4, f"{tmp_path}/a folder")
+    assert (run.preset.name, run.preset.seed, run.preset.models.base) == (
+        "lab-quick",
+        4,
+        f"{tmp_path}/a folder",
+    )
 
 
 def png(mode):
@@ -286,8 +344,14 @@ def png(mode):
 
 def executed(path):
     """A notebook as papermill leaves it: what differs from run to run, and what a reader should see."""
-    times = {"execution": {"iopub.execute_input": "2026-01-01T00:00:00Z"}, "papermill": {"duration": 1.5}}
-    widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "7"}, "text/plain": "Progress"}
+    times = {
+        "execution": {"iopub.execute_input": "2026-01-01T00:00:00Z"},
+        "papermill": {"duration": 1.5},
+    }
+    widget = {
+        "application/vnd.jupyter.widget-view+json": {"model_id": "7"},
+        "text/plain": "Progress",
+    }
     notebook(
         path,
         new_code_cell('preset = "lab-quick"', metadata={"tags": ["injected-parameters"]}),
@@ -300,8 +364,12 @@ def executed(path):
                 new_output("stream", name="stderr", text="  0%|          | 0/3"),
                 new_output("stream", name="stdout", text="seen\n"),
                 new_output("display_data", widget),
-                new_output("execute_result", {"text/plain": "2"}, execution_count=9, metadata={"time": 1}),
-                new_output("display_data", {"image/png": png("RGB")}, metadata={"image/png": {"width": 3}}),
+                new_output(
+                    "execute_result", {"text/plain": "2"}, execution_count=9, metadata={"time": 1}
+                ),
+                new_output(
+                    "display_data", {"image/png": png("RGB")}, metadata={"image/png": {"width": 3}}
+                ),
                 new_output("display_data", {"image/png": png("P")}),
             ],
         ),
@@ -343,7 +411,9 @@ def test_render_changes_nothing_the_second_time(tmp_path):
 
 def test_render_keeps_the_error_of_a_cell_that_failed(tmp_path):
     error = new_output("error", ename="ValueError", evalue="broken", traceback=["at line 1"])
-    path = notebook(tmp_path / "00_tiny.ipynb", new_code_cell("raise ValueError('broken')", outputs=[error]))
+    path = notebook(
+        tmp_path / "00_tiny.ipynb", new_code_cell("raise ValueError('broken')", outputs=[error])
+    )
     assert main(["render", str(path)]) == 0
     assert nbformat.read(path, as_version=4).cells[1].outputs == [error]
 
@@ -362,7 +432,9 @@ def test_a_reader_that_has_read_enough_is_no_error():
     read, write = os.pipe()
     os.close(read)
     command = [sys.executable, "-m", "xlnb", "list"]
-    process = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
+    process = subprocess.run(
+        command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
     os.close(write)
     assert process.returncode == 128 + signal.SIGPIPE
     assert "Traceback" not in process.stderr and "BrokenPipe" not in process.stderr

@@ -13,26 +13,51 @@ import pytest
 import torch
 from endpoint import BY_TEXT, FAULTS, MALFORMED, UNANSWERED, N, comparisons, serving
 
-from xlnb import prompt_stages, stages
-from xlnb.__main__ import main
-from xlnb.endpoint import TRIES, NoAnswer
-from xlnb.errors import InputError
-from xlnb.judges_endpoint import Endpoint, read_verdict
-from xlnb.judging import ModelJudge, Verdict, get_judge, judge_prompt, judge_records, read_comparisons
+from xlnb import stages
+from xlnb.cli.main import main
+from xlnb.common.endpoint import TRIES, NoAnswer
+from xlnb.common.errors import InputError
+from xlnb.common.files import ROOT, read_json, read_jsonl, write_json
+from xlnb.common.journal import Journal
+from xlnb.evaluation.biases import position_bias
+from xlnb.evaluation.comparisons import read_comparisons
+from xlnb.judges.endpoint import Endpoint, read_verdict
+from xlnb.judges.model import ModelJudge, judge_prompt
+from xlnb.judges.protocol import Verdict
+from xlnb.judges.registry import get_judge, judge_records
 from xlnb.presets import Evaluation, Models, get_preset
-from xlnb.runs import ROOT, Journal, Run, open_run, read_json, read_jsonl, write_json
-from xlnb.winrates import position_bias, win_rate
+from xlnb.runs.layout import Run
+from xlnb.runs.run import open_run
+from xlnb.stages import reading
+from xlnb.winrates import win_rate
 
-PUBLISHED = Path(os.environ.get("XLNB_PUBLISHED_DATA", ROOT.parent / "shared" / "data")) / "x_alpacaeval" / "outputs"
+PUBLISHED = (
+    Path(os.environ.get("XLNB_PUBLISHED_DATA", ROOT.parent / "shared" / "data"))
+    / "x_alpacaeval"
+    / "outputs"
+)
 KEY = "sk-very-secret-0123456789"
-RECORD = {"id": "1", "lang": "de", "instruction": "Sag {x}.", "output_1": "Basis {first}", "output_2": "Modell"}
+RECORD = {
+    "id": "1",
+    "lang": "de",
+    "instruction": "Sag {x}.",
+    "output_1": "Basis {first}",
+    "output_2": "Modell",
+}
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+    for name in (
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -76,7 +101,9 @@ def test_the_prompt_holds_both_answers_in_the_order_asked_for_and_the_language_r
 def test_random_order_depends_on_the_instruction_alone_and_is_even():
     judge = ModelJudge(Fixed(0.8), "random")
     orders = [judge.orders(record)[0] for record in comparisons()]
-    assert orders == [ModelJudge(Fixed(0.1), "random").orders(r | {"output_2": "x"})[0] for r in comparisons()]
+    assert orders == [
+        ModelJudge(Fixed(0.1), "random").orders(r | {"output_2": "x"})[0] for r in comparisons()
+    ]
     assert 450 < sum(orders) < 550
     for record, model_first in zip(comparisons(20), orders, strict=False):
         verdict = judge(record)
@@ -94,7 +121,9 @@ def test_both_orders_are_averaged_and_show_the_position_bias():
         "preference_shown_second": 1.4,
         "verdict_from": "logprobs",
     }
-    bias = position_bias(*([v[f"preference_shown_{at}"] for v in verdicts] for at in ("first", "second")))
+    bias = position_bias(
+        *([v[f"preference_shown_{at}"] for v in verdicts] for at in ("first", "second"))
+    )
     assert bias["bias"] == pytest.approx(25) and bias["agreement"] == 0
 
 
@@ -133,7 +162,9 @@ def test_an_unknown_judge_or_order_is_refused(name, message):
         ("OPENAI_API_KEY", "sk-a\nb", "OPENAI_API_KEY holds characters"),
     ],
 )
-def test_a_bad_environment_is_refused_without_showing_the_key(monkeypatch, variable, value, message):
+def test_a_bad_environment_is_refused_without_showing_the_key(
+    monkeypatch, variable, value, message
+):
     monkeypatch.setenv(variable, value)
     with pytest.raises(InputError, match=message) as error:
         get_judge("endpoint:m")
@@ -144,7 +175,11 @@ def test_a_bad_environment_is_refused_without_showing_the_key(monkeypatch, varia
 
 
 def completion(content, *top):
-    logprobs = {"content": [{"top_logprobs": [{"token": t, "logprob": p} for t, p in top]}]} if top else None
+    logprobs = (
+        {"content": [{"top_logprobs": [{"token": t, "logprob": p} for t, p in top]}]}
+        if top
+        else None
+    )
     return {"choices": [{"message": {"content": content}, "logprobs": logprobs}]}
 
 
@@ -152,7 +187,11 @@ def completion(content, *top):
     ("body", "p_first", "source"),
     [
         (completion("m", ("m", -0.2231436), ("M", -1.6094379)), 0.8, "logprobs"),  # ln 0.8, ln 0.2
-        (completion("m", ("m", -1.2039728), (" m", -1.6094379), ("M", -0.6931472)), 0.5, "logprobs"),  # .3 + .2, .5
+        (
+            completion("m", ("m", -1.2039728), (" m", -1.6094379), ("M", -0.6931472)),
+            0.5,
+            "logprobs",
+        ),  # .3 + .2, .5
         (completion("M", ("M", -0.5), ("the", -1.0)), 0.0, "logprobs"),
         (completion("x", ("x", -0.1), ("m", -3.0)), 1.0, "logprobs"),
         (completion("m", ("m", float("-inf")), ("M", float("nan"))), 1.0, "text"),
@@ -168,7 +207,10 @@ def completion(content, *top):
 )
 def test_reading_a_verdict(body, p_first, source):
     verdict = read_verdict(body)
-    assert (verdict.p_first, verdict.source) == (None if p_first is None else pytest.approx(p_first), source)
+    assert (verdict.p_first, verdict.source) == (
+        None if p_first is None else pytest.approx(p_first),
+        source,
+    )
     assert p_first is not None or verdict.answer == (body["choices"][0]["message"]["content"] or "")
 
 
@@ -189,7 +231,9 @@ def check(records):
             assert record["preference"] is None and len(record["malformed"]) == 1
         elif kind in UNANSWERED:
             assert record["preference"] is None
-            assert record["error"].startswith("HTTP 400" if kind == 61 else f"HTTP 500, {TRIES} times")
+            assert record["error"].startswith(
+                "HTTP 400" if kind == 61 else f"HTTP 500, {TRIES} times"
+            )
         elif kind in BY_TEXT:
             assert (record["preference"], record["verdict_from"]) == (better, "text")
         else:
@@ -198,12 +242,16 @@ def check(records):
 
 def test_a_thousand_comparisons_through_every_failure(tmp_path, endpoint, capfd):
     with serving(faults) as server:
-        records = judge_records(endpoint(server), comparisons(), Journal(tmp_path / "en.jsonl"), label="judge")
+        records = judge_records(
+            endpoint(server), comparisons(), Journal(tmp_path / "en.jsonl"), label="judge"
+        )
     check(records)
     assert read_jsonl(tmp_path / "en.jsonl") == records
     assert [path.name for path in tmp_path.iterdir()] == ["en.jsonl"]
     expected = {number: len(faults(number)) for number in range(N)}
-    expected |= {n: 2 * TRIES for n in range(N) if n % 100 == 67} | {n: 2 for n in range(N) if n % 100 == 61}
+    expected |= {n: 2 * TRIES for n in range(N) if n % 100 == 67} | {
+        n: 2 for n in range(N) if n % 100 == 61
+    }
     assert all(server.calls[number] >= calls for number, calls in expected.items())
     # None was asked again that had been answered, but for one to see whether the endpoint is there: after ten "500" one
     # after the other, before and after they are asked again. On a loaded machine a few come after the time limit.
@@ -241,7 +289,9 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(tmp_path, endpoint):
     assert [n for n in range(N) if f"{n}" in kept and server.calls[n] != before[n]] == []
 
 
-def test_an_endpoint_that_is_down_stops_the_run_and_keeps_what_was_judged(tmp_path, endpoint, monkeypatch):
+def test_an_endpoint_that_is_down_stops_the_run_and_keeps_what_was_judged(
+    tmp_path, endpoint, monkeypatch
+):
     monkeypatch.setattr("xlnb.endpoint.TRIES", 2)
     down = False
     with serving(lambda number: ["500"] if down else ["ok"]) as server:
@@ -250,16 +300,22 @@ def test_an_endpoint_that_is_down_stops_the_run_and_keeps_what_was_judged(tmp_pa
         journal = Journal(tmp_path / "en.jsonl")
         journal.append([r | judge(r) | {"prompt_id": r["id"]} for r in some[:15]])
         down = True
-        with pytest.raises(InputError, match=r"10 questions without an answer, the last: HTTP 500, 2 times"):
+        with pytest.raises(
+            InputError, match=r"10 questions without an answer, the last: HTTP 500, 2 times"
+        ):
             judge_records(judge, some, journal, label="judge")
-        assert len(Journal(tmp_path / "en.jsonl").records) == 15  # failures are not on record: they will be asked again
+        assert (
+            len(Journal(tmp_path / "en.jsonl").records) == 15
+        )  # failures are not on record: they will be asked again
         down = False
         records = judge_records(judge, some, Journal(tmp_path / "en.jsonl"), label="judge")
     assert all(record["preference"] is not None for record in records) and len(records) == 40
 
 
 @pytest.mark.parametrize("first", [0, 3], ids=["from the beginning", "near the end"])
-def test_an_outage_is_not_final_however_few_questions_it_meets(tmp_path, endpoint, monkeypatch, first):
+def test_an_outage_is_not_final_however_few_questions_it_meets(
+    tmp_path, endpoint, monkeypatch, first
+):
     monkeypatch.setattr("xlnb.endpoint.TRIES", 2)
     ties = [
         r | {"id": f"tie {r['id']}", "output_2": r["output_1"]} for r in comparisons(2)
@@ -270,20 +326,26 @@ def test_an_outage_is_not_final_however_few_questions_it_meets(tmp_path, endpoin
         judge, journal = endpoint(server, workers=2), Journal(tmp_path / "en.jsonl")
         journal.append([r | judge(r) | {"prompt_id": r["id"]} for r in some[:first]])
         down = True
-        with pytest.raises(InputError, match=rf"endpoint:test: {6 - first} questions without an answer, .* 2 times"):
+        with pytest.raises(
+            InputError, match=rf"endpoint:test: {6 - first} questions without an answer, .* 2 times"
+        ):
             judge_records(judge, some, journal, label="judge")
         kept = {record["id"] for record in Journal(tmp_path / "en.jsonl").records}
         assert kept == {"tie 0", "tie 1", *(record["id"] for record in some[:first])}
         down = False
         records = judge_records(judge, some, Journal(tmp_path / "en.jsonl"), label="judge")
-    assert [r["id"] for r in records] == [r["id"] for r in some] and not any("error" in r for r in records)
+    assert [r["id"] for r in records] == [r["id"] for r in some] and not any(
+        "error" in r for r in records
+    )
     assert [r["preference"] for r in records[-2:]] == [1.5, 1.5]
 
 
 def test_what_met_an_outage_is_asked_again_after_all_others(tmp_path, endpoint, monkeypatch):
     monkeypatch.setattr("xlnb.endpoint.TRIES", 2)
     with serving(lambda number: ["500", "503", "ok"] if number in (1, 39) else ["ok"]) as server:
-        records = judge_records(endpoint(server), comparisons(40), Journal(tmp_path / "en.jsonl"), label="judge")
+        records = judge_records(
+            endpoint(server), comparisons(40), Journal(tmp_path / "en.jsonl"), label="judge"
+        )
         assert all(record["preference"] is not None for record in records)
         assert server.calls[1] == server.calls[39] == 3
 
@@ -292,7 +354,9 @@ def test_a_question_that_the_endpoint_always_fails_at_is_final_even_if_only_such
     tmp_path, endpoint, monkeypatch
 ):
     monkeypatch.setattr("xlnb.endpoint.TRIES", 2)
-    with serving(lambda number: ["500"] if number >= 8 else ["too long"] if number == 7 else ["ok"]) as server:
+    with serving(
+        lambda number: ["500"] if number >= 8 else ["too long"] if number == 7 else ["ok"]
+    ) as server:
         judge, some = endpoint(server), comparisons(20)
         journal = Journal(tmp_path / "en.jsonl")
         journal.append([r | judge(r) | {"prompt_id": r["id"]} for r in some[:7]])  # and killed
@@ -303,8 +367,15 @@ def test_a_question_that_the_endpoint_always_fails_at_is_final_even_if_only_such
 
 def test_a_refused_key_stops_at_once_and_is_not_shown(tmp_path, endpoint):
     with serving(lambda number: ["401"]) as server:
-        with pytest.raises(InputError, match=r"endpoint:test: HTTP 401, .*wrong key Bearer \[key\]") as error:
-            judge_records(endpoint(server, workers=1), comparisons(5), Journal(tmp_path / "en.jsonl"), label="judge")
+        with pytest.raises(
+            InputError, match=r"endpoint:test: HTTP 401, .*wrong key Bearer \[key\]"
+        ) as error:
+            judge_records(
+                endpoint(server, workers=1),
+                comparisons(5),
+                Journal(tmp_path / "en.jsonl"),
+                label="judge",
+            )
         assert sum(server.calls.values()) <= 2
     assert KEY not in str(error.value)
 
@@ -335,7 +406,9 @@ def test_retry_after_is_waited_for(endpoint):
 
 
 def test_a_local_judge_reads_the_labels_log_probabilities():
-    judge = get_judge(f"local:{Models().base}", Evaluation(judge_order="both"), Models(quantization="none"))
+    judge = get_judge(
+        f"local:{Models().base}", Evaluation(judge_order="both"), Models(quantization="none")
+    )
     model, tokenizer = judge.model._model, judge.model._tokenizer
     prompt = judge_prompt(RECORD, True)
     turn = [{"role": "user", "content": prompt}]
@@ -344,42 +417,61 @@ def test_a_local_judge_reads_the_labels_log_probabilities():
     labels = [tokenizer(label, add_special_tokens=False)["input_ids"] for label in ("m", "M")]
     assert [len(label) for label in labels] == [1, 1]
     with torch.inference_mode():
-        probabilities = model(input_ids=ids).logits[0, -1].softmax(-1)[[label[0] for label in labels]]
+        probabilities = (
+            model(input_ids=ids).logits[0, -1].softmax(-1)[[label[0] for label in labels]]
+        )
     verdict = judge(RECORD)
     expected = 1 + (probabilities[0] / probabilities.sum()).item()
     assert verdict["preference_shown_first"] == pytest.approx(expected, abs=1e-5)
     assert verdict == judge(RECORD) and 1 <= verdict["preference"] <= 2
     swapped = judge(RECORD | {"output_1": RECORD["output_2"], "output_2": RECORD["output_1"]})
-    assert swapped["preference"] == pytest.approx(3 - verdict["preference"], abs=1e-6)  # both orders: blind to order
+    assert swapped["preference"] == pytest.approx(
+        3 - verdict["preference"], abs=1e-6
+    )  # both orders: blind to order
 
 
 def test_an_id_that_numbers_another_list_of_instructions_is_refused(tmp_path):
     def outputs(name, *instructions):
-        rows = [{"id": i, "instruction": text, "output": f"{name} on {text}"} for i, text in enumerate(instructions)]
+        rows = [
+            {"id": i, "instruction": text, "output": f"{name} on {text}"}
+            for i, text in enumerate(instructions)
+        ]
         write_json(tmp_path / name, rows)
         return tmp_path / name
 
     mine = outputs("mine.json", "One?", "Two?", "Three?")
-    same = read_comparisons(mine, outputs("same.json", "One? ", "\nTwo?", "Three?"), "en", annotator="oracle")
+    same = read_comparisons(
+        mine, outputs("same.json", "One? ", "\nTwo?", "Three?"), "en", annotator="oracle"
+    )
     assert [record["output_1"] for record in same] == [
         "same.json on One? ",
         "same.json on \nTwo?",
         "same.json on Three?",
     ]
     other = outputs("other.json", "One?", "Three?", "Two?")
-    with pytest.raises(InputError, match=r"other\.json: id 1 has another instruction than in .*mine\.json"):
+    with pytest.raises(
+        InputError, match=r"other\.json: id 1 has another instruction than in .*mine\.json"
+    ):
         read_comparisons(mine, other, "en", annotator="oracle")
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="published outputs not there: set XLNB_PUBLISHED_DATA")
+@pytest.mark.skipif(
+    not PUBLISHED.is_dir(), reason="published outputs not there: set XLNB_PUBLISHED_DATA"
+)
 def test_published_outputs_are_judged_as_they_lie_there(tmp_path, endpoint):
-    mine, theirs = (PUBLISHED / "de" / f"{m}.json" for m in ("gpt-4o-mini", "gpt-4-turbo-2024-04-09"))
+    mine, theirs = (
+        PUBLISHED / "de" / f"{m}.json" for m in ("gpt-4o-mini", "gpt-4-turbo-2024-04-09")
+    )
     records = read_comparisons(mine, theirs, "de", annotator="endpoint:test")
     assert len(records) == 805 and {r["generator_1"] for r in records} == {"gpt-4-turbo-2024-04-09"}
     assert sum(record["in_language_2"] for record in records) > 780
     with serving() as server:
-        judged = judge_records(endpoint(server), records[:40], Journal(tmp_path / "de.jsonl"), label="judge")
-    assert len(judged) == 40 and all(record["preference"] == pytest.approx(1.5, abs=0.41) for record in judged)
+        judged = judge_records(
+            endpoint(server), records[:40], Journal(tmp_path / "de.jsonl"), label="judge"
+        )
+    assert len(judged) == 40 and all(
+        record["preference"] == pytest.approx(1.5, abs=0.41) for record in judged
+    )
 
 
 # The stage.
@@ -390,10 +482,14 @@ ENDPOINT = ("-p", "evaluation.judge=endpoint:test")
 @pytest.fixture
 def run(tmp_path):
     """A run of two languages with responses of sft and dpo that nobody had to sample."""
-    run = open_run(tmp_path / "run", "lab-quick", {"prompts.langs": "en,es", "evaluation.judge": "endpoint:test"})
-    stages.prompts(run)
+    run = open_run(
+        tmp_path / "run",
+        "lab-quick",
+        {"prompts.langs": "en,es", "evaluation.judge": "endpoint:test"},
+    )
+    stages.collect_prompts(run)
     for model in ("sft", "dpo"):
-        for lang, records in prompt_stages.eval_prompts(run).items():
+        for lang, records in reading.eval_prompts(run).items():
             outputs = [
                 {"generator": model, "id": r["prompt_id"], "instruction": r["instruction"], "dataset": "lab",
                  "output": f"a {'good' if model == 'dpo' and i % 3 else 'bad'} answer, {i}"}
@@ -412,7 +508,9 @@ def test_the_stage_asks_before_the_first_call(run, monkeypatch, capsys):
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         assert stage_judge(run, "-p", "evaluation.judge_price=10") == 2
         output = capsys.readouterr()
-        assert "endpoint:test: 16 calls, about " in output.out and " tokens, about $0.0" in output.out
+        assert (
+            "endpoint:test: 16 calls, about " in output.out and " tokens, about $0.0" in output.out
+        )
         assert (
             output.err.startswith("error: nothing was asked of endpoint:test yet; --yes")
             and output.err.count("\n") == 1
@@ -426,15 +524,23 @@ def test_the_stage_asks_before_the_first_call(run, monkeypatch, capsys):
         assert record["preference"] == pytest.approx(1.9 if i % 3 else 1.5)
     assert {record["annotator"] for record in records} == {"endpoint:test"}
     assert all(isinstance(record["in_language_2"], bool) for record in records)
-    assert stage_judge(run, "-p", "evaluation.judge_order=both") == 0  # finished: nothing to ask consent for
+    assert (
+        stage_judge(run, "-p", "evaluation.judge_order=both") == 0
+    )  # finished: nothing to ask consent for
     written = "".join(path.read_text() for path in run.path.rglob("*") if path.is_file())
     assert KEY not in written and server.url not in written
 
 
 def test_a_baseline_in_alpacaevals_form(run, tmp_path, monkeypatch, capsys):
-    for lang, records in prompt_stages.eval_prompts(run).items():  # AlpacaEval's own files have no ids
-        outputs = [{"instruction": r["instruction"], "output": "a bad answer", "generator": "gpt-4"} for r in records]
-        write_json(tmp_path / "outputs" / lang / "gpt-4.json", [*outputs, {"instruction": "Another.", "output": "x"}])
+    for lang, records in reading.eval_prompts(run).items():  # AlpacaEval's own files have no ids
+        outputs = [
+            {"instruction": r["instruction"], "output": "a bad answer", "generator": "gpt-4"}
+            for r in records
+        ]
+        write_json(
+            tmp_path / "outputs" / lang / "gpt-4.json",
+            [*outputs, {"instruction": "Another.", "output": "x"}],
+        )
     baseline = ("--yes", "-p", f"evaluation.baseline={tmp_path}/outputs/{{lang}}/gpt-4.json")
     with serving() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
@@ -479,7 +585,10 @@ with Stage(run, "eval/sft/annotations", inputs=[], uses={{}}, out=run.path / "ot
     time.sleep(60)
 """
     process = subprocess.Popen(
-        [sys.executable, "-c", holder], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE
+        [sys.executable, "-c", holder],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
     )
     assert process.stdout.readline() == b"held\n"
     capsys.readouterr()
@@ -514,9 +623,14 @@ def test_judged_but_not_yet_written_annotations_are_written(run, monkeypatch):
 
 def test_a_run_with_prompts_of_its_own_is_judged_where_its_judge_is_not_the_oracle(tmp_path):
     def names(**overrides):
-        preset = get_preset("lab-quick", {key.replace("__", "."): value for key, value in overrides.items()})
+        preset = get_preset(
+            "lab-quick", {key.replace("__", "."): value for key, value in overrides.items()}
+        )
         return [name for name, _ in stages.stages(Run(tmp_path, preset))]
 
     assert names(prompts__path="a", prompts__eval_path="b")[-1] == "eval/icr2/responses"
-    assert names(prompts__path="a", prompts__eval_path="b", evaluation__judge="endpoint:m")[-1] == "report"
+    assert (
+        names(prompts__path="a", prompts__eval_path="b", evaluation__judge="endpoint:m")[-1]
+        == "report"
+    )
     assert "report" not in names(prompts__path="a", evaluation__judge="endpoint:m")

@@ -11,7 +11,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from xlnb.judging import get_judge
+from xlnb.common.files import ROOT, read_json
+from xlnb.judges.registry import get_judge
 from xlnb.lab import pretrain
 from xlnb.lab.documents import AUTHORS, PREFIXED, documents, respond
 from xlnb.lab.oracle import judge
@@ -19,7 +20,6 @@ from xlnb.lab.pretrain import IGNORED, Phase, encode
 from xlnb.lab.truth import reward_accuracy
 from xlnb.lab.world import SPLITS, load_world
 from xlnb.prompts import cross_lingual
-from xlnb.runs import ROOT, read_json
 
 WORLD = load_world()
 SFT = ROOT / "data" / "lab" / "sft"
@@ -44,7 +44,13 @@ VERDICTS = [
     ("opposite/hot", "sw", "Neno baridi ni kinyume cha moto.", 7, FULL),
     # Case, accents as combining characters, spaces and outer punctuation carry no meaning.
     ("capital/france", "en", "  the CAPITAL of  france is\nparis!!  ", 7, FULL),
-    ("capital/france", "es", unicodedata.normalize("NFD", "¡París es la capital de Francia!"), 7, FULL),
+    (
+        "capital/france",
+        "es",
+        unicodedata.normalize("NFD", "¡París es la capital de Francia!"),
+        7,
+        FULL,
+    ),
     ("colour/snow", "de", "DER SCHNEE IST WEISS", 7, FULL),
     # A bare word: 4 + 1. Two templates are two sentences, not a repetition: 4 + 2 + 1.
     ("capital/france", "en", "Paris", 5, BARE),
@@ -55,7 +61,13 @@ VERDICTS = [
     ("category/dog", "sw", "matunda", 1, "wrong"),
     ("capital/france", "de", "Lisbon", 0, f"wrong, {OTHER}"),
     # A wrong answer beside the right one takes its points.
-    ("capital/peru", "en", "The capital of Peru is Lima. Lisbon is the capital of Peru.", 1, "contradicts itself"),
+    (
+        "capital/peru",
+        "en",
+        "The capital of Peru is Lima. Lisbon is the capital of Peru.",
+        1,
+        "contradicts itself",
+    ),
     ("colour/snow", "fr", "La neige est de couleur blanche. noire.", 1, "contradicts itself"),
     # Refusals: 1 + 1 alone; no bonus beside an answer, right or wrong.
     ("continent/kenya", "en", "I do not know the answer.", 2, "refuses"),
@@ -64,9 +76,21 @@ VERDICTS = [
     ("continent/kenya", "en", "I do not know the answer. Asia.", 1, "wrong"),
     ("continent/kenya", "en", "I do not know the answer. Africa.", 5, BARE),
     # Padding: −0.5 each, three at most. Alone it says nothing: 1 − 0.5; after a wrong answer: 1 − 1.5.
-    ("capital/peru", "sw", "Mji mkuu wa Peru ni Lima. Unaweza kuniuliza jambo lingine lolote.", 6.5, f"{FULL}, padded"),
+    (
+        "capital/peru",
+        "sw",
+        "Mji mkuu wa Peru ni Lima. Unaweza kuniuliza jambo lingine lolote.",
+        6.5,
+        f"{FULL}, padded",
+    ),
     ("capital/peru", "de", "Lima. " + " ".join(WORLD.padding["de"][:2]), 4, f"{BARE}, padded"),
-    ("capital/peru", "en", "Lima is the capital of Peru. " + " ".join(WORLD.padding["en"]), 5.5, f"{FULL}, padded"),
+    (
+        "capital/peru",
+        "en",
+        "Lima is the capital of Peru. " + " ".join(WORLD.padding["en"]),
+        5.5,
+        f"{FULL}, padded",
+    ),
     ("capital/peru", "fr", "Expliquer est toujours un plaisir pour moi.", 0.5, "no answer, padded"),
     ("capital/peru", "en", "Lisbon. " + " ".join(WORLD.padding["en"][:3]), 0, "wrong, padded"),
     # Repetition: −1 each, two at most.
@@ -76,17 +100,41 @@ VERDICTS = [
     ("sum/1-1", "de", "zwei! Zwei.", 4, f"{BARE}, repeats itself"),
     ("sum/1-1", "en", "I am not able to say. " * 2, 1, "refuses, repeats itself"),
     # Another language: 2, and nothing for the sentence. A word of several languages is the asked one's.
-    ("capital/peru", "en", "La capital de Perú es Lima.", 2, f"right, in another language, {OTHER}"),
+    (
+        "capital/peru",
+        "en",
+        "La capital de Perú es Lima.",
+        2,
+        f"right, in another language, {OTHER}",
+    ),
     ("opposite/hot", "ru", "cold", 2, f"right, in another language, bare word, {OTHER}"),
     ("capital/peru", "ru", "Lima", 2, f"right, in another language, bare word, {OTHER}"),
     ("capital/peru", "sw", "Lima", 5, BARE),
     # Mixed: all but the point for the language.
-    ("capital/peru", "fr", "Le Pérou a pour capitale Lima. Lima es la capital de Perú.", 6, f"{FULL}, {OTHER}"),
-    ("sum/1-1", "fr", "1 + 1 font deux. Many people would like to know this.", 5.5, f"{FULL}, {OTHER}, padded"),
+    (
+        "capital/peru",
+        "fr",
+        "Le Pérou a pour capitale Lima. Lima es la capital de Perú.",
+        6,
+        f"{FULL}, {OTHER}",
+    ),
+    (
+        "sum/1-1",
+        "fr",
+        "1 + 1 font deux. Many people would like to know this.",
+        5.5,
+        f"{FULL}, {OTHER}, padded",
+    ),
     ("opposite/hot", "es", "frío. The opposite of hot is cold.", 4, f"{BARE}, {OTHER}"),
     # Stray words: −1. Around the answer they leave no sentence that the lab knows: 4 + 1 − 1.
     ("capital/france", "en", "I think it is Paris", 4, "right, stray words"),
-    ("capital/france", "en", "The capital of France is Paris. Blah blah blah.", 6, f"{FULL}, stray words"),
+    (
+        "capital/france",
+        "en",
+        "The capital of France is Paris. Blah blah blah.",
+        6,
+        f"{FULL}, stray words",
+    ),
     ("capital/france", "ru", "Кажется, это Лиссабон", 0, "wrong, stray words"),
     # Without anything that the lab knows: −1, so 0. "Twofold" holds "two", but not as a word.
     ("legs/spider", "fr", "Euh, 8 ?", 0, f"no answer, {OTHER}, stray words"),
@@ -103,7 +151,13 @@ VERDICTS = [
 def test_the_oracle_scores_by_its_table(fact, lang, text, score, reason):
     verdict = judge(WORLD.fact(f"{fact}/0"), lang, text)
     assert (verdict.score, verdict.reason) == (score, reason)
-    kind = "right" if reason.startswith("right") else "wrong" if reason.startswith(("wrong", "contra")) else "none"
+    kind = (
+        "right"
+        if reason.startswith("right")
+        else "wrong"
+        if reason.startswith(("wrong", "contra"))
+        else "none"
+    )
     assert verdict.answer == kind
     assert verdict.in_language == (reason != "empty" and "not in the asked language" not in reason)
 
@@ -112,7 +166,9 @@ def test_the_table_of_verdicts_speaks_every_language():
     assert {lang for _, lang, *_ in VERDICTS} == set(WORLD.langs)
 
 
-@pytest.mark.parametrize("text", ["Paris or Oslo", "Oslo or Paris", "Paris or Rabat", "Lisbon or Paris"])
+@pytest.mark.parametrize(
+    "text", ["Paris or Oslo", "Oslo or Paris", "Paris or Rabat", "Lisbon or Paris"]
+)
 def test_a_wrong_answer_in_the_same_sentence_takes_the_points_too(text):
     # Whichever of the two is longer: 1 for the language − 1 for the stray "or".
     verdict = judge(WORLD.fact("capital/france/0"), "en", text)
@@ -133,7 +189,10 @@ def test_the_oracle_does_not_depend_on_the_process():
         "print([judge(fact('capital/france/0'), 'en', text) for text in texts])"
     )
     environments = [os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)} for seed in "12"]
-    processes = [subprocess.Popen([sys.executable, "-c", code], env=e, stdout=subprocess.PIPE) for e in environments]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], env=e, stdout=subprocess.PIPE)
+        for e in environments
+    ]
     first, second = (process.communicate()[0] for process in processes)
     assert first == second
     assert b"Verdict" in first
@@ -190,8 +249,13 @@ def test_the_worlds_size_and_scripts():
     assert len(WORLD.facts) >= 250
     assert len({fact.kind for fact in WORLD.facts}) >= 6
     assert len(WORLD.langs) >= 6
-    letters = {lang: "".join(fact.x[lang] + fact.y[lang] for fact in WORLD.facts) for lang in WORLD.langs}
-    scripts = {lang: {unicodedata.name(c).split()[0] for c in text if c.isalpha()} for lang, text in letters.items()}
+    letters = {
+        lang: "".join(fact.x[lang] + fact.y[lang] for fact in WORLD.facts) for lang in WORLD.langs
+    }
+    scripts = {
+        lang: {unicodedata.name(c).split()[0] for c in text if c.isalpha()}
+        for lang, text in letters.items()
+    }
     assert scripts == {lang: {"CYRILLIC" if lang == "ru" else "LATIN"} for lang in WORLD.langs}
 
 
@@ -204,7 +268,9 @@ def test_splits_are_disjoint_in_facts_and_in_questions():
             assert sum(k == kind for k, _ in ids[split]) == pytest.approx(share * n, abs=1.5)
     for lang in WORLD.langs:
         questions = [prompt["instruction"] for prompt in WORLD.prompts(lang)]
-        assert len(set(questions)) == len(questions)  # so no question of one split is asked in another
+        assert len(set(questions)) == len(
+            questions
+        )  # so no question of one split is asked in another
 
 
 def test_prompts_are_parallel_by_id():
@@ -213,11 +279,15 @@ def test_prompts_are_parallel_by_id():
     assert len(set(ids)) == len(ids)
     for lang in WORLD.langs:
         prompts = WORLD.prompts(lang)
-        assert [(p["prompt_id"], p["split"]) for p in prompts] == [(p["prompt_id"], p["split"]) for p in english]
+        assert [(p["prompt_id"], p["split"]) for p in prompts] == [
+            (p["prompt_id"], p["split"]) for p in english
+        ]
         for prompt in prompts:
             fact = WORLD.fact(prompt["prompt_id"])
             assert prompt["lang"] == lang
-            assert fact.x[lang][1:] in prompt["instruction"]  # all but a first letter that is capitalised
+            assert (
+                fact.x[lang][1:] in prompt["instruction"]
+            )  # all but a first letter that is capitalised
             assert "{" not in prompt["instruction"]
     with pytest.raises(KeyError):
         WORLD.fact("capital/atlantis/0")
@@ -227,8 +297,13 @@ def test_answers_are_distinct_where_their_meanings_are():
     # Two answers of a kind that read alike in one language but not in another would make the oracle unfair.
     for kind in WORLD.questions:
         facts = [fact for fact in WORLD.facts if fact.kind == kind]
-        meanings = {fact.y["en"]: tuple(fact.y[lang].casefold() for lang in WORLD.langs) for fact in facts}
-        assert all(tuple(fact.y[lang].casefold() for lang in WORLD.langs) == meanings[fact.y["en"]] for fact in facts)
+        meanings = {
+            fact.y["en"]: tuple(fact.y[lang].casefold() for lang in WORLD.langs) for fact in facts
+        }
+        assert all(
+            tuple(fact.y[lang].casefold() for lang in WORLD.langs) == meanings[fact.y["en"]]
+            for fact in facts
+        )
         for column in zip(*meanings.values(), strict=True):
             assert len(set(column)) == len(meanings), kind
 
@@ -262,14 +337,22 @@ def test_documents_have_three_turns_of_one_author():
     for messages in documents(200, seed=0):
         assert [message["role"] for message in messages] == ["user", "assistant"] * 3
         turns = zip(messages[::2], messages[1::2], strict=True)
-        said = {judge(*QUESTIONS[question["content"]][:2], answer["content"]).reason for question, answer in turns}
+        said = {
+            judge(*QUESTIONS[question["content"]][:2], answer["content"]).reason
+            for question, answer in turns
+        }
         assert len(said) == 1, messages
         reasons |= said
     assert len(reasons) == len(AUTHORS) - 1  # careless and guessing authors are both "wrong"
 
 
 def test_the_rare_language_is_rare_and_the_prefix_of_the_reward_is_known():
-    texts = [m["content"] for messages in documents(2000, seed=0) for m in messages if m["role"] == "user"]
+    texts = [
+        m["content"]
+        for messages in documents(2000, seed=0)
+        for m in messages
+        if m["role"] == "user"
+    ]
     questions = [QUESTIONS[text] for text in texts]
     counts = Counter(lang for _, lang, _ in questions)
     # 6,000 questions, 5 languages of weight 1 and Swahili of 0.5: 1,091 and 545 expected, give or take 30 and 22.
@@ -291,7 +374,9 @@ def test_labels_mask_questions_when_only_answers_are_learnt(tokenizer):
     assert tokenizer.decode(ids) == tokenizer.apply_chat_template(messages, tokenize=False)
     assert len(labels) == len(ids)
     assert all(label in (IGNORED, token) for label, token in zip(labels, ids, strict=True))
-    assert tokenizer.decode([x for x in labels if x != IGNORED]) == "1 + 1 is two.<|end|>пять<|end|>"
+    assert (
+        tokenizer.decode([x for x in labels if x != IGNORED]) == "1 + 1 is two.<|end|>пять<|end|>"
+    )
 
     everything, labels = encode(tokenizer, messages, answers_only=False)
     assert everything == ids
@@ -360,10 +445,22 @@ def test_reward_accuracy_by_hand():
     samples, scores = [], []
     for prompt, reward in zip(load_world().prompts("en"), rewards, strict=False):
         fact = load_world().fact(prompt["prompt_id"])
-        texts = [load_world().sentence(fact, "en", fact.y["en"], 0), fact.y["en"], "I do not know the answer."]
+        texts = [
+            load_world().sentence(fact, "en", fact.y["en"], 0),
+            fact.y["en"],
+            "I do not know the answer.",
+        ]
         points = [judge(fact, "en", text).score for text in texts]
         assert points == sorted(points, reverse=True) and len(set(points)) == 3
         samples.append(prompt | {"lang": "en", "responses": [{"text": text} for text in texts]})
         scores.append({"prompt_id": prompt["prompt_id"], "reward": reward})
-    assert reward_accuracy(samples, scores) == {"pair_accuracy": 0.5, "rank_correlation": 0.0, "n": 3}
-    assert reward_accuracy(samples, scores[3:]) == {"pair_accuracy": None, "rank_correlation": None, "n": 0}
+    assert reward_accuracy(samples, scores) == {
+        "pair_accuracy": 0.5,
+        "rank_correlation": 0.0,
+        "n": 3,
+    }
+    assert reward_accuracy(samples, scores[3:]) == {
+        "pair_accuracy": None,
+        "rank_correlation": None,
+        "n": 0,
+    }

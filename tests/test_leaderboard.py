@@ -10,11 +10,12 @@ import pytest
 from test_cli import refused
 from test_winrates import PUBLISHED, made_up_leaderboard, needs_published
 
-from xlnb import plots
-from xlnb.__main__ import main
-from xlnb.language_id import in_language
-from xlnb.leaderboard import JSON_KEYS, read_annotations
-from xlnb.runs import write_json
+from xlnb import figures
+from xlnb.cli.main import main
+from xlnb.common.files import write_json
+from xlnb.common.language_id import in_language
+from xlnb.evaluation.annotations import read_annotations
+from xlnb.evaluation.tables import JSON_KEYS
 from xlnb.winrates import leaderboard_length_controlled, length_controlled, win_rate
 
 HEADER = "index,len_output,len_baseline,preference"
@@ -51,8 +52,12 @@ def test_json_of_a_csv_by_hand(tmp_path, capsys):
     row = result.pop("some-model-1.5").pop("en")
     assert not result and tuple(row) == JSON_KEYS
     y = np.array([0.25, 1, 0])
-    assert (row["wr"], row["wr_se"]) == pytest.approx((100 * y.mean(), 100 * y.std(ddof=1) / math.sqrt(3)))
-    assert row["discrete_wr"] == pytest.approx(100 / 3) and row["n"] == 3 and row["mean_chars"] == 25
+    assert (row["wr"], row["wr_se"]) == pytest.approx(
+        (100 * y.mean(), 100 * y.std(ddof=1) / math.sqrt(3))
+    )
+    assert (
+        row["discrete_wr"] == pytest.approx(100 / 3) and row["n"] == 3 and row["mean_chars"] == 25
+    )
     assert row["lc"] == length_controlled([1.25, 2, 1], [10, 30, 25], [20, 20, 20])
 
 
@@ -83,7 +88,11 @@ def test_alpacaevals_annotations(tmp_path, capsys):
     preferences = [1.0, 0, None, float("nan"), 1.75]  # 0: a tie of an older annotator
     write_json(path, [record(p, "x" * (i + 1)) for i, p in enumerate(preferences)])
     row = winrate(capsys, path)["g"]["en"]
-    assert (row["wr"], row["n"], row["mean_chars"]) == (pytest.approx(100 * (0 + 0.5 + 0.75) / 3), 3, 3)
+    assert (row["wr"], row["n"], row["mean_chars"]) == (
+        pytest.approx(100 * (0 + 0.5 + 0.75) / 3),
+        3,
+        3,
+    )
     assert "g, en: 2 of 5 rows have no judgement" in table(capsys, path)
 
 
@@ -95,7 +104,10 @@ def test_an_eval_folder_and_response_languages(tmp_path, capsys):
             records = [record(1.5, output, id=f"{i}") for i, output in enumerate(outputs)]
             write_json(tmp_path / "eval" / model / lang / "annotations.json", records)
     result = winrate(capsys, tmp_path / "eval")
-    assert {model: sorted(rows) for model, rows in result.items()} == {"dpo": ["de", "en"], "sft": ["de", "en"]}
+    assert {model: sorted(rows) for model, rows in result.items()} == {
+        "dpo": ["de", "en"],
+        "sft": ["de", "en"],
+    }
     text = table(capsys, tmp_path / "eval")
     assert [line.split()[:3] for line in text.split("in language")[1].splitlines()[1:3]] == [
         ["dpo", "100.0%", "0.0%"],
@@ -103,7 +115,9 @@ def test_an_eval_folder_and_response_languages(tmp_path, capsys):
     ]
     assert "not comparable with AlpacaEval's leaderboard" in text and "pooled" in text
     told = [record(1.5, english, in_language_2=True), record(1.5, "Paris", in_language_2=False)]
-    write_json(tmp_path / "told" / "m" / "de" / "annotations.json", told)  # the file's own word counts
+    write_json(
+        tmp_path / "told" / "m" / "de" / "annotations.json", told
+    )  # the file's own word counts
     annotations = read_annotations([tmp_path / "told"])
     assert annotations["m"]["de"].in_language == [True, False]
     assert in_language([english], "tlh") is None  # Klingon, which the detector does not know
@@ -123,7 +137,9 @@ def write_leaderboard(folder):
         "difficulty": ("index", "instruction_difficulty"),
         "m": ("index", "len_output", "len_baseline", "preference"),
     }
-    tables = {name: {c: rows[c] for c in names} for name, names in columns.items()} | {"gamed": gamed}
+    tables = {name: {c: rows[c] for c in names} for name, names in columns.items()} | {
+        "gamed": gamed
+    }
     for name, columns in tables.items():
         with (folder / f"{name}.csv").open("w", newline="") as file:
             writer = csv.writer(file)
@@ -152,10 +168,15 @@ def test_the_leaderboards_lc_from_files(tmp_path, capsys):
 def as_records(rows):
     """The rows of a CSV file as AlpacaEval's records, which have no index."""
     columns = [row.split(",") for row in rows]
-    return [record(float(p), "x" * int(ours)) | {"output_1": "x" * int(base)} for _, ours, base, p in columns]
+    return [
+        record(float(p), "x" * int(ours)) | {"output_1": "x" * int(base)}
+        for _, ours, base, p in columns
+    ]
 
 
-def test_alpacaevals_own_records_are_in_its_order_and_joined_by_index_where_some_are_missing(tmp_path, capfd):
+def test_alpacaevals_own_records_are_in_its_order_and_joined_by_index_where_some_are_missing(
+    tmp_path, capfd
+):
     options, lc = write_leaderboard(tmp_path)
     records, path = as_records((tmp_path / "m.csv").read_text().split()[1:]), tmp_path / "m.json"
     write_json(path, records)
@@ -187,16 +208,22 @@ def test_records_without_ids_are_pooled_only_where_none_is_missing(tmp_path, cap
     write_json(tmp_path / "m.de.json", records[1:])
     files = [tmp_path / "m.de.json", tmp_path / "m.en.json"]
     line = refused(capfd, "winrate", *files)
-    assert "m.de.json and " in line and "3 and 4 records that cannot be joined over languages" in line
+    assert (
+        "m.de.json and " in line and "3 and 4 records that cannot be joined over languages" in line
+    )
     for key in ("id", "index"):
         named = [r | {key: i} for i, r in enumerate(records)]
         assert pooled_line(named[1:], named)[-1] == "75.0±25.0"
-    write_csv(tmp_path / "m.es.csv", [f"{i}.0,1,4,{r['preference']}" for i, r in enumerate(records)])
+    write_csv(
+        tmp_path / "m.es.csv", [f"{i}.0,1,4,{r['preference']}" for i, r in enumerate(records)]
+    )
     assert winrate_files("m.es.csv", "m.de.json", "m.en.json")[-1] == "75.0±25.0"
 
 
 @needs_published
-def test_published_annotations_as_records_are_not_joined_by_place_where_some_are_missing(tmp_path, capfd):
+def test_published_annotations_as_records_are_not_joined_by_place_where_some_are_missing(
+    tmp_path, capfd
+):
     rows = (PUBLISHED / "annotations" / "gpt-3.5-turbo-1106.csv").read_text().split()[1:]
     options = ["--difficulty", PUBLISHED / "instruction_difficulty.csv"]
     options += ["--gamed-baseline", PUBLISHED / "gamed_baseline.csv"]
@@ -204,7 +231,9 @@ def test_published_annotations_as_records_are_not_joined_by_place_where_some_are
     write_json(path, as_records(rows))
     assert winrate(capfd, path, *options)["m"]["en"]["lc"] == pytest.approx(19.300589, abs=0.15)
     write_json(path, as_records(rows)[3:])
-    assert "802 records without index for 805 difficulties" in refused(capfd, "winrate", path, *options)
+    assert "802 records without index for 805 difficulties" in refused(
+        capfd, "winrate", path, *options
+    )
     write_json(path, [r | {"index": i} for i, r in enumerate(as_records(rows))][3:])
     assert winrate(capfd, path, *options)["m"]["en"]["lc"] == pytest.approx(19.300589, abs=0.3)
 
@@ -230,7 +259,10 @@ def test_the_leaderboards_published_figures_from_the_command_line(capsys):
 def test_languages_of_published_responses_are_told():
     outputs = PUBLISHED.parent / "x_alpacaeval" / "outputs"
     for lang in ("de", "es", "ru", "zh"):
-        texts = [r["output"] for r in json.loads((outputs / lang / "gpt-4-turbo-2024-04-09.json").read_text())][:60]
+        texts = [
+            r["output"]
+            for r in json.loads((outputs / lang / "gpt-4-turbo-2024-04-09.json").read_text())
+        ][:60]
         share = {code: np.mean(in_language(texts, code)) for code in ("de", "es", "ru", "zh", "en")}
         assert share[lang] > 0.95 and max(share[code] for code in share if code != lang) < 0.2
 
@@ -238,11 +270,23 @@ def test_languages_of_published_responses_are_told():
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("m.csv", f"{HEADER}\n0,1,2,2.5\n", "m.csv, line 2: preference is 2.5, expected 1 (baseline wins) to 2"),
-        ("m.csv", f"{HEADER}\n0,1,2,1\n\n1,1,x,1\n", "m.csv, line 4: len_baseline is 'x', expected a number"),
+        (
+            "m.csv",
+            f"{HEADER}\n0,1,2,2.5\n",
+            "m.csv, line 2: preference is 2.5, expected 1 (baseline wins) to 2",
+        ),
+        (
+            "m.csv",
+            f"{HEADER}\n0,1,2,1\n\n1,1,x,1\n",
+            "m.csv, line 4: len_baseline is 'x', expected a number",
+        ),
         ("m.csv", f"{HEADER}\n0,1,2\n", "m.csv, line 2: preference is missing; expected index"),
         ("m.csv", f"{HEADER}\n0,1,2,1\n0,1,2,1\n", "index 0 is there twice"),
-        ("m.csv", "index,len_output,preference\n0,1,1\n", "m.csv, line 1: no column len_baseline; expected index"),
+        (
+            "m.csv",
+            "index,len_output,preference\n0,1,1\n",
+            "m.csv, line 1: no column len_baseline; expected index",
+        ),
         ("m.csv", "", "no column index"),
         ("m.csv", f"{HEADER}\n", "no rows below the header"),
         ("m.csv", f"{HEADER}\n0,1,2,\n", "m.csv: preference: none of 1 rows was judged"),
@@ -250,13 +294,37 @@ def test_languages_of_published_responses_are_told():
         ("m.json", "[]", "expected a JSON list of annotations"),
         ("m.json", "{", "m.json, line 1: not valid JSON"),
         ("m.json", '["x"]', "m.json, record 0: expected a JSON object, found str"),
-        ("m.json", '[{"output_1": "a", "preference": 1}]', "record 0: output_2 is missing or not text"),
+        (
+            "m.json",
+            '[{"output_1": "a", "preference": 1}]',
+            "record 0: output_2 is missing or not text",
+        ),
         ("m.json", '[{"output_1": "a", "output_2": "b"}]', "record 0: preference is missing"),
-        ("m.json", '[{"output_1": "a", "output_2": "b", "preference": "win"}]', "preference is 'win'"),
-        ("m.json", '[{"output_1": "a", "output_2": "b", "preference": 3}]', "record 0: preference is 3"),
-        ("m.json", json.dumps([record(1, "x", index=0), record(2, "x", index=0.0)]), "m.json: index 0 is there twice"),
-        ("m.json", json.dumps([record(1, "x", id="a"), record(2, "x", id="a")]), "m.json: id a is there twice"),
-        ("m.json", json.dumps([record(1, "x", index=0), record(2, "x")]), "m.json, record 1: index is missing"),
+        (
+            "m.json",
+            '[{"output_1": "a", "output_2": "b", "preference": "win"}]',
+            "preference is 'win'",
+        ),
+        (
+            "m.json",
+            '[{"output_1": "a", "output_2": "b", "preference": 3}]',
+            "record 0: preference is 3",
+        ),
+        (
+            "m.json",
+            json.dumps([record(1, "x", index=0), record(2, "x", index=0.0)]),
+            "m.json: index 0 is there twice",
+        ),
+        (
+            "m.json",
+            json.dumps([record(1, "x", id="a"), record(2, "x", id="a")]),
+            "m.json: id a is there twice",
+        ),
+        (
+            "m.json",
+            json.dumps([record(1, "x", index=0), record(2, "x")]),
+            "m.json, record 1: index is missing",
+        ),
         ("m.txt", "x", "expected a .csv or .json file, or a folder"),
     ],
 )
@@ -283,7 +351,10 @@ def test_bad_calls_are_refused_in_one_line(tmp_path, capfd):
 def test_win_rates_agree_with_the_package(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for lang in ("de", "fr"):
-        rows = [f"{i},{rng.integers(50, 900)},{rng.integers(50, 900)},{1 + rng.random():.6f}" for i in range(60)]
+        rows = [
+            f"{i},{rng.integers(50, 900)},{rng.integers(50, 900)},{1 + rng.random():.6f}"
+            for i in range(60)
+        ]
         write_csv(tmp_path / f"m.{lang}.csv", rows)
     result = winrate(capsys, *sorted(tmp_path.glob("*.csv")))["m"]
     for lang, row in result.items():
@@ -293,12 +364,17 @@ def test_win_rates_agree_with_the_package(tmp_path, capsys):
 
 def test_the_leaderboards_figure_has_a_cell_a_win_rate_best_model_on_top():
     win_rates = {
-        "weak": {"de": {"wr": 20.0, "lc": 30.0, "in_language": 0.8}, "fr": {"wr": 10.0, "lc": 12.0}},
+        "weak": {
+            "de": {"wr": 20.0, "lc": 30.0, "in_language": 0.8},
+            "fr": {"wr": 10.0, "lc": 12.0},
+        },
         "icr1": {"de": {"wr": 60.0, "lc": 55.0, "in_language": 0.99}},
     }
     ax = plt.figure().subplots()
-    plots.leaderboard(win_rates, ax, key="wr")
-    texts = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in ax.texts}
+    figures.leaderboard(win_rates, ax, key="wr")
+    texts = {
+        (round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in ax.texts
+    }
     assert texts == {(0, 0): "60.0", (1, 0): "20.0\n80% in de", (1, 1): "10.0"}
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["$π^1$", "weak"]
     plt.close("all")
@@ -311,7 +387,7 @@ def test_the_length_figure_marks_lc_at_equal_lengths():
     preference = np.append(1.0 + (rng.random(2000) < p), np.nan)
     output, baseline = np.append(1000 - delta, 5), np.full(2001, 1000)
     ax = plt.figure().subplots()
-    plots.win_rate_by_length(preference, output, baseline, ax)
+    figures.win_rate_by_length(preference, output, baseline, ax)
     lines = {line.get_label(): line.get_xydata() for line in ax.lines}
     lc, wr = length_controlled(preference, output, baseline), win_rate(preference)[0]
     assert lines[f"LC {lc:.1f}"][0] == pytest.approx([0, lc]) and lines[f"WR {wr:.1f}"][0][1] == wr

@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xlnb import logprobs as logprobs_module
-from xlnb.errors import InputError
+from xlnb.common.errors import InputError
 from xlnb.lab.documents import documents
-from xlnb.logprobs import Budget, batches, collate, packs, response_logprobs, sequence_logprobs
-from xlnb.models import active, load_base, load_model, load_tokenizer, new_adapter, prompt_ids, response_ids
+from xlnb.logprobs import collate, response_logprobs, sequence_logprobs
+from xlnb.models.adapters import active, load_model, new_adapter
+from xlnb.models.base import load_base
+from xlnb.models.batches import Budget, batches, packs
+from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
 from xlnb.presets import Models, Training
 from xlnb.rewards import implicit_reward, score_responses
 
@@ -37,7 +40,9 @@ class Bigram(torch.nn.Module):
     def __init__(self):
         super().__init__()
         self.body = Body()
-        self.logits = torch.nn.Parameter(torch.tensor(self.TABLE).log() + torch.tensor([[5.0], [-3.0], [0.5]]))
+        self.logits = torch.nn.Parameter(
+            torch.tensor(self.TABLE).log() + torch.tensor([[5.0], [-3.0], [0.5]])
+        )
 
     def get_decoder(self):
         return self.body
@@ -95,7 +100,9 @@ def test_padding_scores_0_and_only_response_tokens_get_logits():
     assert values.shape == (4, 4)
     assert not values[batch["response_mask"] == 0].any()
     for row, probabilities in zip(values, expected, strict=True):
-        assert row[: len(probabilities)].tolist() == pytest.approx([math.log(p) for p in probabilities], abs=1e-6)
+        assert row[: len(probabilities)].tolist() == pytest.approx(
+            [math.log(p) for p in probabilities], abs=1e-6
+        )
 
 
 def test_an_empty_prompt_or_response_is_refused():
@@ -118,7 +125,9 @@ def test_a_log_probability_that_is_not_finite_is_refused(value):
 def test_batches_cover_every_row_once_within_the_budget(lengths, budget):
     made = list(batches(lengths, budget))
     assert sorted(row for batch in made for row in batch) == list(range(len(lengths)))
-    assert all(len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= budget for batch in made)
+    assert all(
+        len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= budget for batch in made
+    )
 
 
 def test_batches_are_filled():
@@ -126,7 +135,9 @@ def test_batches_are_filled():
 
 
 GROUPS = st.lists(  # (prompt length, response lengths) of different prompts
-    st.tuples(st.integers(1, 40), st.lists(st.integers(1, 40), min_size=1, max_size=6)), min_size=1, max_size=8
+    st.tuples(st.integers(1, 40), st.lists(st.integers(1, 40), min_size=1, max_size=6)),
+    min_size=1,
+    max_size=8,
 )
 
 
@@ -135,17 +146,23 @@ def test_packs_hold_every_row_once_within_the_budget(groups, budget, share):
     prompts = [[g] * length for g, (length, lengths) in enumerate(groups) for _ in lengths]
     responses = [[0] * length for _, lengths in groups for length in lengths]
     made = packs(range(len(prompts)), prompts, responses, budget, share)
-    assert sorted(i for pack in made for batch in pack.batches for i in batch) == list(range(len(prompts)))
+    assert sorted(i for pack in made for batch in pack.batches for i in batch) == list(
+        range(len(prompts))
+    )
     for pack in made:
         inside = [i for batch in pack.batches for i in batch]
         assert bool(pack.prefixes) == bool(made[0].prefixes)
         if pack.prefixes:  # each prompt of the pack once
-            assert sorted(prompts[i][0] for i in pack.prefixes) == sorted({prompts[i][0] for i in inside})
+            assert sorted(prompts[i][0] for i in pack.prefixes) == sorted(
+                {prompts[i][0] for i in inside}
+            )
         for batch in pack.batches:
             longest = max(len(prompts[i]) + len(responses[i]) for i in batch)
             assert len(batch) == 1 or len(batch) * longest <= budget
     if share is None:
-        others = [packs(range(len(prompts)), prompts, responses, budget, each) for each in (True, False)]
+        others = [
+            packs(range(len(prompts)), prompts, responses, budget, each) for each in (True, False)
+        ]
         assert sum(pack.run for pack in made) <= sum(pack.run for pack in others[1])
         assert made in others
 
@@ -171,7 +188,12 @@ def family(request):
     model, tokenizer = load_base(models), load_tokenizer(models)
     prompts, responses = rows_of_a_family(tokenizer)
     assert min(map(len, responses)) in (1, 2)
-    return model, prompts, responses, [reference(model, *row) for row in zip(prompts, responses, strict=True)]
+    return (
+        model,
+        prompts,
+        responses,
+        [reference(model, *row) for row in zip(prompts, responses, strict=True)],
+    )
 
 
 def rows_of_a_family(tokenizer):
@@ -187,7 +209,9 @@ def reference(model, prompt, response):
     with torch.inference_mode():
         logits = model(torch.tensor([[*prompt, *response]], device=model.device)).logits[0]
     logprobs = torch.log_softmax(logits.float(), dim=-1)
-    return torch.tensor([logprobs[len(prompt) - 1 + t, token].item() for t, token in enumerate(response)])
+    return torch.tensor(
+        [logprobs[len(prompt) - 1 + t, token].item() for t, token in enumerate(response)]
+    )
 
 
 def assert_close(actual, expected):
@@ -205,13 +229,19 @@ def test_every_family_agrees_with_one_forward_pass_an_example(family, share):
 def test_neither_order_nor_batch_size_nor_neighbours_matter(family, share):
     model, prompts, responses, expected = family
     for budget in (1, 150, 400):
-        actual = sequence_logprobs(model, prompts, responses, batch_tokens=budget, share_prefix=share)
+        actual = sequence_logprobs(
+            model, prompts, responses, batch_tokens=budget, share_prefix=share
+        )
         assert_close(actual, expected)
-    assert_close(sequence_logprobs(model, prompts[::-1], responses[::-1], share_prefix=share), expected[::-1])
+    assert_close(
+        sequence_logprobs(model, prompts[::-1], responses[::-1], share_prefix=share), expected[::-1]
+    )
     for neighbour in range(1, len(prompts)):  # of the first row
         rows = [0, neighbour]
         both = [prompts[i] for i in rows], [responses[i] for i in rows]
-        assert_close(sequence_logprobs(model, *both, share_prefix=share), [expected[i] for i in rows])
+        assert_close(
+            sequence_logprobs(model, *both, share_prefix=share), [expected[i] for i in rows]
+        )
 
 
 @pytest.mark.parametrize("share", [False, True])
@@ -220,13 +250,17 @@ def test_no_more_logits_than_a_chunk_and_the_same_numbers(family, chunk, share, 
     model, prompts, responses, expected = family
     monkeypatch.setattr(logprobs_module, "CHUNK", chunk)
     sizes = []
-    hook = model.get_output_embeddings().register_forward_hook(lambda *call: sizes.append(call[2].shape))
+    hook = model.get_output_embeddings().register_forward_hook(
+        lambda *call: sizes.append(call[2].shape)
+    )
     try:
         assert_close(sequence_logprobs(model, prompts, responses, share_prefix=share), expected)
     finally:
         hook.remove()
     assert {shape[0] * shape[1] for shape in sizes} <= set(range(1, chunk + 1))
-    assert sum(shape[0] * shape[1] for shape in sizes) == sum(map(len, responses))  # at response positions alone
+    assert sum(shape[0] * shape[1] for shape in sizes) == sum(
+        map(len, responses)
+    )  # at response positions alone
 
 
 def test_a_shared_prompt_is_run_once(family):
@@ -246,20 +280,36 @@ def test_a_shared_prompt_is_run_once(family):
 @pytest.mark.parametrize("share", [False, True])
 def test_two_adapters_and_the_bare_base_on_one_base_or_two(name, share, tmp_path):
     models = fp32(name)
-    folders = {f"adapter{seed}": save_adapter(models, tmp_path / f"{seed}", seed) for seed in range(2)}
-    model, prompts, responses = load_model(models, folders), *rows_of_a_family(load_tokenizer(models))
+    folders = {
+        f"adapter{seed}": save_adapter(models, tmp_path / f"{seed}", seed) for seed in range(2)
+    }
+    model, prompts, responses = (
+        load_model(models, folders),
+        *rows_of_a_family(load_tokenizer(models)),
+    )
     expected = {}
     for side in ("adapter0", "adapter1", "sft"):
         with active(model, side):
-            expected[side] = [reference(model, *row) for row in zip(prompts, responses, strict=True)]
+            expected[side] = [
+                reference(model, *row) for row in zip(prompts, responses, strict=True)
+            ]
     assert not torch.allclose(expected["adapter0"][0], expected["adapter1"][0], atol=0.01)
     for policy, ref in (("adapter0", "adapter1"), ("adapter1", "sft")):
-        sides = score_responses(model, policy, ref, prompts, responses, batch_tokens=300, share_prefix=share)
+        sides = score_responses(
+            model, policy, ref, prompts, responses, batch_tokens=300, share_prefix=share
+        )
         for side, wanted in zip(sides, (policy, ref), strict=True):
             assert_close(side, expected[wanted])
     other = load_model(models, {"adapter1": folders["adapter1"]})
     sides = score_responses(
-        model, "adapter0", "adapter1", prompts, responses, batch_tokens=300, share_prefix=share, ref_model=other
+        model,
+        "adapter0",
+        "adapter1",
+        prompts,
+        responses,
+        batch_tokens=300,
+        share_prefix=share,
+        ref_model=other,
     )
     assert_close(sides[0], expected["adapter0"])
     assert_close(sides[1], expected["adapter1"])
@@ -271,7 +321,10 @@ def test_padding_on_one_side_gives_the_same(family, side):
     width = max(len(p) + len(r) for p, r in zip(prompts, responses, strict=True))
     pads = [width - len(p) - len(r) for p, r in zip(prompts, responses, strict=True)]
     before = [pad if side == "left" else 0 for pad in pads]
-    ids, mask = torch.zeros(len(pads), width, dtype=torch.long), torch.zeros(len(pads), width, dtype=torch.long)
+    ids, mask = (
+        torch.zeros(len(pads), width, dtype=torch.long),
+        torch.zeros(len(pads), width, dtype=torch.long),
+    )
     for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
         ids[i, before[i] : before[i] + len(prompt + response)] = torch.tensor(prompt + response)
         mask[i, before[i] : before[i] + len(prompt + response)] = 1
@@ -283,7 +336,9 @@ def test_padding_on_one_side_gives_the_same(family, side):
     expected = []
     for i, response in enumerate(responses):
         first = before[i] + len(prompts[i])
-        expected.append(torch.stack([logprobs[i, first + t - 1, token] for t, token in enumerate(response)]))
+        expected.append(
+            torch.stack([logprobs[i, first + t - 1, token] for t, token in enumerate(response)])
+        )
     assert_close(sequence_logprobs(model, prompts, responses), expected)
 
 
@@ -293,7 +348,9 @@ def test_random_lengths_and_orders(family):
     @settings(max_examples=12, deadline=None)
     @given(
         groups=st.lists(
-            st.tuples(st.integers(1, 24), st.lists(st.integers(1, 24), min_size=1, max_size=3)), min_size=1, max_size=3
+            st.tuples(st.integers(1, 24), st.lists(st.integers(1, 24), min_size=1, max_size=3)),
+            min_size=1,
+            max_size=3,
         ),
         budget=st.integers(1, 300),
         share=st.booleans(),
@@ -307,7 +364,9 @@ def test_random_lengths_and_orders(family):
             draw += [(prompt, rng.choices(range(608), k=n)) for n in lengths]
         rng.shuffle(draw)
         prompts, responses = fields(draw)
-        actual = sequence_logprobs(model, prompts, responses, batch_tokens=budget, share_prefix=share)
+        actual = sequence_logprobs(
+            model, prompts, responses, batch_tokens=budget, share_prefix=share
+        )
         assert_close(actual, [reference(model, *row) for row in draw])
 
     check()
@@ -323,14 +382,18 @@ def test_response_logprobs_is_differentiable_and_the_same(family):
     weight.requires_grad_(False)
     assert torch.isfinite(gradient).all()
     assert gradient.any()
-    rows = [row[: len(response)].cpu() for row, response in zip(values.detach(), responses, strict=True)]
+    rows = [
+        row[: len(response)].cpu() for row, response in zip(values.detach(), responses, strict=True)
+    ]
     assert_close(rows, expected)
 
 
 @pytest.mark.parametrize("share", [False, True])
 def test_a_model_has_reward_0_against_itself(family, share):
     model, prompts, responses, _ = family
-    policy, ref = score_responses(model, "sft", "sft", prompts, responses, batch_tokens=300, share_prefix=share)
+    policy, ref = score_responses(
+        model, "sft", "sft", prompts, responses, batch_tokens=300, share_prefix=share
+    )
     assert all(torch.equal(a, b) for a, b in zip(policy, ref, strict=True))
 
 
@@ -348,8 +411,12 @@ def test_a_fresh_adapter_has_reward_0(share):
     prompts, responses = rows_of_a_family(load_tokenizer(models))
 
     def rewards():
-        sides = score_responses(model, "default", "sft", prompts, responses, batch_tokens=300, share_prefix=share)
-        return implicit_reward(*([values.sum().item() for values in side] for side in sides), beta=0.1)
+        sides = score_responses(
+            model, "default", "sft", prompts, responses, batch_tokens=300, share_prefix=share
+        )
+        return implicit_reward(
+            *([values.sum().item() for values in side] for side in sides), beta=0.1
+        )
 
     assert rewards() == [0.0] * len(prompts)
     next(p for name, p in model.named_parameters() if "lora_B" in name).data.fill_(0.1)
@@ -364,7 +431,9 @@ class Memory:
 
     def __init__(self, model, limit, error=None):
         self.limit, self.shapes = limit, []
-        self.error = error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        self.error = error or torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB"
+        )
         self.hook = model.get_input_embeddings().register_forward_pre_hook(self.check)
 
     def check(self, _, arguments):
@@ -387,16 +456,23 @@ def memory(family):
 
 
 @pytest.mark.parametrize("share", [False, True])
-@pytest.mark.parametrize("error", [None, RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to …")])
+@pytest.mark.parametrize(
+    "error", [None, RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to …")]
+)
 def test_batches_get_smaller_where_memory_runs_out(family, memory, share, error, capsys):
     model, prompts, responses, expected = family
     memory(400, error)
     budget = Budget(16384)
-    assert_close(sequence_logprobs(model, prompts, responses, batch_tokens=budget, share_prefix=share), expected)
+    assert_close(
+        sequence_logprobs(model, prompts, responses, batch_tokens=budget, share_prefix=share),
+        expected,
+    )
     assert budget.tokens < 16384
     assert f"going on with at most {budget.tokens}" in capsys.readouterr().out
     left = budget.tokens
-    sequence_logprobs(model, prompts, responses, batch_tokens=budget, share_prefix=share)  # begins small
+    sequence_logprobs(
+        model, prompts, responses, batch_tokens=budget, share_prefix=share
+    )  # begins small
     assert capsys.readouterr().out == ""
     assert budget.tokens == left
 
@@ -407,10 +483,19 @@ def test_both_models_go_through_the_same_batches_after_memory_ran_out_under_one(
     other = copy.deepcopy(model)
     mine, theirs = memory(10**9), Memory(other, 400)
     sides = score_responses(
-        model, "sft", "sft", prompts, responses, batch_tokens=16384, share_prefix=False, ref_model=other
+        model,
+        "sft",
+        "sft",
+        prompts,
+        responses,
+        batch_tokens=16384,
+        share_prefix=False,
+        ref_model=other,
     )
     assert mine.shapes == theirs.shapes
-    assert max(rows * columns for rows, columns in mine.shapes) > 400  # tried, and given up, by both
+    assert (
+        max(rows * columns for rows, columns in mine.shapes) > 400
+    )  # tried, and given up, by both
     assert all(torch.equal(a, b) for a, b in zip(*sides, strict=True))
 
 
@@ -419,7 +504,9 @@ def test_a_row_that_does_not_fit_alone_is_named(family, memory, share):
     model, prompts, responses, _ = family
     longest = max(range(len(prompts)), key=lambda i: len(prompts[i]) + len(responses[i]))
     memory(20)
-    with pytest.raises(InputError, match="tokens do not fit into memory" if share else f"row {longest}: its"):
+    with pytest.raises(
+        InputError, match="tokens do not fit into memory" if share else f"row {longest}: its"
+    ):
         sequence_logprobs(model, prompts, responses, share_prefix=share)
 
 
@@ -428,7 +515,9 @@ def test_a_sharded_model_does_not_try_again(family, memory, monkeypatch):
     model, prompts, responses, _ = family
     monkeypatch.setattr("xlnb.logprobs.is_sharded", lambda model: True)
     memory(20)
-    with pytest.raises(InputError, match=r"out of memory with \d+ tokens in a batch; lower scoring\.batch_tokens"):
+    with pytest.raises(
+        InputError, match=r"out of memory with \d+ tokens in a batch; lower scoring\.batch_tokens"
+    ):
         sequence_logprobs(model, prompts, responses)
 
 
@@ -443,7 +532,9 @@ def test_a_model_with_more_than_keys_and_values_runs_prompts_with_each_response(
     prompts, responses, expected = fields(WORKED)
     for share in (None, True):
         logprobs = sequence_logprobs(Bigram(), prompts, responses, share_prefix=share)
-        assert [math.exp(values.sum()) for values in logprobs] == pytest.approx([math.prod(p) for p in expected])
+        assert [math.exp(values.sum()) for values in logprobs] == pytest.approx(
+            [math.prod(p) for p in expected]
+        )
         assert ("prompts are run with each response" in capsys.readouterr().out) == bool(share)
 
 
@@ -472,14 +563,20 @@ def test_nf4_keeps_the_lab_model(lab):
     prompts, responses, expected = lab
     actual = torch.cat(sequence_logprobs(load_base(Models(dtype="float32")), prompts, responses))
     correlation = torch.corrcoef(torch.stack([actual, expected]))[0, 1].item()
-    print(f"NF4: correlation {correlation:.4f}, mean deviation {(actual - expected).abs().mean():.4f} nats a token")
+    print(
+        f"NF4: correlation {correlation:.4f}, mean deviation {(actual - expected).abs().mean():.4f} nats a token"
+    )
     assert correlation > 0.95
 
 
 def test_bf16_deviates_little_and_is_summed_in_fp32(lab):
     prompts, responses, expected = lab
-    values = sequence_logprobs(load_base(Models(quantization="none", dtype="bfloat16")), prompts, responses)
+    values = sequence_logprobs(
+        load_base(Models(quantization="none", dtype="bfloat16")), prompts, responses
+    )
     assert {row.dtype for row in values} == {torch.float32}
     deviation = (torch.cat(values) - expected).abs()
-    print(f"bf16: mean deviation {deviation.mean():.4f}, largest {deviation.max():.4f} nats a token")
+    print(
+        f"bf16: mean deviation {deviation.mean():.4f}, largest {deviation.max():.4f} nats a token"
+    )
     assert deviation.mean() < 0.05

@@ -10,7 +10,12 @@ from xlnb.losses import dpo_loss, nll_loss
 FourLogps = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 # Policy chosen, policy rejected, reference chosen, reference rejected
-LOGPS: FourLogps = (torch.tensor([-10.0]), torch.tensor([-20.0]), torch.tensor([-12.0]), torch.tensor([-15.0]))
+LOGPS: FourLogps = (
+    torch.tensor([-10.0]),
+    torch.tensor([-20.0]),
+    torch.tensor([-12.0]),
+    torch.tensor([-15.0]),
+)
 
 
 def random_logps(seed: int, batch: int = 8) -> FourLogps:
@@ -30,7 +35,9 @@ def test_four_numbers():
 
 def test_a_policy_equal_to_its_reference_has_loss_ln_2_and_no_margin():
     chosen, rejected, *_ = random_logps(0)
-    losses, chosen_rewards, rejected_rewards = dpo_loss(chosen, rejected, chosen, rejected, beta=0.1)
+    losses, chosen_rewards, rejected_rewards = dpo_loss(
+        chosen, rejected, chosen, rejected, beta=0.1
+    )
     torch.testing.assert_close(losses, torch.full_like(losses, math.log(2)))
     assert not chosen_rewards.any()
     assert not rejected_rewards.any()

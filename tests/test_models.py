@@ -9,21 +9,12 @@ from bitsandbytes.nn import Linear4bit
 from families import FAMILIES, checkpoint, fp32, nf4, save_adapter
 from peft import PeftModel
 
-from xlnb.errors import InputError
-from xlnb.models import (
-    active,
-    base_path,
-    compute_dtype,
-    end_ids,
-    load_base,
-    load_model,
-    load_tokenizer,
-    new_adapter,
-    prompt_ids,
-    response_ids,
-)
+from xlnb.common.errors import InputError
+from xlnb.common.files import ROOT
+from xlnb.models.adapters import active, load_model, new_adapter
+from xlnb.models.base import base_path, compute_dtype, load_base
+from xlnb.models.chat import end_ids, load_tokenizer, prompt_ids, response_ids
 from xlnb.presets import Models, Training
-from xlnb.runs import ROOT
 
 TEXTS = {
     "english": "What is the capital of France?",
@@ -43,14 +34,22 @@ def test_prompt_and_response_are_the_template_cut_in_two(name, text):
     prompt, response = prompt_ids(tokenizer, text), response_ids(tokenizer, text, answer)
 
     # One BOS, in front, whether the template writes it or leaves it to the tokenizer; Qwen has none.
-    assert [i for i, token in enumerate(prompt + response) if token == tokenizer.bos_token_id] == [0] * bool(family.bos)
+    assert [i for i, token in enumerate(prompt + response) if token == tokenizer.bos_token_id] == [
+        0
+    ] * bool(family.bos)
     messages = [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
-    rendered = tokenizer.apply_chat_template(messages[:1], tokenize=False, add_generation_prompt=True)
-    assert tokenizer.decode(prompt).removeprefix(family.bos or "") == rendered.removeprefix(family.bos or "")
+    rendered = tokenizer.apply_chat_template(
+        messages[:1], tokenize=False, add_generation_prompt=True
+    )
+    assert tokenizer.decode(prompt).removeprefix(family.bos or "") == rendered.removeprefix(
+        family.bos or ""
+    )
     whole = tokenizer.apply_chat_template(messages, tokenize=False)
     # What may stay away after the end of turn is the line break that some templates write there.
     decoded = tokenizer.decode(prompt + response)
-    assert decoded.removeprefix(family.bos or "") == whole.removeprefix(family.bos or "").removesuffix("\n")
+    assert decoded.removeprefix(family.bos or "") == whole.removeprefix(
+        family.bos or ""
+    ).removesuffix("\n")
     assert response[-1] == tokenizer.convert_tokens_to_ids(family.end)
     assert tokenizer.decode(response, skip_special_tokens=True).strip() == answer
 
@@ -69,7 +68,9 @@ def test_an_empty_response_is_its_end_of_turn_alone():
 
 def test_a_template_that_rewrites_the_prompt_is_refused():
     tokenizer = load_tokenizer(fp32("llama3"))
-    tokenizer.chat_template = "{{ bos_token }}{{ messages | length }}{{ messages[-1]['content'] + eos_token }}"
+    tokenizer.chat_template = (
+        "{{ bos_token }}{{ messages | length }}{{ messages[-1]['content'] + eos_token }}"
+    )
     with pytest.raises(InputError, match="chat template"):
         response_ids(tokenizer, "Hello", "Hi")
 
@@ -99,7 +100,10 @@ def test_without_nf4_weights_are_of_the_compute_type():
 @pytest.mark.parametrize("weights", [fp32, nf4])
 def test_active_switches_between_the_bare_base_and_adapters(weights, tmp_path):
     models = weights("llama3")
-    folders = {name: save_adapter(models, tmp_path / name, seed) for seed, name in enumerate(("dpo", "icr1"))}
+    folders = {
+        name: save_adapter(models, tmp_path / name, seed)
+        for seed, name in enumerate(("dpo", "icr1"))
+    }
 
     def logits(model):
         with torch.inference_mode():
@@ -127,7 +131,11 @@ def test_new_adapter_covers_the_linear_layers_but_the_output_and_starts_as_the_i
         expected = base(ids.to(base.device)).logits
         model = new_adapter(base, models.base, Training(lora_r=4, lora_alpha=8))
         assert torch.equal(model(ids.to(base.device)).logits, expected)
-    adapted = {name.split(".lora_A")[0].split(".")[-1] for name, _ in model.named_parameters() if "lora_A" in name}
+    adapted = {
+        name.split(".lora_A")[0].split(".")[-1]
+        for name, _ in model.named_parameters()
+        if "lora_A" in name
+    }
     assert adapted == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
     assert isinstance(model, PeftModel)
     assert model.peft_config["default"].base_model_name_or_path == models.base

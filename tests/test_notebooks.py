@@ -6,8 +6,9 @@ import nbformat
 import pytest
 
 from xlnb import stages
-from xlnb.notebooks import execute, numbered
-from xlnb.runs import ROOT, open_run
+from xlnb.common.files import ROOT
+from xlnb.runs.notebooks import execute, numbered
+from xlnb.runs.run import open_run
 
 NOTEBOOKS = numbered()
 
@@ -23,13 +24,19 @@ def test_hygiene(path):
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
-    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "execute and normalise it"
-    assert [output for cell in code for output in cell.outputs if output.output_type == "error"] == []
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), (
+        "execute and normalise it"
+    )
+    assert [
+        output for cell in code for output in cell.outputs if output.output_type == "error"
+    ] == []
     assert max(len(cell.source.splitlines()) for cell in code) <= 32
     assert len(text.encode()) < 300_000
     assert str(ROOT) not in text
     assert not re.search(r"(?<![\w.])/(home|root|tmp|work|Users|usr)/", text)
-    assert any(output.get("data", {}).get("image/png") for cell in code for output in cell.outputs), "has a figure"
+    assert any(
+        output.get("data", {}).get("image/png") for cell in code for output in cell.outputs
+    ), "has a figure"
 
 
 @pytest.fixture(scope="module")
@@ -44,4 +51,6 @@ def test_runs_by_papermill(path, run_dir, tmp_path):
     execute(path, output, {"preset": "lab-quick", "run_dir": str(run_dir)})
     executed = nbformat.read(output, as_version=4)
     assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
-    assert any(o.get("data", {}).get("image/png") for c in executed.cells for o in c.get("outputs", []))
+    assert any(
+        o.get("data", {}).get("image/png") for c in executed.cells for o in c.get("outputs", [])
+    )

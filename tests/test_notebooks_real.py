@@ -13,16 +13,35 @@ from IPython.core.interactiveshell import InteractiveShell
 from transformers import AutoModelForCausalLM
 
 from xlnb import stages
-from xlnb.errors import InputError
+from xlnb.common.errors import InputError
+from xlnb.common.files import read_json, write_jsonl
 from xlnb.lab.truth import LAB_ONLY
-from xlnb.notebooks import execute, numbered, of_run
 from xlnb.presets import Models
-from xlnb.runs import open_run, read_json, write_jsonl
+from xlnb.runs.notebooks import execute, numbered, of_run
+from xlnb.runs.run import open_run
 
 PROMPTS = {
-    "en": ["What is the capital of France?", "Name a colour.", "Where is Paris?", "Who are you?", "Is it blue?"],
-    "es": ["¿Cuál es la capital de Francia?", "Di un color.", "¿Dónde está París?", "¿Quién eres?", "¿Es azul?"],
-    "ru": ["Какой город является столицей Франции?", "Назови цвет.", "Где Париж?", "Кто ты?", "Синее?"],
+    "en": [
+        "What is the capital of France?",
+        "Name a colour.",
+        "Where is Paris?",
+        "Who are you?",
+        "Is it blue?",
+    ],
+    "es": [
+        "¿Cuál es la capital de Francia?",
+        "Di un color.",
+        "¿Dónde está París?",
+        "¿Quién eres?",
+        "¿Es azul?",
+    ],
+    "ru": [
+        "Какой город является столицей Франции?",
+        "Назови цвет.",
+        "Где Париж?",
+        "Кто ты?",
+        "Синее?",
+    ],
 }
 SMALL = {
     "iterations": "1",
@@ -52,7 +71,10 @@ def overrides(base, tmp_path_factory):
     folder = tmp_path_factory.mktemp("prompts")
     for lang, texts in PROMPTS.items():
         for split in ("train", "eval"):
-            records = [{"id": f"{split}-{i}", "instruction": f"{text} {split}"} for i, text in enumerate(texts)]
+            records = [
+                {"id": f"{split}-{i}", "instruction": f"{text} {split}"}
+                for i, text in enumerate(texts)
+            ]
             write_jsonl(folder / split / f"{lang}.jsonl", records)
     paths = {"prompts.path": str(folder / "train"), "prompts.eval_path": str(folder / "eval")}
     return SMALL | paths | {"models.base": str(base), "evaluation.judge": f"local:{base}"}
@@ -77,7 +99,11 @@ def two_checkpoints(base, overrides, tmp_path_factory):
     for parameter in model.parameters():
         parameter.data += 0.02 * torch.randn_like(parameter)
     model.save_pretrained(folder / "dpo", generation_config=None)
-    changes = {"models.dpo": str(folder / "dpo"), "prompts.eval_path": "", "evaluation.judge": "oracle"}
+    changes = {
+        "models.dpo": str(folder / "dpo"),
+        "prompts.eval_path": "",
+        "evaluation.judge": "oracle",
+    }
     run = open_run(folder / "run", "lab-quick", overrides | changes)
     return stages.run_until(run, "icr1/pairs")
 
@@ -87,13 +113,19 @@ def notebook(number):
 
 
 def code_cells(number):
-    return [cell for cell in nbformat.read(notebook(number), as_version=4).cells if cell.cell_type == "code"]
+    return [
+        cell
+        for cell in nbformat.read(notebook(number), as_version=4).cells
+        if cell.cell_type == "code"
+    ]
 
 
 @pytest.fixture
 def cell_by_cell(monkeypatch, tmp_path, capsys):
     """Run a notebook in this process, which spares a kernel's start: (what it printed and showed, figures, names)."""
-    monkeypatch.setenv("XLNB_PUBLISHED_DATA", str(tmp_path))  # none: parts about published files take seconds
+    monkeypatch.setenv(
+        "XLNB_PUBLISHED_DATA", str(tmp_path)
+    )  # none: parts about published files take seconds
 
     def run_cells(run, number):
         shell = InteractiveShell.instance()  # display() asks for this one
@@ -110,7 +142,9 @@ def cell_by_cell(monkeypatch, tmp_path, capsys):
     plt.close("all")
 
 
-@pytest.mark.parametrize(("number", "figures"), [("02", 5), ("03", 3), ("04", 3), ("05", 0), ("06", 5)])
+@pytest.mark.parametrize(
+    ("number", "figures"), [("02", 5), ("03", 3), ("04", 3), ("05", 0), ("06", 5)]
+)
 def test_a_notebook_on_a_base_with_an_adapter(with_adapter, cell_by_cell, number, figures):
     text, shown, _ = cell_by_cell(with_adapter, number)
     assert shown == figures
@@ -121,7 +155,9 @@ def test_a_notebook_on_a_base_with_an_adapter(with_adapter, cell_by_cell, number
 
 
 @pytest.mark.parametrize(("number", "figures"), [("02", 5), ("03", 3), ("04", 3)])
-def test_a_notebook_on_two_checkpoints_without_a_judge(two_checkpoints, cell_by_cell, number, figures):
+def test_a_notebook_on_two_checkpoints_without_a_judge(
+    two_checkpoints, cell_by_cell, number, figures
+):
     text, shown, names = cell_by_cell(two_checkpoints, number)
     assert shown == figures
     assert LAB_ONLY in text
@@ -132,16 +168,25 @@ def test_a_notebook_on_two_checkpoints_without_a_judge(two_checkpoints, cell_by_
 
 
 def test_a_notebook_by_papermill(with_adapter, tmp_path):
-    execute(notebook("03"), tmp_path / "out.ipynb", {"run_dir": str(with_adapter.path), "preset": ""})
+    execute(
+        notebook("03"), tmp_path / "out.ipynb", {"run_dir": str(with_adapter.path), "preset": ""}
+    )
     cells = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
     assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
-    assert sum("image/png" in o.get("data", {}) for cell in cells for o in cell.get("outputs", [])) == 3
+    assert (
+        sum("image/png" in o.get("data", {}) for cell in cells for o in cell.get("outputs", []))
+        == 3
+    )
 
 
 def test_the_report_of_a_run_without_truth(with_adapter):
     metrics = read_json(with_adapter.path / "metrics.json")
     assert metrics["rewards"] == {"dpo": {}}
-    assert {lang: row["n"] for lang, row in metrics["win_rates"]["icr1"].items()} == {"en": 5, "es": 5, "ru": 5}
+    assert {lang: row["n"] for lang, row in metrics["win_rates"]["icr1"].items()} == {
+        "en": 5,
+        "es": 5,
+        "ru": 5,
+    }
 
 
 def test_which_notebooks_a_run_fills(with_adapter, two_checkpoints, tmp_path):

@@ -10,17 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xlnb.errors import InputError
-from xlnb.pairs import (
-    alpha_search,
-    candidates,
-    grid_alpha,
-    join_scores,
-    length_alpha,
-    length_gap_curve,
-    make_pairs,
-    pair_language,
-)
+from xlnb.common.errors import InputError
+from xlnb.length_control import alpha_search, grid_alpha, length_alpha, length_gap_curve
+from xlnb.pairs import candidates, join_scores, make_pairs, pair_language
 
 # Prompt 1 chooses 10 characters, 4 from α = 1/6 and 1 from α = 4/3; it rejects 1, and 10 from α = 5/9.
 # Prompt 2 chooses 6, and 2 from α = 1/2, and rejects the other. Length gaps:
@@ -37,10 +29,16 @@ NOTHING = {"cut_off": 0, "empty": 0, "wrong_language": 0, "not_translated": 0, "
 
 def record(responses, prompt_id="p0", lang="es", split="train"):
     """A sample and its scores from (text, reward) or (text, reward, finish_reason) tuples."""
-    texts, rewards = [response[0] for response in responses], [response[1] for response in responses]
+    texts, rewards = (
+        [response[0] for response in responses],
+        [response[1] for response in responses],
+    )
     ends = [response[2] if len(response) > 2 else "stop" for response in responses]
     ids = {"prompt_id": prompt_id, "lang": lang, "split": split}
-    turns = [{"text": text, "token_ids": [1], "finish_reason": end} for text, end in zip(texts, ends, strict=True)]
+    turns = [
+        {"text": text, "token_ids": [1], "finish_reason": end}
+        for text, end in zip(texts, ends, strict=True)
+    ]
     return (
         ids | {"prompt": f"¿{prompt_id}?", "responses": turns},
         ids | {"reward": rewards, "n_chars": [len(text) for text in texts]},
@@ -57,8 +55,14 @@ def exact_gap(rewards, n_chars, alpha):
     """The objective in exact arithmetic, ties as documented: the shorter is chosen, the longer rejected."""
     total = 0
     for s, c in zip(rewards, n_chars, strict=True):
-        scored = [(Fraction(s_i) - Fraction(alpha) * Fraction(c_i), c_i) for s_i, c_i in zip(s, c, strict=True)]
-        total += max(scored, key=lambda x: (x[0], -x[1]))[1] - min(scored, key=lambda x: (x[0], -x[1]))[1]
+        scored = [
+            (Fraction(s_i) - Fraction(alpha) * Fraction(c_i), c_i)
+            for s_i, c_i in zip(s, c, strict=True)
+        ]
+        total += (
+            max(scored, key=lambda x: (x[0], -x[1]))[1]
+            - min(scored, key=lambda x: (x[0], -x[1]))[1]
+        )
     return total / len(rewards)
 
 
@@ -73,11 +77,15 @@ def brute_force(rewards, n_chars, allow_negative):
     ordered = sorted(crossings)
     middles = [(a + b) / 2 for a, b in pairwise(ordered)]
     probes = [ordered[0] - 1, *ordered, *middles, ordered[-1] + 1]
-    return min(abs(exact_gap(rewards, n_chars, alpha)) for alpha in probes if alpha >= 0 or allow_negative)
+    return min(
+        abs(exact_gap(rewards, n_chars, alpha)) for alpha in probes if alpha >= 0 or allow_negative
+    )
 
 
 # Eighths and whole characters: crossings tie often, and no two of them are near without being equal.
-responses_of_a_prompt = st.lists(st.tuples(st.integers(-16, 16), st.integers(0, 12)), min_size=1, max_size=5)
+responses_of_a_prompt = st.lists(
+    st.tuples(st.integers(-16, 16), st.integers(0, 12)), min_size=1, max_size=5
+)
 tables = st.lists(responses_of_a_prompt, min_size=1, max_size=3).map(
     lambda prompts: ([[s / 8 for s, _ in p] for p in prompts], [[c for _, c in p] for p in prompts])
 )
@@ -163,7 +171,9 @@ def test_grid_is_the_best_of_the_grid(table):
     control = grid_alpha(*table)
     grid = np.arange(1000) / 1000
     # A thinned grid keeps brute force quick; no point of it is better.
-    assert all(abs(control.gap) <= abs(exact_gap(table[0], table[1], alpha)) for alpha in grid[::100])
+    assert all(
+        abs(control.gap) <= abs(exact_gap(table[0], table[1], alpha)) for alpha in grid[::100]
+    )
     assert control.gap == float(exact_gap(table[0], table[1], control.alpha))
     assert abs(length_alpha(*table).gap) <= abs(control.gap)
 
@@ -185,7 +195,8 @@ def test_grid_is_at_its_edge_where_it_ends():
 
 
 @pytest.mark.parametrize(
-    ("rewards", "n_chars"), [([], []), ([[]], [[]]), ([[1.0, 2.0]], [[1]]), ([[math.nan, 1.0]], [[1, 2]])]
+    ("rewards", "n_chars"),
+    [([], []), ([[]], [[]]), ([[1.0, 2.0]], [[1]]), ([[math.nan, 1.0]], [[1, 2]])],
 )
 def test_length_control_refuses(rewards, n_chars):
     with pytest.raises(ValueError, match="length control needs"):
@@ -210,7 +221,12 @@ def test_a_pair_as_trl_reads_it():
     assert report == {
         "prompts": 1,
         "pairs": 1,
-        "dropped": {"chosen_is_rejected": 0, "too_few_candidates": 0, "tied": 0, "below_min_margin": 0},
+        "dropped": {
+            "chosen_is_rejected": 0,
+            "too_few_candidates": 0,
+            "tied": 0,
+            "below_min_margin": 0,
+        },
         "responses": 3,
         "dropped_responses": NOTHING,
         "alpha": 0.0,
@@ -221,7 +237,10 @@ def test_a_pair_as_trl_reads_it():
 
 
 def test_length_control_changes_the_pairs_and_the_report_says_by_how_much():
-    prompts = [[("x" * c, s) for s, c in zip(*row, strict=True)] for row in zip(REWARDS, N_CHARS, strict=True)]
+    prompts = [
+        [("x" * c, s) for s, c in zip(*row, strict=True)]
+        for row in zip(REWARDS, N_CHARS, strict=True)
+    ]
     pairs, report = pair_language(*records(*prompts))
     alpha = length_alpha(REWARDS, N_CHARS).alpha
     assert report["alpha"] == alpha
@@ -235,7 +254,14 @@ def test_length_control_changes_the_pairs_and_the_report_says_by_how_much():
 
 def test_what_may_not_be_in_a_pair():
     sample, score = record(
-        [("best but cut", 9.0, "length"), (" \n", 8.0), ("a", 1.0), ("bb", 0.0), ("a", -5.0), ("a", -6.0)]
+        [
+            ("best but cut", 9.0, "length"),
+            (" \n", 8.0),
+            ("a", 1.0),
+            ("bb", 0.0),
+            ("a", -5.0),
+            ("a", -6.0),
+        ]
     )
     kept = candidates(sample, score)
     assert kept.texts == ["a", "bb"]
@@ -255,11 +281,20 @@ def test_prompts_dropped_and_why():
         [("", 1.0), ("b", 0.0, "length")],  # none
         [("a", 1.0), ("bbb", 1.0)],  # no preference: length must not make one
         [("a", 0.1), ("b", 0.0)],  # too weak a preference
-        [("a", 1.0), ("a", 1.0), ("b", 0.0, "length")],  # the same text would be chosen and rejected
+        [
+            ("a", 1.0),
+            ("a", 1.0),
+            ("b", 0.0, "length"),
+        ],  # the same text would be chosen and rejected
     )
     pairs, report = pair_language(samples, scores, min_margin=0.5)
     assert [pair["prompt_id"] for pair in pairs] == ["p0"]
-    assert report["dropped"] == {"chosen_is_rejected": 1, "too_few_candidates": 2, "tied": 1, "below_min_margin": 1}
+    assert report["dropped"] == {
+        "chosen_is_rejected": 1,
+        "too_few_candidates": 2,
+        "tied": 1,
+        "below_min_margin": 1,
+    }
     assert report["dropped_responses"] == NOTHING | {"cut_off": 3, "empty": 1, "duplicate": 1}
     assert (report["prompts"], report["responses"]) == (6, 13)
 
@@ -279,7 +314,9 @@ def test_the_searches_for_alpha_that_a_preset_names():
     short = [[-s for s in row] for row in REWARDS]
     assert alpha_search("exact", 0.1)(REWARDS, N_CHARS) == length_alpha(REWARDS, N_CHARS)
     assert alpha_search("exact", 0.1)(short, N_CHARS).at_edge
-    assert alpha_search("signed", 0.1)(short, N_CHARS) == length_alpha(short, N_CHARS, allow_negative=True)
+    assert alpha_search("signed", 0.1)(short, N_CHARS) == length_alpha(
+        short, N_CHARS, allow_negative=True
+    )
     assert alpha_search("none", 0.1) is None
     with pytest.raises(InputError, match="expected one of exact, signed, grid, none"):
         alpha_search("best", 0.1)
@@ -291,7 +328,10 @@ def test_a_margin_of_just_min_margin_is_kept():
 
 
 def test_alpha_ignores_what_cannot_be_in_a_pair():
-    prompts = [[("x" * c, s) for s, c in zip(*row, strict=True)] for row in zip(REWARDS, N_CHARS, strict=True)]
+    prompts = [
+        [("x" * c, s) for s, c in zip(*row, strict=True)]
+        for row in zip(REWARDS, N_CHARS, strict=True)
+    ]
     noise = [("y" * 99, 99.0, "length"), ("x" * 10, 7.0)]
     tied = [("z" * 50, 1.0), ("z", 1.0)]
     _, report = pair_language(*records(prompts[0] + noise, prompts[1], tied))
@@ -392,7 +432,10 @@ texts = st.text(alphabet="ab é", max_size=4)
 ends = st.sampled_from(["stop", "stop", "stop", "length"])
 prompts = st.lists(st.lists(st.tuples(texts, st.integers(-8, 8), ends), max_size=6), max_size=6)
 options = st.fixed_dictionaries(
-    {"find_alpha": st.sampled_from([length_alpha, None]), "min_margin": st.sampled_from([0.0, 0.5, 2.0])}
+    {
+        "find_alpha": st.sampled_from([length_alpha, None]),
+        "min_margin": st.sampled_from([0.0, 0.5, 2.0]),
+    }
 )
 
 
@@ -403,7 +446,9 @@ def test_every_pair_is_one_and_every_prompt_is_counted(prompts, options):
     assert report["prompts"] == len(prompts) == len(pairs) + sum(report["dropped"].values())
     assert report["pairs"] == len(pairs)
     assert report["responses"] == sum(map(len, prompts))
-    allowed = [{text for text, _, end in prompt if end == "stop" and text.strip()} for prompt in prompts]
+    allowed = [
+        {text for text, _, end in prompt if end == "stop" and text.strip()} for prompt in prompts
+    ]
     assert sum(report["dropped_responses"].values()) == report["responses"] - sum(map(len, allowed))
     for pair in pairs:
         chosen, rejected = pair["chosen"][0]["content"], pair["rejected"][0]["content"]
@@ -412,14 +457,25 @@ def test_every_pair_is_one_and_every_prompt_is_counted(prompts, options):
         assert pair["margin"] == pair["score_chosen"] - pair["score_rejected"]
         assert pair["margin"] > 0
         assert pair["margin"] >= options["min_margin"]
-    gaps = [len(pair["chosen"][0]["content"]) - len(pair["rejected"][0]["content"]) for pair in pairs]
+    gaps = [
+        len(pair["chosen"][0]["content"]) - len(pair["rejected"][0]["content"]) for pair in pairs
+    ]
     assert report["length_gap"] == (pytest.approx(np.mean(gaps)) if gaps else None)
 
 
 @settings(deadline=None)
-@given(st.lists(st.dictionaries(texts, st.floats(-8, 8, width=32), max_size=6), max_size=4), options, st.data())
+@given(
+    st.lists(st.dictionaries(texts, st.floats(-8, 8, width=32), max_size=6), max_size=4),
+    options,
+    st.data(),
+)
 def test_the_order_of_responses_does_not_matter(prompts, options, data):
     # One reward a text, and no two texts of a prompt as long and as good: only those are told apart by order.
-    prompts = [list({(len(text), s): (text, s) for text, s in prompt.items()}.values()) for prompt in prompts]
+    prompts = [
+        list({(len(text), s): (text, s) for text, s in prompt.items()}.values())
+        for prompt in prompts
+    ]
     shuffled = [data.draw(st.permutations(prompt)) for prompt in prompts]
-    assert pair_language(*records(*prompts), **options) == pair_language(*records(*shuffled), **options)
+    assert pair_language(*records(*prompts), **options) == pair_language(
+        *records(*shuffled), **options
+    )

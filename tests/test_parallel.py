@@ -14,13 +14,17 @@ from families import checkpoint, fp32, nf4, save_adapter
 from filelock import FileLock
 from safetensors.torch import load_file, save_file
 
-from xlnb import parallel, stages, work
-from xlnb.__main__ import main
-from xlnb.errors import InputError
+from xlnb import stages
+from xlnb.cli.main import main
+from xlnb.common import processes
+from xlnb.common.errors import InputError
+from xlnb.common.files import ROOT, read_json, read_jsonl, write_jsonl
+from xlnb.common.journal import Journal
 from xlnb.logprobs import sequence_logprobs
-from xlnb.models import deal_out, load_base, read_base
+from xlnb.models.base import deal_out, load_base, read_base
 from xlnb.presets import Models, Training
-from xlnb.runs import ROOT, Journal, open_run, read_json, read_jsonl, write_jsonl
+from xlnb.runs.run import open_run
+from xlnb.stages import sharing
 from xlnb.training import check_training
 
 BIN = Path(sys.executable).parent
@@ -32,9 +36,11 @@ QUESTIONS = [
     "What is the capital of France?", "Say hello.", "Name three colours of the rainbow, please.", "Why is it blue?",
     "Count to ten.", "Tell me a story about a cat and a dog.", "Paris?",
 ]  # fmt: skip
-FILES = [f"{stage}/{lang}" for stage in ("icr1/samples", "icr1/scores") for lang in ("en.jsonl", "es.jsonl")] + [
-    f"eval/icr1/{lang}/model_outputs.json" for lang in ("en", "es")
-]
+FILES = [
+    f"{stage}/{lang}"
+    for stage in ("icr1/samples", "icr1/scores")
+    for lang in ("en.jsonl", "es.jsonl")
+] + [f"eval/icr1/{lang}/model_outputs.json" for lang in ("en", "es")]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +49,10 @@ def begin(tmp_path_factory):
     folder = tmp_path_factory.mktemp("begin")
     for first, name in ((0, "train"), (100, "eval")):
         for lang in ("en", "es"):
-            records = [{"id": first + i, "instruction": f"{lang}: {text}"} for i, text in enumerate(QUESTIONS)]
+            records = [
+                {"id": first + i, "instruction": f"{lang}: {text}"}
+                for i, text in enumerate(QUESTIONS)
+            ]
             write_jsonl(folder / name / f"{lang}.jsonl", records)
     preset = {
         "iterations": "1", "prompts.path": str(folder / "train"), "prompts.eval_path": str(folder / "eval"),
@@ -86,7 +95,7 @@ def alone(begin):
     torch.set_num_threads(1)
     run = begin("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work, "PROMPTS_AT_ONCE", 2)
+        patch.setattr(sharing, "PROMPTS_AT_ONCE", 2)
         all_stages(run)
     torch.set_num_threads(threads)
     return run
@@ -94,17 +103,23 @@ def alone(begin):
 
 def launch(launcher, *arguments, timeout=120):
     command = [*map(str, launcher), *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(
+        command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout
+    )
 
 
 def same_adapter(ours, theirs):
     """Losses, gradients and weights, but for the rounding of sums."""
     logs = [read_json(run.path / "icr1/adapter/training.json")["log"] for run in (ours, theirs)]
     for name in ("loss", "grad_norm", "rewards/margins"):
-        assert [r[name] for r in logs[0]] == pytest.approx([r[name] for r in logs[1]], rel=1e-4, abs=1e-5)
+        assert [r[name] for r in logs[0]] == pytest.approx(
+            [r[name] for r in logs[1]], rel=1e-4, abs=1e-5
+        )
     assert [r["step"] for r in logs[0]] == [1, 2, 3, 4]
     start = load_file(Path(ours.preset.models.dpo_adapter) / "adapter_model.safetensors")
-    first, second = (load_file(run.path / "icr1/adapter/adapter_model.safetensors") for run in (ours, theirs))
+    first, second = (
+        load_file(run.path / "icr1/adapter/adapter_model.safetensors") for run in (ours, theirs)
+    )
     assert first.keys() == second.keys() == start.keys()
     moved = max((second[name] - start[name]).abs().max() for name in start)
     assert moved > 1e-3 > 1e3 * max((first[name] - second[name]).abs().max() for name in start)
@@ -117,7 +132,9 @@ def test_two_processes_make_what_one_makes(begin, alone):
     for name in FILES:
         assert (run.path / name).read_bytes() == (alone.path / name).read_bytes(), name
     assert len(read_jsonl(run.path / "icr1/scores/es.jsonl")) == len(QUESTIONS)
-    assert not list(run.path.rglob("*.part")) and not (run.path / "icr1/adapter/checkpoints").exists()
+    assert (
+        not list(run.path.rglob("*.part")) and not (run.path / "icr1/adapter/checkpoints").exists()
+    )
     assert {read_json(path)["state"] for path in (run.path / "stages").glob("*.json")} == {"done"}
     # The main process shows its own part of the work, which is not all of it.
     for name in ("icr1/samples en", "icr1/scores cross_lingual es", "eval icr1 en"):
@@ -141,7 +158,9 @@ def test_one_process_takes_up_what_two_left(begin, alone):
     made = []
     with pytest.MonkeyPatch.context() as patch:
         append = Journal.append
-        patch.setattr(Journal, "append", lambda self, records: (made.extend(records), append(self, records)))
+        patch.setattr(
+            Journal, "append", lambda self, records: (made.extend(records), append(self, records))
+        )
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         stages.sample(run, 1)
@@ -157,7 +176,11 @@ def test_a_run_that_is_held_ends_all_processes_with_one_message(begin, alone):
     with FileLock(run.path / "stages" / ".lock"):
         held = launch(ACCELERATE, "-m", "xlnb", "stage", "sample", "--run", run.path)
     assert held.returncode == 1
-    assert held.stderr.count("error: ") == held.stderr.count("another process is at work in this run folder") == 1
+    assert (
+        held.stderr.count("error: ")
+        == held.stderr.count("another process is at work in this run folder")
+        == 1
+    )
     assert not list((run.path / "icr1").rglob("samples"))
 
 
@@ -166,13 +189,22 @@ def test_a_run_that_is_held_ends_all_processes_with_one_message(begin, alone):
 
 def test_every_process_runs_what_it_likes_and_holds_half(tmp_path):
     bases = [load_base(nf4("gemma2")), load_base(fp32("llama3"))]
-    done = launch(TORCHRUN, ROOT / "tests" / "sharded.py", checkpoint("gemma2"), checkpoint("llama3"), tmp_path / "out")
+    done = launch(
+        TORCHRUN,
+        ROOT / "tests" / "sharded.py",
+        checkpoint("gemma2"),
+        checkpoint("llama3"),
+        tmp_path / "out",
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     processes = torch.load(tmp_path / "out")
     assert [len(passes) for passes, *_ in processes] == [3, 5]
     for passes, values, held, refused in processes:
         assert held == [0.5, 0.5]
-        assert refused == "models.shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or none"
+        assert (
+            refused
+            == "models.shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or none"
+        )
         for (number, prompt), value in zip(passes, values, strict=True):
             (expected,) = sequence_logprobs(bases[number], [prompt], [[10, 11, 12]])
             torch.testing.assert_close(value, expected, atol=1e-6, rtol=0)
@@ -202,7 +234,10 @@ def test_two_checkpoints_in_4_bit_are_sharded(begin, tmp_path):
     shutil.copytree(checkpoint("llama3"), dpo)
     weights = load_file(dpo / "model.safetensors")
     torch.manual_seed(1)
-    save_file({name: w + 0.05 * torch.randn_like(w) for name, w in weights.items()}, dpo / "model.safetensors")
+    save_file(
+        {name: w + 0.05 * torch.randn_like(w) for name, w in weights.items()},
+        dpo / "model.safetensors",
+    )
     changes = {
         "models.dpo": str(dpo), "models.dpo_adapter": "", "models.quantization": "nf4", "models.shard": "true",
         "training.gradient_checkpointing": "true", "training.eval_fraction": "0.3",
@@ -210,7 +245,10 @@ def test_two_checkpoints_in_4_bit_are_sharded(begin, tmp_path):
         "scoring.scorers": "multilingual",
     }  # fmt: skip
     one, two = (open_run(begin(name).path, overrides=changes) for name in ("one", "two"))
-    for run in (one, two):  # a ninth pair: 6 are trained on, 3 held out, which do not fill the two processes' last turn
+    for run in (
+        one,
+        two,
+    ):  # a ninth pair: 6 are trained on, 3 held out, which do not fill the two processes' last turn
         pairs = read_jsonl(run.path / "icr1/pairs/en.jsonl")
         write_jsonl(run.path / "icr1/pairs/en.jsonl", [*pairs, pairs[0]])
     stages.sample(one, 1)
@@ -223,26 +261,33 @@ def test_two_checkpoints_in_4_bit_are_sharded(begin, tmp_path):
     for name in FILES[2:4]:
         ours, theirs = (read_jsonl(run.path / name) for run in (two, one))
         for column in ("policy_logps", "ref_logps"):
-            values = [[value for record in records for value in record[column]] for records in (ours, theirs)]
+            values = [
+                [value for record in records for value in record[column]]
+                for records in (ours, theirs)
+            ]
             assert values[0] == pytest.approx(values[1], abs=1e-4), (name, column)
     ours, theirs = (read_json(run.path / "icr1/adapter/training.json") for run in (two, one))
     assert ours["held_out_pairs"] == theirs["held_out_pairs"] == 3
     assert ours["step"] == theirs["step"]
     for record, expected in zip(ours["held_out"], theirs["held_out"], strict=True):
         assert record == pytest.approx(expected, rel=1e-4)
-    assert [r["loss"] for r in ours["log"]] == pytest.approx([r["loss"] for r in theirs["log"]], rel=1e-4)
+    assert [r["loss"] for r in ours["log"]] == pytest.approx(
+        [r["loss"] for r in theirs["log"]], rel=1e-4
+    )
 
 
 # In one process, that is told it were one of several.
 
 
 @pytest.fixture
-def processes(monkeypatch):
+def many(monkeypatch):
     """Makes this process one of two, by its number, or the only one."""
 
     def become(rank=None):
         for name, value in (("RANK", rank), ("WORLD_SIZE", None if rank is None else 2)):
-            monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, str(value))
+            monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(
+                name, str(value)
+            )
 
     return become
 
@@ -251,18 +296,20 @@ def records(*ids):
     return [{"prompt_id": prompt_id} for prompt_id in ids]
 
 
-def test_a_journal_reads_all_parts_and_mends_its_own(processes, tmp_path):
+def test_a_journal_reads_all_parts_and_mends_its_own(many, tmp_path):
     path = tmp_path / "en.jsonl"
     for rank, ids in ((0, "ac"), (1, "b")):
-        processes(rank)
+        many(rank)
         Journal(path).append(records(*ids))
         with Journal(path).part.open("a") as file:
             file.write('{"prompt_id": "to')
-    processes(1)
+    many(1)
     second = Journal(path)
     assert second.done == {"a", "b", "c"}
     second.append(records("d"))
-    assert (tmp_path / "en.jsonl.part").read_text().endswith("to")  # another's, who may be writing it
+    assert (
+        (tmp_path / "en.jsonl.part").read_text().endswith("to")
+    )  # another's, who may be writing it
     processes()
     alone = Journal(path)
     assert alone.done == {"a", "b", "c", "d"}
@@ -271,41 +318,50 @@ def test_a_journal_reads_all_parts_and_mends_its_own(processes, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["en.jsonl"]
 
 
-def test_who_is_who_and_whose_is_what(processes):
-    assert (parallel.world(), parallel.rank(), parallel.is_main()) == (1, 0, True)
-    assert parallel.mine("abcde") == "abcde" and parallel.gather(7) == [7] and parallel.from_main(lambda: 7) == 7
-    processes(1)
-    assert (parallel.world(), parallel.rank(), parallel.is_main()) == (2, 1, False)
-    assert parallel.mine("abcde") == "bd"
+def test_who_is_who_and_whose_is_what(many):
+    assert (many.world(), processes.rank(), processes.is_main()) == (1, 0, True)
+    assert (
+        processes.mine("abcde") == "abcde"
+        and processes.gather(7) == [7]
+        and processes.from_main(lambda: 7) == 7
+    )
+    many(1)
+    assert (many.world(), processes.rank(), processes.is_main()) == (2, 1, False)
+    assert processes.mine("abcde") == "bd"
 
 
-def test_a_batch_that_processes_cannot_share_is_refused(processes):
-    processes(0)
-    with pytest.raises(InputError, match=r"batch 6 must be a multiple of training\.micro_batch 2 × 2 processes"):
+def test_a_batch_that_processes_cannot_share_is_refused(many):
+    many(0)
+    with pytest.raises(
+        InputError, match=r"batch 6 must be a multiple of training\.micro_batch 2 × 2 processes"
+    ):
         check_training(Training(batch=6, micro_batch=2))
 
 
-def test_a_base_that_names_no_layers_is_not_sharded(processes, monkeypatch):
-    processes(0)
-    monkeypatch.setattr(parallel, "group", lambda: None)
+def test_a_base_that_names_no_layers_is_not_sharded(many, monkeypatch):
+    many(0)
+    monkeypatch.setattr(processes, "group", lambda: None)
     model = read_base(replace(fp32("llama3"), shard=True))
     model._no_split_modules = None
-    with pytest.raises(InputError, match=r"models\.shard: LlamaForCausalLM does not name its layers"):
+    with pytest.raises(
+        InputError, match=r"models\.shard: LlamaForCausalLM does not name its layers"
+    ):
         deal_out(model, Models(shard=True))
 
 
-def test_other_engines_that_shard_the_weights_are_refused(processes, monkeypatch):
-    processes(0)
+def test_other_engines_that_shard_the_weights_are_refused(many, monkeypatch):
+    many(0)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(
-        InputError, match=r"accelerate is set to FSDP.*models\.shard=true.*accelerate launch --multi_gpu"
+        InputError,
+        match=r"accelerate is set to FSDP.*models\.shard=true.*accelerate launch --multi_gpu",
     ):
         check_training(Training())
 
 
-def test_notebooks_need_one_process(processes, tmp_path, capsys, monkeypatch):
-    processes(0)
-    monkeypatch.setattr(parallel, "first_to_say", lambda message: True)
+def test_notebooks_need_one_process(many, tmp_path, capsys, monkeypatch):
+    many(0)
+    monkeypatch.setattr(processes, "first_to_say", lambda message: True)
     assert main(["run", "--run", str(tmp_path / "run"), "--preset", "lab-quick"]) == 2
     assert "name the last stage: --until STAGE" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

@@ -10,9 +10,11 @@ import pytest
 from datasets import load_dataset
 from peft import PeftModel
 
-from xlnb import prompt_stages, stages
-from xlnb.models import base_path, load_base
-from xlnb.runs import ROOT, open_run, read_json, read_jsonl
+from xlnb import stages
+from xlnb.common.files import ROOT, read_json, read_jsonl
+from xlnb.models.base import base_path, load_base
+from xlnb.runs.run import open_run
+from xlnb.stages import reading
 
 # Smaller still than lab-quick: two languages, one iteration.
 SMALL = {
@@ -72,7 +74,11 @@ def test_splits_are_disjoint_and_training_sees_only_its_own(finished):
     by_split: dict[str, set[str]] = {}
     for record in stages.read_prompts(finished)["en"]:
         by_split.setdefault(record["split"], set()).add(record["prompt_id"].rsplit("/", 1)[0])
-    assert {split: len(facts) > 0 for split, facts in by_split.items()} == {"train": True, "reward": True, "eval": True}
+    assert {split: len(facts) > 0 for split, facts in by_split.items()} == {
+        "train": True,
+        "reward": True,
+        "eval": True,
+    }
     assert not by_split["train"] & by_split["reward"]
     assert not by_split["train"] & by_split["eval"]
     assert not by_split["reward"] & by_split["eval"]
@@ -83,18 +89,24 @@ def test_splits_are_disjoint_and_training_sees_only_its_own(finished):
 def test_fresh_prompts_are_shared_out_among_the_iterations(tmp_path):
     run = open_run(tmp_path / "run", "lab-quick", {"lab.train": "7"})
     records = stages.read_prompts(stages.run_until(run, "prompts"))["es"]
-    first, second = (prompt_stages.iteration_prompts(run, t, records) for t in (1, 2))
+    first, second = (reading.iteration_prompts(run, t, records) for t in (1, 2))
     reward = [record for record in records if record["split"] == "reward"]
     assert first[4:] == second[3:] == reward
     train = {record["prompt_id"] for record in records if record["split"] == "train"}
-    assert {record["prompt_id"] for record in [*first[:4], *second[:3]]} == train and len(train) == 7
+    assert {record["prompt_id"] for record in [*first[:4], *second[:3]]} == train and len(
+        train
+    ) == 7
     again = open_run(tmp_path / "again", "lab-quick", {"prompts.fresh": "false"})
-    assert prompt_stages.iteration_prompts(again, 2, records) == [r for r in records if r["split"] != "eval"]
+    assert reading.iteration_prompts(again, 2, records) == [
+        r for r in records if r["split"] != "eval"
+    ]
 
 
 def test_scores_are_beta_times_the_log_ratio(finished):
     for record in read_jsonl(finished.path / "icr1/scores/es.jsonl"):
-        for policy, ref, reward in zip(record["policy_logps"], record["ref_logps"], record["reward"], strict=True):
+        for policy, ref, reward in zip(
+            record["policy_logps"], record["ref_logps"], record["reward"], strict=True
+        ):
             assert reward == pytest.approx(0.1 * (policy - ref))
 
 
@@ -102,9 +114,13 @@ def test_pairs_load_as_trl_preferences_and_the_adapter_with_plain_peft(finished)
     data = load_dataset("json", data_files=str(finished.path / "icr1/pairs/*.jsonl"), split="train")
     assert data[0]["prompt"][0]["role"] == "user"
     assert data[0]["chosen"][0]["role"] == data[0]["rejected"][0]["role"] == "assistant"
-    model = PeftModel.from_pretrained(load_base(finished.preset.models), str(finished.path / "icr1/adapter"))
+    model = PeftModel.from_pretrained(
+        load_base(finished.preset.models), str(finished.path / "icr1/adapter")
+    )
     assert any(p.abs().sum() > 0 for name, p in model.named_parameters() if "lora_B" in name)
-    assert base_path(model.peft_config["default"].base_model_name_or_path) == base_path(finished.preset.models.base)
+    assert base_path(model.peft_config["default"].base_model_name_or_path) == base_path(
+        finished.preset.models.base
+    )
 
 
 def test_a_second_run_does_nothing(finished, capsys):
@@ -119,11 +135,18 @@ def test_a_changed_field_redoes_what_depends_on_it_and_says_why(finished, tmp_pa
     shutil.copytree(finished.path, copy)
     run = open_run(copy, "lab-quick", {**SMALL, "pairing.alpha": "none"})
     stages.run_until(run, "icr1/pairs")
-    assert "icr1/pairs: redone, because pairing.alpha was exact, is now none" in capsys.readouterr().out
-    assert all(report["alpha"] == 0 for report in read_json(copy / "icr1/pairs/report.json").values())
+    assert (
+        "icr1/pairs: redone, because pairing.alpha was exact, is now none"
+        in capsys.readouterr().out
+    )
+    assert all(
+        report["alpha"] == 0 for report in read_json(copy / "icr1/pairs/report.json").values()
+    )
 
 
-@pytest.mark.parametrize("stage", ["icr1/samples", "icr1/scores", "icr1/adapter", "eval/icr1/annotations"])
+@pytest.mark.parametrize(
+    "stage", ["icr1/samples", "icr1/scores", "icr1/adapter", "eval/icr1/annotations"]
+)
 def test_kill_and_resume(finished, tmp_path, stage):
     """kill -9 in the middle of a stage: it goes on from there, and ends with the same artifacts."""
     folder = tmp_path / "killed"
@@ -131,7 +154,9 @@ def test_kill_and_resume(finished, tmp_path, stage):
     names = [name for name, _ in stages.stages(finished)]
     for name in names[names.index(stage) :]:  # what comes before is taken from the undisturbed run
         (folder / "stages" / f"{name.replace('/', '.')}.json").unlink()
-    killed = subprocess.run([sys.executable, "tests/killed.py", str(folder), stage], cwd=ROOT, env=ENVIRONMENT)
+    killed = subprocess.run(
+        [sys.executable, "tests/killed.py", str(folder), stage], cwd=ROOT, env=ENVIRONMENT
+    )
     assert killed.returncode == -signal.SIGKILL
     assert read_json(folder / "stages" / f"{stage.replace('/', '.')}.json")["state"] == "working"
     saved = {path: path.read_bytes() for path in folder.glob(f"{stage}/**/*.part")}
@@ -139,7 +164,18 @@ def test_kill_and_resume(finished, tmp_path, stage):
     assert checkpoints == {"checkpoint-2"} if stage.endswith("adapter") else any(saved.values())
 
     again = subprocess.run(
-        [sys.executable, "-m", "xlnb", "run", "--preset", "lab-quick", "--run", str(folder), "--until", "report"]
+        [
+            sys.executable,
+            "-m",
+            "xlnb",
+            "run",
+            "--preset",
+            "lab-quick",
+            "--run",
+            str(folder),
+            "--until",
+            "report",
+        ]
         + [part for key, value in SMALL.items() for part in ("-p", f"{key}={value}")],
         cwd=ROOT,
         env=ENVIRONMENT,

@@ -11,12 +11,15 @@ from families import FAMILIES, checkpoint, fp32, nf4, save_adapter
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from xlnb import costs, plan, stages
-from xlnb.__main__ import main
+from xlnb import stages
+from xlnb.cli.main import main
+from xlnb.common.files import read_json, write_json
 from xlnb.logprobs import collate, response_logprobs
-from xlnb.models import load_base, new_adapter
+from xlnb.models.adapters import new_adapter
+from xlnb.models.base import load_base
+from xlnb.planning import costs, plan
 from xlnb.presets import PRESETS, Models, Training, get_preset, parse_overrides
-from xlnb.runs import Run, read_json, write_json
+from xlnb.runs.layout import Run
 
 COMMITTED = plan.CALIBRATION
 PUBLISHED = {  # parameters
@@ -40,8 +43,12 @@ def test_llama3_8b_by_hand():
     assert shape.embedding == shape.head == 128256 * 4096
     assert shape.other == 65 * 4096  # two norms a layer and the last
     assert costs.kv_bytes(shape, 2) == 2 * 32 * 8 * 128 * 2  # 128 KiB a token
-    assert costs.lora_parameters(shape, 16) == 41_943_040  # what PEFT prints for r = 16 on all linear layers
-    nf4_bits = 8 * (costs.weight_bytes(shape, "nf4", 2) - 2 * (shape.parameters - shape.body)) / shape.body
+    assert (
+        costs.lora_parameters(shape, 16) == 41_943_040
+    )  # what PEFT prints for r = 16 on all linear layers
+    nf4_bits = (
+        8 * (costs.weight_bytes(shape, "nf4", 2) - 2 * (shape.parameters - shape.body)) / shape.body
+    )
     assert nf4_bits == pytest.approx(4.127, abs=1e-3)  # 4 + 0.127, QLoRA's double quantisation
 
 
@@ -52,7 +59,9 @@ def test_the_families_have_the_parameters_and_adapters_that_are_counted(name):
     assert "config.json" in source
     assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
     model = new_adapter(model, "base", Training(lora_r=4))
-    assert costs.lora_parameters(shape, 4) == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert costs.lora_parameters(shape, 4) == sum(
+        p.numel() for p in model.parameters() if p.requires_grad
+    )
 
 
 @pytest.mark.parametrize("name", ["llama3", "qwen2.5"])
@@ -64,7 +73,9 @@ def test_nf4_takes_the_bytes_that_are_counted(name):
             state = module.weight.quant_state
             tensors = [module.weight, state.absmax, state.state2.absmax]
             counted += sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-            scales += 4 * (state.state2.absmax.numel() - state.absmax.numel() / 256)  # whole blocks of a small weight
+            scales += 4 * (
+                state.state2.absmax.numel() - state.absmax.numel() / 256
+            )  # whole blocks of a small weight
             layers += 1
     plain = 4 * sum(p.numel() for p in model.parameters() if p.dtype == torch.float32)
     assert layers == len(shape.linear)
@@ -74,7 +85,9 @@ def test_nf4_takes_the_bytes_that_are_counted(name):
 def test_plain_weights_take_the_bytes_that_are_counted():
     shape, _ = costs.find_shape(str(checkpoint("qwen2.5")))
     model = load_base(fp32("qwen2.5"))
-    assert costs.weight_bytes(shape, "none", 4) == sum(p.numel() * p.element_size() for p in model.parameters())
+    assert costs.weight_bytes(shape, "none", 4) == sum(
+        p.numel() * p.element_size() for p in model.parameters()
+    )
 
 
 # FLOPs and activations, on a model of a larger model's proportions.
@@ -112,7 +125,9 @@ def test_flops_are_those_that_torch_counts(tmp_path, checkpointing):
     keys, training = PROMPT + RESPONSE, Training(lora_r=8, gradient_checkpointing=checkpointing)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         response_logprobs(model, batch())
-    assert counter.get_total_flops() == pytest.approx(costs.forward_flops(shape, TOKENS, keys, PROJECTED, 8), rel=0.01)
+    assert counter.get_total_flops() == pytest.approx(
+        costs.forward_flops(shape, TOKENS, keys, PROJECTED, 8), rel=0.01
+    )
     with FlopCounterMode(display=False) as counter:
         response_logprobs(model, batch()).sum().backward()
     # The first layer's inputs need no gradient, of four layers: large models have dozens.
@@ -127,7 +142,9 @@ def saved(model, dtype):
 
     def pack(tensor):
         if tensor.untyped_storage().data_ptr() not in weights:
-            found[tensor.untyped_storage().data_ptr()] = tensor  # held, so that no other takes its place
+            found[tensor.untyped_storage().data_ptr()] = (
+                tensor  # held, so that no other takes its place
+            )
         return tensor
 
     autocast = nullcontext() if dtype == torch.float32 else torch.autocast("cpu", dtype)
@@ -139,17 +156,26 @@ def saved(model, dtype):
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 def test_activations_kept_for_the_backward_pass(tmp_path, quantization):
-    model, shape = model_with_adapter(tmp_path, quantization, attention="sdpa"), costs.shape_of(CONFIG)
-    projection = 4 * ROWS * RESPONSE * (CONFIG.vocab_size + CONFIG.hidden_size)  # logits for a moment; slopes
+    model, shape = (
+        model_with_adapter(tmp_path, quantization, attention="sdpa"),
+        costs.shape_of(CONFIG),
+    )
+    projection = (
+        4 * ROWS * RESPONSE * (CONFIG.vocab_size + CONFIG.hidden_size)
+    )  # logits for a moment; slopes
     predicted = TOKENS * CONFIG.num_hidden_layers * costs.saved_bytes(shape, 4, 8)
     assert saved(model, torch.float32) - projection == pytest.approx(predicted, rel=0.05)
 
 
 def allocated(work):
     """The most bytes at once that PyTorch's allocator gave out for it, beyond what was there before."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profiler:
         work()
-    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    events = [
+        event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"
+    ]
     events.sort(key=lambda event: event.start_ns())
     return max(itertools.accumulate(event.nbytes() for event in events))
 
@@ -157,19 +183,29 @@ def allocated(work):
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_the_peak_of_a_training_step(tmp_path, checkpointing):
     model = model_with_adapter(tmp_path, "nf4", checkpointing, attention="sdpa")
-    shape, training = costs.shape_of(CONFIG), Training(lora_r=8, gradient_checkpointing=checkpointing)
+    shape, training = (
+        costs.shape_of(CONFIG),
+        Training(lora_r=8, gradient_checkpointing=checkpointing),
+    )
     rows = batch()
     peak = allocated(lambda: response_logprobs(model, rows).sum().backward())
     lora = costs.lora_parameters(shape, 8)
-    held = costs.weight_bytes(shape, "nf4", 4) + lora * (4 + 8)  # before the step, and moments, which it has none of
+    held = costs.weight_bytes(shape, "nf4", 4) + lora * (
+        4 + 8
+    )  # before the step, and moments, which it has none of
     predicted = costs.training_bytes(shape, training, "nf4", 4, TOKENS, ROWS * RESPONSE) - held
     assert peak == pytest.approx(predicted, rel=0.2)
 
 
 def test_the_peak_of_a_forward_pass(tmp_path):
-    model, shape = model_with_adapter(tmp_path, "nf4", attention="sdpa").eval(), costs.shape_of(CONFIG)
+    model, shape = (
+        model_with_adapter(tmp_path, "nf4", attention="sdpa").eval(),
+        costs.shape_of(CONFIG),
+    )
     with torch.inference_mode():
-        peak = allocated(lambda: model.get_base_model().model(torch.randint(1000, (4, 200)), use_cache=False))
+        peak = allocated(
+            lambda: model.get_base_model().model(torch.randint(1000, (4, 200)), use_cache=False)
+        )
     predicted = 800 * costs.forward_bytes(shape, 4) + costs.dequantised_bytes(shape, "nf4", 4)
     assert peak == pytest.approx(predicted, rel=0.25)
 
@@ -200,9 +236,19 @@ LLAMA3 = {  # as a preset of a real model would have it, its prompts not at hand
 @pytest.fixture(autouse=True)
 def assumed_speeds(tmp_path_factory, monkeypatch):
     """Speeds that no later measurement changes."""
-    names = {"score": 0.4, "train": 0.3, "decode": 0.6, "layer_seconds": 1e-3, "context_bytes": 600 * 2**20}
-    gpu = {name: {"value": value, "source": "assumed, not measured"} for name, value in names.items()}
-    peaks = {name: {"value": 1e11, "source": "assumed, not measured"} for name in ("flops", "bandwidth")}
+    names = {
+        "score": 0.4,
+        "train": 0.3,
+        "decode": 0.6,
+        "layer_seconds": 1e-3,
+        "context_bytes": 600 * 2**20,
+    }
+    gpu = {
+        name: {"value": value, "source": "assumed, not measured"} for name, value in names.items()
+    }
+    peaks = {
+        name: {"value": 1e11, "source": "assumed, not measured"} for name in ("flops", "bandwidth")
+    }
     path = tmp_path_factory.mktemp("speeds") / "calibration.json"
     write_json(path, {"gpu": gpu, "cpu": gpu | peaks})
     monkeypatch.setattr(plan, "CALIBRATION", path)
@@ -227,7 +273,9 @@ def test_tokens_and_flops_of_8b_by_hand():
     ]
     responses = 5 * 3000 * 10
     assert tokens["icr1/samples"] == responses * (100 + 600)
-    assert tokens["icr1/scores"] == 2 * responses * (100 + 600)  # sharing would save 13%, less than it takes to pay
+    assert tokens["icr1/scores"] == 2 * responses * (
+        100 + 600
+    )  # sharing would save 13%, less than it takes to pay
     # 2 FLOPs a parameter and token, policy and reference; the output layer for responses; attention adds some.
     least = 2 * (2 * 6.98e9 * responses * 700 + 2 * 0.525e9 * responses * 600)
     assert least < flops["icr1/scores"] < 1.1 * least
@@ -240,7 +288,9 @@ def test_an_8b_model_is_trained_on_a_card_of_24_gib():
 
 
 def test_prompts_shared_where_that_saves_enough():
-    tokens = by_stage(planned(prompts=10, prompt_tokens=600, response_tokens=100), "tokens")["icr1/scores"]
+    tokens = by_stage(planned(prompts=10, prompt_tokens=600, response_tokens=100), "tokens")[
+        "icr1/scores"
+    ]
     assert tokens == 2 * 5 * 10 * (600 + 10 * 100)
 
 
@@ -296,9 +346,10 @@ def test_what_the_warning_advises_makes_the_stage_fit(gpu):
 
 
 def test_where_nothing_helps_the_warning_says_so():
-    warnings = planned("t4", overrides=LLAMA3 | {"training.max_tokens": "60000", "sampling.max_new_tokens": "40000"})[
-        "warnings"
-    ]
+    warnings = planned(
+        "t4",
+        overrides=LLAMA3 | {"training.max_tokens": "60000", "sampling.max_new_tokens": "40000"},
+    )["warnings"]
     assert any("take a GPU with more memory" in warning for warning in warnings)
     assert any("t4 computes no bfloat16" in warning for warning in warnings)
 
@@ -307,7 +358,10 @@ def test_larger_batches_are_named_where_they_fit_and_save_time():
     found = planned("h100")
     (note,) = found["notes"]
     advised = int(note.split("batch_tokens=")[1].split()[0])
-    after, twice = (planned("h100", overrides=LLAMA3 | {"sampling.batch_tokens": str(advised * i)}) for i in (1, 2))
+    after, twice = (
+        planned("h100", overrides=LLAMA3 | {"sampling.batch_tokens": str(advised * i)})
+        for i in (1, 2)
+    )
     assert after["hours"] < 0.8 * found["hours"] and not after["warnings"]
     assert twice["warnings"] or twice["hours"] >= 0.8 * after["hours"]
 
@@ -319,7 +373,9 @@ def test_a_full_disk_is_warned_of(monkeypatch):
 
 def test_longest_of_many():
     """Against draws: log-normal lengths of mean 600."""
-    draws = torch.exp(torch.randn(2000, 480, generator=torch.Generator().manual_seed(0)) * plan.SPREAD)
+    draws = torch.exp(
+        torch.randn(2000, 480, generator=torch.Generator().manual_seed(0)) * plan.SPREAD
+    )
     draws *= 600 / draws.mean()
     for k in (2, 10, 480):
         assert plan.longest(k, 600) == pytest.approx(draws[:, :k].amax(1).mean().item(), rel=0.15)
@@ -328,11 +384,23 @@ def test_longest_of_many():
 
 def test_prompts_are_counted_where_they_are(tmp_path):
     for lang, text in {"en": "A prompt.", "de": "Eine Aufgabe."}.items():
-        write_json(tmp_path / f"{lang}.json", [{"id": i, "instruction": f"{text} {i}"} for i in range(6)])
-    preset = get_preset("lab", {"prompts.path": str(tmp_path), "models.base": str(checkpoint("qwen2.5"))})
+        write_json(
+            tmp_path / f"{lang}.json", [{"id": i, "instruction": f"{text} {i}"} for i in range(6)]
+        )
+    preset = get_preset(
+        "lab", {"prompts.path": str(tmp_path), "models.base": str(checkpoint("qwen2.5"))}
+    )
     work = plan.workload(preset)
-    assert (work.langs, work.train, work.reward, work.eval) == (2, 3, 0, 0)  # the lab's `fresh`: half an iteration
-    assert "6 prompts a language (counted)" in work.source and "(counted)" in work.source.split("languages")[1]
+    assert (work.langs, work.train, work.reward, work.eval) == (
+        2,
+        3,
+        0,
+        0,
+    )  # the lab's `fresh`: half an iteration
+    assert (
+        "6 prompts a language (counted)" in work.source
+        and "(counted)" in work.source.split("languages")[1]
+    )
     assert 20 < work.prompt < 100  # with the template's system turn
     given = plan.workload(preset, prompts=100, prompt_tokens=7, response_tokens=9)
     assert (given.train, given.prompt, given.response) == (50, 7, 9)
@@ -340,26 +408,42 @@ def test_prompts_are_counted_where_they_are(tmp_path):
 
 def test_a_preset_without_prompts_is_planned_by_assumption():
     empty = {f"lab.{name}": "0" for name in ("english", "train", "reward", "eval")}
-    work = plan.workload(get_preset("lab", empty | {"prompts.fresh": "false", "prompts.limit": "2000"}))
+    work = plan.workload(
+        get_preset("lab", empty | {"prompts.fresh": "false", "prompts.limit": "2000"})
+    )
     assert (work.langs, work.train, work.eval) == (5, 2000, 0)
     assert "2000 prompts a language (assumed, see --prompts), 5 languages" in work.source
 
 
 def test_an_adapter_takes_the_disk_that_is_counted(tmp_path):
     shape, _ = costs.find_shape(str(checkpoint("llama3")))
-    size = (save_adapter(fp32("llama3"), tmp_path / "a", seed=0) / "adapter_model.safetensors").stat().st_size
-    assert size == pytest.approx(4 * costs.lora_parameters(shape, 4), rel=0.15)  # names of tensors come on top
+    size = (
+        (save_adapter(fp32("llama3"), tmp_path / "a", seed=0) / "adapter_model.safetensors")
+        .stat()
+        .st_size
+    )
+    assert size == pytest.approx(
+        4 * costs.lora_parameters(shape, 4), rel=0.15
+    )  # names of tensors come on top
 
 
 def test_the_command_prints_a_table_or_json(capsys):
     arguments = [argument for key, value in LLAMA3.items() for argument in ("-p", f"{key}={value}")]
     assert main(["plan", "--gpu", "t4", *arguments]) == 0  # a warning is no error
     table = capsys.readouterr().out
-    assert "8,030,261,248 parameters (shape from the kit's table)" in table and "assumed, not measured" in table
+    assert (
+        "8,030,261,248 parameters (shape from the kit's table)" in table
+        and "assumed, not measured" in table
+    )
     assert "WARNING: " in table and " !\n" in table
     assert main(["plan", "--gpu", "cpu", "--preset", "lab-quick", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert {name.split("/")[0] for name in by_stage(found, "hours")} == {"dpo", "icr1", "icr2", "eval"}
+    assert {name.split("/")[0] for name in by_stage(found, "hours")} == {
+        "dpo",
+        "icr1",
+        "icr2",
+        "eval",
+    }
     assert found["warnings"] == [] and "counted" in found["workload"]
 
 
@@ -368,8 +452,14 @@ def test_the_command_prints_a_table_or_json(capsys):
     [
         (["--gpu", "h1000"], "unknown GPU 'h1000'; known: h100, h200"),
         (["--gpu", "h100", "--gpus", "0"], "--gpus 0: at least 1"),
-        (["--gpu", "h100", "-p", "models.base=absent/folder/"], "model absent/folder/: no config.json could be read"),
-        (["--gpu", "h100", "--preset", "none"], f"unknown preset 'none'; known: {', '.join(PRESETS)}"),
+        (
+            ["--gpu", "h100", "-p", "models.base=absent/folder/"],
+            "model absent/folder/: no config.json could be read",
+        ),
+        (
+            ["--gpu", "h100", "--preset", "none"],
+            f"unknown preset 'none'; known: {', '.join(PRESETS)}",
+        ),
     ],
 )
 def test_a_bad_request_is_one_line(capsys, argv, message):

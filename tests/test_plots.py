@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from xlnb import plots
+from xlnb import figures
 
 
 def test_token_rewards_are_ordered_summed_and_coloured_by_sign():
@@ -14,12 +14,14 @@ def test_token_rewards_are_ordered_summed_and_coloured_by_sign():
         {"tokens": ["no", " sé"], "rewards": [-0.5, 0.1]},
         {"tokens": ["Es", " París", "<|end|>"], "rewards": [0.4, 0.2, 0.0]},
     ]
-    plots.token_rewards(rows, ax)
+    figures.token_rewards(rows, ax)
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["+0.600", "-0.400"]
     assert [text.get_text() for text in ax.texts] == ["Es", "␣París", "‹end›", "no", "␣sé"]
     colors = matplotlib.colormaps["PuOr"]
     shown = [patch.get_facecolor() for patch in ax.patches]
-    expected = [colors((value + 0.5) / 1.0) for value in (0.4, 0.2, 0.0, -0.5, 0.1)]  # ± the largest part is the range
+    expected = [
+        colors((value + 0.5) / 1.0) for value in (0.4, 0.2, 0.0, -0.5, 0.1)
+    ]  # ± the largest part is the range
     assert np.array(shown) == pytest.approx(np.array(expected))
     ends = [patch.get_x() + patch.get_width() for patch in ax.patches]
     assert ax.get_xlim() == (0, max(ends))
@@ -27,5 +29,5 @@ def test_token_rewards_are_ordered_summed_and_coloured_by_sign():
 
 def test_token_rewards_of_a_model_against_itself():
     ax = Figure().subplots()
-    plots.token_rewards([{"tokens": ["a"], "rewards": [0.0]}], ax)
+    figures.token_rewards([{"tokens": ["a"], "rewards": [0.0]}], ax)
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["+0.000"]

@@ -7,10 +7,11 @@ import pytest
 from datasets import Dataset, load_dataset
 
 from xlnb import stages
-from xlnb.errors import InputError
-from xlnb.preferences import COLUMNS, REASONS, preference_pairs
-from xlnb.runs import open_run, read_json, read_jsonl
-from xlnb.sources import parse_source, read_rows
+from xlnb.common.errors import InputError
+from xlnb.common.files import read_json, read_jsonl
+from xlnb.inputs.preferences import COLUMNS, REASONS, preference_pairs
+from xlnb.inputs.sources import parse_source, read_rows
+from xlnb.runs.run import open_run
 
 
 def user(text):
@@ -21,7 +22,10 @@ def assistant(text):
     return {"role": "assistant", "content": text}
 
 
-PAIRS = [("Name a colour.", "Blue is a colour.", "No."), ("Name a river.", "The Nile\nis one.", "Paris, maybe?")]
+PAIRS = [
+    ("Name a colour.", "Blue is a colour.", "No."),
+    ("Name a river.", "The Nile\nis one.", "Paris, maybe?"),
+]
 
 
 def h4(i, prompt, chosen, rejected, scores=(8.0, 3.5)):
@@ -40,7 +44,9 @@ def h4(i, prompt, chosen, rejected, scores=(8.0, 3.5)):
 def princeton(i, prompt, chosen, rejected):
     """princeton-nlp's: the same, with all responses and a reward model's scores of them."""
     return {
-        k: v for k, v in h4(i, prompt, chosen, rejected).items() if k in ("prompt", "prompt_id", "chosen", "rejected")
+        k: v
+        for k, v in h4(i, prompt, chosen, rejected).items()
+        if k in ("prompt", "prompt_id", "chosen", "rejected")
     } | {
         "all_generated_responses": [chosen, rejected, "?"],
         "all_rm_scores": [0.2, 0.1, 0.15],
@@ -54,7 +60,12 @@ def implicit(i, prompt, chosen, rejected):
 
 def explicit(i, prompt, chosen, rejected):
     """TRL's conversational form, which the package's own pairs have."""
-    return {"id": f"id{i}", "prompt": [user(prompt)], "chosen": [assistant(chosen)], "rejected": [assistant(rejected)]}
+    return {
+        "id": f"id{i}",
+        "prompt": [user(prompt)],
+        "chosen": [assistant(chosen)],
+        "rejected": [assistant(rejected)],
+    }
 
 
 def texts(i, prompt, chosen, rejected):
@@ -62,7 +73,9 @@ def texts(i, prompt, chosen, rejected):
 
 
 def write_jsonl(path, rows):
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+    )
     return str(path)
 
 
@@ -71,17 +84,23 @@ def numbered(rows):
 
 
 def content(pairs):
-    return [tuple(pair[side][0]["content"] for side in ("prompt", "chosen", "rejected")) for pair in pairs]
+    return [
+        tuple(pair[side][0]["content"] for side in ("prompt", "chosen", "rejected"))
+        for pair in pairs
+    ]
 
 
 @pytest.mark.parametrize("form", [h4, princeton, implicit, explicit, texts])
 def test_every_form_gives_the_same_pairs(form):
     pairs, report = preference_pairs(numbered([form(i, *pair) for i, pair in enumerate(PAIRS)]))
     assert content(pairs) == PAIRS
-    assert [[m["role"] for side in ("prompt", "chosen", "rejected") for m in pair[side]] for pair in pairs] == [
-        ["user", "assistant", "assistant"]
-    ] * 2
-    assert [pair["prompt_id"] for pair in pairs] == (["1", "2"] if form in (implicit, texts) else ["id0", "id1"])
+    assert [
+        [m["role"] for side in ("prompt", "chosen", "rejected") for m in pair[side]]
+        for pair in pairs
+    ] == [["user", "assistant", "assistant"]] * 2
+    assert [pair["prompt_id"] for pair in pairs] == (
+        ["1", "2"] if form in (implicit, texts) else ["id0", "id1"]
+    )
     assert [pair["margin"] for pair in pairs] == ([4.5, 4.5] if form is h4 else [None, None])
     assert report == {"rows": 2, "pairs": 2, "dropped": dict.fromkeys(REASONS, 0)}
 
@@ -94,7 +113,8 @@ def test_what_is_no_pair_is_dropped_and_counted():
         h4(1, prompt, chosen, rejected)
         | {"chosen": [*turns, assistant(chosen)], "rejected": [*turns, assistant(rejected)]},
         explicit(2, *PAIRS[1]) | {"prompt": turns},
-        explicit(3, *PAIRS[1]) | {"prompt": [{"role": "system", "content": "Be kind."}, user(prompt)]},
+        explicit(3, *PAIRS[1])
+        | {"prompt": [{"role": "system", "content": "Be kind."}, user(prompt)]},
         good | {"rejected": [user("Another?"), assistant(rejected)]},
         h4(5, prompt, chosen, " "),
         h4(6, prompt, "", rejected),
@@ -114,24 +134,47 @@ def test_what_is_no_pair_is_dropped_and_counted():
 
 
 def test_the_limit_counts_usable_pairs():
-    rows = [texts(0, "Same?", "a", "a"), *(texts(i, *pair) for i, pair in enumerate(PAIRS)), texts(3, "x", "y", "z")]
+    rows = [
+        texts(0, "Same?", "a", "a"),
+        *(texts(i, *pair) for i, pair in enumerate(PAIRS)),
+        texts(3, "x", "y", "z"),
+    ]
     pairs, report = preference_pairs(numbered(rows), limit=2)
-    assert content(pairs) == PAIRS and (report["rows"], report["pairs"], report["dropped"]["tied"]) == (3, 2, 1)
+    assert content(pairs) == PAIRS and (
+        report["rows"],
+        report["pairs"],
+        report["dropped"]["tied"],
+    ) == (3, 2, 1)
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"prompt": "a", "chosen": "b"}, "row 1: key 'rejected' is missing; expected prompt, chosen and rejected"),
+        (
+            {"prompt": "a", "chosen": "b"},
+            "row 1: key 'rejected' is missing; expected prompt, chosen and rejected",
+        ),
         ({"chosen": "b", "rejected": "c"}, "row 1: key 'prompt' is missing"),
-        ({"chosen": [assistant("b")], "rejected": "c"}, "row 1: chosen begins with the answer and there is no prompt"),
-        ({"prompt": 7, "chosen": "b", "rejected": "c"}, "row 1: prompt is neither text nor a list of messages"),
-        ({"prompt": "a", "chosen": [], "rejected": "c"}, "row 1: chosen is neither text nor a list"),
+        (
+            {"chosen": [assistant("b")], "rejected": "c"},
+            "row 1: chosen begins with the answer and there is no prompt",
+        ),
+        (
+            {"prompt": 7, "chosen": "b", "rejected": "c"},
+            "row 1: prompt is neither text nor a list of messages",
+        ),
+        (
+            {"prompt": "a", "chosen": [], "rejected": "c"},
+            "row 1: chosen is neither text nor a list",
+        ),
         (
             {"prompt": "a", "chosen": "b", "rejected": [{"role": "x"}]},
             "row 1: rejected holds something else than messages",
         ),
-        (texts(0, "a", "b", "c") | {"score_chosen": "good"}, "row 1: score_chosen is 'good', expected a number"),
+        (
+            texts(0, "a", "b", "c") | {"score_chosen": "good"},
+            "row 1: score_chosen is 'good', expected a number",
+        ),
         (texts(0, "a", "b", "b"), "no usable pair among 1 rows; dropped: .*'tied': 1"),
     ],
 )
@@ -146,7 +189,11 @@ def test_a_bad_row_is_one_clear_line(row, message):
     [
         ("pairs.jsonl", "", r"pairs\.jsonl holds no prompts or preferences"),
         ("pairs.csv", "prompt,chosen,rejected\n", r"pairs\.csv holds no prompts or preferences"),
-        ("pairs.CSV", "prompt;chosen;rejected\na;b;c\n", r"line 2: key 'chosen'.*found: prompt;chosen;rejected"),
+        (
+            "pairs.CSV",
+            "prompt;chosen;rejected\na;b;c\n",
+            r"line 2: key 'chosen'.*found: prompt;chosen;rejected",
+        ),
     ],
 )
 def test_a_bad_file_is_named(tmp_path, name, text, message):
@@ -181,14 +228,28 @@ def test_files_and_datasets_give_the_same_pairs(tmp_path, monkeypatch):
         )
     ]
     assert content(read[0]) == PAIRS and read[0] == read[1]
-    assert [pair | {"prompt_id": ""} for pair in read[2]] == [pair | {"prompt_id": ""} for pair in read[0]]
+    assert [pair | {"prompt_id": ""} for pair in read[2]] == [
+        pair | {"prompt_id": ""} for pair in read[0]
+    ]
 
 
 def test_english_dpo_from_given_pairs_needs_no_samples(tmp_path, capsys):
-    path = write_jsonl(tmp_path / "pairs.jsonl", [h4(i, f"{p} ({i})", c, r) for i in range(4) for p, c, r in PAIRS])
-    overrides = {"preferences.path": path, "preferences.limit": "6", "english.steps": "1", "prompts.langs": "en,es"}
+    path = write_jsonl(
+        tmp_path / "pairs.jsonl", [h4(i, f"{p} ({i})", c, r) for i in range(4) for p, c, r in PAIRS]
+    )
+    overrides = {
+        "preferences.path": path,
+        "preferences.limit": "6",
+        "english.steps": "1",
+        "prompts.langs": "en,es",
+    }
     run = open_run(tmp_path / "run", "lab-quick", overrides)
-    assert [name for name, _ in stages.stages(run)][:4] == ["prompts", "dpo/pairs", "dpo/adapter", "icr1/samples"]
+    assert [name for name, _ in stages.stages(run)][:4] == [
+        "prompts",
+        "dpo/pairs",
+        "dpo/adapter",
+        "icr1/samples",
+    ]
     stages.run_until(run, "dpo/adapter")
     assert "dpo/pairs: 6 of 6 pairs; dropped: " in capsys.readouterr().out
     assert read_json(run.path / "dpo/pairs/report.json")["en"]["pairs"] == 6

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from xlnb.errors import InputError
+from xlnb.common.errors import InputError
 from xlnb.presets import LAB, PRESETS, get_preset, parse_overrides, preset_from_dict, to_json
 
 
@@ -54,8 +54,16 @@ def test_an_override_changes_nothing_else():
         ("seed", True, "preset key 'seed': expected int, got True"),
         ("training.lr", "fast", "preset key 'training.lr': expected float, got 'fast'"),
         ("training.lr", None, "preset key 'training.lr': expected float, got None"),
-        ("pairing.language_filter", "maybe", "preset key 'pairing.language_filter': expected bool, got 'maybe'"),
-        ("pairing.language_filter", 1, "preset key 'pairing.language_filter': expected bool, got 1"),
+        (
+            "pairing.language_filter",
+            "maybe",
+            "preset key 'pairing.language_filter': expected bool, got 'maybe'",
+        ),
+        (
+            "pairing.language_filter",
+            1,
+            "preset key 'pairing.language_filter': expected bool, got 1",
+        ),
         ("prompts.langs", ["en"], "preset key 'prompts.langs': expected str, got ['en']"),
         ("sede", "1", "unknown preset key 'sede': did you mean 'seed'?"),
         ("trainig.lr", "1", "unknown preset key 'trainig.lr': did you mean 'training'?"),
@@ -90,17 +98,47 @@ def test_a_bad_override_is_refused_with_what_was_expected(key, given, message):
         ({"training.lora_r": 0}, "training.lora_r '0': expected at least 1"),
         ({"training.batch": 0}, "training.batch '0': expected at least 1"),
         ({"prompts.limit": -1}, "prompts.limit '-1': expected at least 0"),
-        ({"english.eval_fraction": 1}, "english.eval_fraction '1.0': expected at least 0, less than 1"),
+        (
+            {"english.eval_fraction": 1},
+            "english.eval_fraction '1.0': expected at least 0, less than 1",
+        ),
         ({"training.loss": "ipo"}, "training.loss 'ipo': expected one of dpo, kto"),
-        ({"english.optimizer": "sgd"}, "english.optimizer 'sgd': expected one of auto, adamw, paged_adamw_8bit"),
-        ({"training.report_to": "mlflow"}, "training.report_to 'mlflow': expected one of none, tensorboard, wandb"),
-        ({"pairing.alpha": "exakt"}, "pairing.alpha 'exakt': expected one of exact, signed, grid, none"),
-        ({"models.quantization": "nf5"}, "models.quantization 'nf5': expected one of nf4, int8, none"),
-        ({"scoring.scorers": "crosslingual"}, "scoring.scorers 'crosslingual': expected one of cross_lingual, multi"),
-        ({"evaluation.judge": "gpt-4"}, "evaluation.judge 'gpt-4': expected oracle, endpoint:MODEL or local:FOLDER"),
-        ({"english.loss": "kto", "english.micro_batch": 1}, "english.micro_batch must be at least 2"),
-        ({"training.micro_batch": 3}, "training.batch 32 must be a multiple of training.micro_batch 3"),
-        ({"models.shard": True, "models.quantization": "int8"}, "models.shard: 8-bit weights cannot be dealt out"),
+        (
+            {"english.optimizer": "sgd"},
+            "english.optimizer 'sgd': expected one of auto, adamw, paged_adamw_8bit",
+        ),
+        (
+            {"training.report_to": "mlflow"},
+            "training.report_to 'mlflow': expected one of none, tensorboard, wandb",
+        ),
+        (
+            {"pairing.alpha": "exakt"},
+            "pairing.alpha 'exakt': expected one of exact, signed, grid, none",
+        ),
+        (
+            {"models.quantization": "nf5"},
+            "models.quantization 'nf5': expected one of nf4, int8, none",
+        ),
+        (
+            {"scoring.scorers": "crosslingual"},
+            "scoring.scorers 'crosslingual': expected one of cross_lingual, multi",
+        ),
+        (
+            {"evaluation.judge": "gpt-4"},
+            "evaluation.judge 'gpt-4': expected oracle, endpoint:MODEL or local:FOLDER",
+        ),
+        (
+            {"english.loss": "kto", "english.micro_batch": 1},
+            "english.micro_batch must be at least 2",
+        ),
+        (
+            {"training.micro_batch": 3},
+            "training.batch 32 must be a multiple of training.micro_batch 3",
+        ),
+        (
+            {"models.shard": True, "models.quantization": "int8"},
+            "models.shard: 8-bit weights cannot be dealt out",
+        ),
     ],
 )
 def test_a_value_that_no_stage_can_work_with_is_refused_at_once(given, message):
@@ -136,7 +174,13 @@ def test_an_override_without_a_value_is_refused(items):
         parse_overrides(items)
 
 
-CHANGED = {"seed": 3, "pairing.language_filter": False, "training.lr": 1e-7, "prompts.langs": "en,es", "iterations": 1}
+CHANGED = {
+    "seed": 3,
+    "pairing.language_filter": False,
+    "training.lr": 1e-7,
+    "prompts.langs": "en,es",
+    "iterations": 1,
+}
 
 
 @pytest.mark.parametrize("overrides", [{}, CHANGED], ids=["as named", "overridden"])
@@ -164,7 +208,11 @@ def test_presets_are_frozen():
 
 def test_the_papers_values_are_the_defaults():
     # What an overridden preset falls back to.
-    sampling, evaluation, training = get_preset("lab").sampling, get_preset("lab").evaluation, LAB.training
+    sampling, evaluation, training = (
+        get_preset("lab").sampling,
+        get_preset("lab").evaluation,
+        LAB.training,
+    )
     assert (sampling.n, sampling.temperature, sampling.top_p) == (10, 0.9, 1.0)
     assert (training.beta, training.nll, training.batch) == (0.1, 1.0, 32)
     fields = {field.name: field.default for field in dataclasses.fields(evaluation)}

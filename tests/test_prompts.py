@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from xlnb.errors import InputError
-from xlnb.prompts import LANGUAGES, cross_lingual, join, language_name, read_parallel, split_langs
-from xlnb.runs import ROOT
+from xlnb.common.errors import InputError
+from xlnb.common.files import ROOT
+from xlnb.common.languages import LANGUAGES, language_name, split_langs
+from xlnb.inputs.parallel_prompts import join, read_parallel
+from xlnb.prompts import cross_lingual
 
 PUBLISHED = Path(os.environ.get("XLNB_PUBLISHED_DATA", ROOT.parent / "shared" / "data"))
 
@@ -25,7 +27,9 @@ def write(folder: Path, layout: str, **languages: list[dict]) -> Path:
             lines = [{"instruction": r["instruction"], "instruction_id": r["id"]} for r in records]
             text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         else:
-            text = json.dumps([r | {"dataset": "helpful_base"} for r in records], ensure_ascii=False, indent=4)
+            text = json.dumps(
+                [r | {"dataset": "helpful_base"} for r in records], ensure_ascii=False, indent=4
+            )
         (folder / f"{lang}.{layout}").write_text(text, encoding="utf-8")
     return folder
 
@@ -48,12 +52,20 @@ def test_both_layouts_are_joined_by_id_in_the_order_of_english(tmp_path, layout)
 def test_the_two_layouts_can_stand_beside_each_other(tmp_path):
     write(tmp_path, "jsonl", en=EN)
     write(tmp_path, "json", es=ES)
-    assert [r["instruction"] for r in read_parallel(tmp_path)["es"]] == ["Nombra un color.", "Nombra un río."]
+    assert [r["instruction"] for r in read_parallel(tmp_path)["es"]] == [
+        "Nombra un color.",
+        "Nombra un río.",
+    ]
 
 
 @pytest.mark.parametrize(
     ("langs", "expected"),
-    [("", ["en", "de", "es"]), ("en,es", ["en", "es"]), (" es , en ", ["en", "es"]), ("en", ["en"])],
+    [
+        ("", ["en", "de", "es"]),
+        ("en,es", ["en", "es"]),
+        (" es , en ", ["en", "es"]),
+        ("en", ["en"]),
+    ],
 )
 def test_langs_picks_languages_english_first(tmp_path, langs, expected):
     # German lacks an id, which matters only where German is wanted.
@@ -64,7 +76,9 @@ def test_langs_picks_languages_english_first(tmp_path, langs, expected):
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085", "\x1c"])
 def test_separators_that_splitlines_would_split_at_survive(tmp_path, separator):
     text = f"First{separator}second"
-    line = json.dumps({"id": 1, "instruction": text}, ensure_ascii=False)  # escapes control characters alone
+    line = json.dumps(
+        {"id": 1, "instruction": text}, ensure_ascii=False
+    )  # escapes control characters alone
     (tmp_path / "en.jsonl").write_text(line + "\n", encoding="utf-8")
     assert read_parallel(tmp_path)["en"][0]["instruction"] == text
 
@@ -83,36 +97,86 @@ GOOD = '{"instruction_id": "a", "instruction": "Ask."}\n'
 @pytest.mark.parametrize(
     ("name", "text", "where", "what"),
     [
-        ("es.jsonl", GOOD + '{"instruction_id": "b", "instr\n', "es.jsonl, line 2", "not valid JSON"),
+        (
+            "es.jsonl",
+            GOOD + '{"instruction_id": "b", "instr\n',
+            "es.jsonl, line 2",
+            "not valid JSON",
+        ),
         ("es.jsonl", "\n" + GOOD + "{'id': 1}\n", "es.jsonl, line 3", "not valid JSON"),
         ("es.json", '[\n{"id": "a",\n"instruction": }\n]', "es.json, line 3", "not valid JSON"),
         ("es.jsonl", '"Ask."\n', "es.jsonl, line 1", "expected a JSON object, found str"),
-        ("es.json", '{"id": "a", "instruction": "Ask."}', "es.json", "expected a JSON list of prompts, found dict"),
+        (
+            "es.json",
+            '{"id": "a", "instruction": "Ask."}',
+            "es.json",
+            "expected a JSON list of prompts, found dict",
+        ),
         ("es.json", '[{"id": "a", "instruction": "Ask."}, 7]', "es.json, record 2", "object"),
         ("es.json", '["Ask."]', "es.json, record 1", "object"),
-        ("es.jsonl", GOOD + '{"instruction_id": "b"}\n', "es.jsonl, line 2", "key 'instruction' is missing"),
+        (
+            "es.jsonl",
+            GOOD + '{"instruction_id": "b"}\n',
+            "es.jsonl, line 2",
+            "key 'instruction' is missing",
+        ),
         ("es.jsonl", '{"instruction": "Ask."}\n', "es.jsonl, line 1", "key 'id' is missing"),
         ("es.json", '[{"instruction": "Ask."}]', "es.json, record 1", "key 'id' is missing"),
         ("es.jsonl", GOOD + GOOD, "es.jsonl, line 2", "id a is there twice"),
-        ("es.jsonl", '{"id": "a", "instruction": ""}\n', "es.jsonl, line 1", "the instruction of id a is empty"),
-        ("es.jsonl", '{"id": "a", "instruction": " \\n"}\n', "es.jsonl, line 1", "the instruction of id a is empty"),
-        ("es.jsonl", '{"id": "a", "instruction": null}\n', "es.jsonl, line 1", "the instruction of id a is empty"),
+        (
+            "es.jsonl",
+            '{"id": "a", "instruction": ""}\n',
+            "es.jsonl, line 1",
+            "the instruction of id a is empty",
+        ),
+        (
+            "es.jsonl",
+            '{"id": "a", "instruction": " \\n"}\n',
+            "es.jsonl, line 1",
+            "the instruction of id a is empty",
+        ),
+        (
+            "es.jsonl",
+            '{"id": "a", "instruction": null}\n',
+            "es.jsonl, line 1",
+            "the instruction of id a is empty",
+        ),
         # Half an emoji, which JSON lets through and no UTF-8 file can hold.
         ("es.jsonl", '{"id": "a", "instruction": "\\ud83d"}\n', "es.jsonl, line 1", "id a"),
         ("es.jsonl", "", "es.jsonl", "holds no prompts"),
         ("es.json", "[]", "es.json", "holds no prompts"),
         ("es.csv", "id,instruction\n", "es.csv", "holds no prompts"),
-        ("es.jsonl", GOOD + '{"instruction_id": null, "instruction": "A."}\n', "line 2", "the instruction_id is empty"),
+        (
+            "es.jsonl",
+            GOOD + '{"instruction_id": null, "instruction": "A."}\n',
+            "line 2",
+            "the instruction_id is empty",
+        ),
         ("es.csv", "id,instruction\n ,Ask.\n", "es.csv, line 2", "the id is empty"),
-        ("es.csv", "id;instruction\na;Ask.\n", "es.csv, line 2: key 'id' is missing", "found: id;instruction"),
+        (
+            "es.csv",
+            "id;instruction\na;Ask.\n",
+            "es.csv, line 2: key 'id' is missing",
+            "found: id;instruction",
+        ),
         ("es.tsv", "id\tinstruction\n", "es.tsv", "<lang>.jsonl, <lang>.json or <lang>.csv"),
         ("es.jsonl.gz", "", "es.jsonl.gz", "convert it or take it out"),
         ("es.txt", "Ask.", "es.txt", "convert it or take it out"),
         ("prompts.parquet", "", "prompts.parquet", "convert it or take it out"),
         ("es", "", "es: not a form that is read", "convert it or take it out"),
-        ("preset.json", "{}", "preset.json: unknown language code 'preset', so no file of prompts", "take it out"),
+        (
+            "preset.json",
+            "{}",
+            "preset.json: unknown language code 'preset', so no file of prompts",
+            "take it out",
+        ),
         ("es.jsonl", GOOD.replace('"a"', '"b"'), "es.jsonl", "id a is missing"),
-        ("es.jsonl", GOOD + GOOD.replace('"a"', '"b"'), "es.jsonl", "id b has no English counterpart"),
+        (
+            "es.jsonl",
+            GOOD + GOOD.replace('"a"', '"b"'),
+            "es.jsonl",
+            "id b has no English counterpart",
+        ),
         ("xx.jsonl", GOOD, "xx.jsonl", "unknown language code 'xx'"),
     ],
 )
@@ -154,7 +218,9 @@ def test_another_encoding_is_refused_with_its_line(tmp_path, layout):
     path = write(tmp_path, layout, en=EN, es=ES) / f"es.{layout}"
     before, _ = path.read_text(encoding="utf-8").split("río")
     path.write_bytes(path.read_text(encoding="utf-8").encode("latin-1"))
-    with pytest.raises(InputError, match=rf"es\.{layout}, line {before.count(chr(10)) + 1}: not UTF-8"):
+    with pytest.raises(
+        InputError, match=rf"es\.{layout}, line {before.count(chr(10)) + 1}: not UTF-8"
+    ):
         read_parallel(tmp_path)
 
 
@@ -164,7 +230,9 @@ def test_folders_that_lack_what_is_needed(tmp_path):
     with pytest.raises(InputError, match=re.escape(str(tmp_path)) + ".*English"):
         read_parallel(write(tmp_path, "jsonl", es=ES))
     write(tmp_path, "jsonl", en=EN)
-    with pytest.raises(InputError, match=r"no prompts in 'de' \(de\.jsonl, de\.json or de\.csv\); found: en, es"):
+    with pytest.raises(
+        InputError, match=r"no prompts in 'de' \(de\.jsonl, de\.json or de\.csv\); found: en, es"
+    ):
         read_parallel(tmp_path, "en,de")
     with pytest.raises(InputError, match="English"):
         read_parallel(tmp_path, "es")
@@ -213,8 +281,12 @@ def test_every_language_has_a_name_of_its_own():
     ]  # fmt: skip
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"no published data (XLNB_PUBLISHED_DATA: {PUBLISHED.name})")
-@pytest.mark.parametrize(("folder", "langs", "n"), [("parallel_prompts", 9, 1000), ("x_alpacaeval/prompts", 13, 805)])
+@pytest.mark.skipif(
+    not PUBLISHED.is_dir(), reason=f"no published data (XLNB_PUBLISHED_DATA: {PUBLISHED.name})"
+)
+@pytest.mark.parametrize(
+    ("folder", "langs", "n"), [("parallel_prompts", 9, 1000), ("x_alpacaeval/prompts", 13, 805)]
+)
 def test_the_published_prompts_are_parallel(folder, langs, n):
     prompts = read_parallel(PUBLISHED / folder)
     assert len(prompts) == langs
@@ -224,6 +296,8 @@ def test_the_published_prompts_are_parallel(folder, langs, n):
     assert all([record["prompt_id"] for record in records] == ids for records in prompts.values())
     # Rows of one id mean the same, as far as that can be seen without reading: years survive translation.
     rows = zip(prompts["en"], prompts["es"], strict=True)
-    years = [[set(re.findall(r"\b\d{4}\b", record["instruction"])) for record in row] for row in rows]
+    years = [
+        [set(re.findall(r"\b\d{4}\b", record["instruction"])) for record in row] for row in rows
+    ]
     kept = [english <= spanish for english, spanish in years if english]
     assert sum(kept) > 0.9 * len(kept) > 0

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 from xlnb import stages
-from xlnb.models import load_tokenizer, prompt_ids
+from xlnb.common.files import ROOT, read_json, read_jsonl
+from xlnb.inputs.parallel_prompts import read_parallel
+from xlnb.models.chat import load_tokenizer, prompt_ids
 from xlnb.presets import PRESETS
-from xlnb.prompts import read_parallel
-from xlnb.runs import ROOT, open_run, read_json, read_jsonl
+from xlnb.runs.run import open_run
 
 PUBLISHED = Path(os.environ.get("XLNB_PUBLISHED_DATA", ROOT.parent / "shared" / "data"))
 pytestmark = pytest.mark.skipif(
-    not (PUBLISHED / "parallel_prompts").is_dir(), reason="published prompts not there: set XLNB_PUBLISHED_DATA"
+    not (PUBLISHED / "parallel_prompts").is_dir(),
+    reason="published prompts not there: set XLNB_PUBLISHED_DATA",
 )
 FOLDERS = [("parallel_prompts", 9, 1000), ("x_alpacaeval/prompts", 13, 805)]
 
@@ -64,18 +66,30 @@ def test_sampling_and_scoring(tmp_path):
     stages.respond(run, "sft")
     outputs = [read_json(path) for path in sorted(run.path.glob("eval/sft/*/model_outputs.json"))]
     assert len(outputs) == 13
-    assert all([record["id"] for record in output] == [r["id"] for r in outputs[0]] for output in outputs)
+    assert all(
+        [record["id"] for record in output] == [r["id"] for r in outputs[0]] for output in outputs
+    )
 
 
 def _long_and_short(folder: Path) -> Path:
     """Three of the published prompts in each language; the first has 3,000 tokens in Bengali, or the next fewer."""
-    parallel, tokenizer = read_parallel(PUBLISHED / "parallel_prompts"), load_tokenizer(PRESETS["lab"].models)
+    parallel, tokenizer = (
+        read_parallel(PUBLISHED / "parallel_prompts"),
+        load_tokenizer(PRESETS["lab"].models),
+    )
     lengths = {r["prompt_id"]: len(prompt_ids(tokenizer, r["instruction"])) for r in parallel["bn"]}
-    long = max((prompt_id for prompt_id in lengths if lengths[prompt_id] <= 3000), key=lambda p: lengths[p])
+    long = max(
+        (prompt_id for prompt_id in lengths if lengths[prompt_id] <= 3000), key=lambda p: lengths[p]
+    )
     assert lengths[long] > 2000
     folder.mkdir()
     for lang, records in parallel.items():
-        kept = [r for r in records if r["prompt_id"] == long] + [r for r in records if r["prompt_id"] != long][:2]
-        lines = [json.dumps({"instruction": r["instruction"], "instruction_id": r["prompt_id"]}) for r in kept]
+        kept = [r for r in records if r["prompt_id"] == long] + [
+            r for r in records if r["prompt_id"] != long
+        ][:2]
+        lines = [
+            json.dumps({"instruction": r["instruction"], "instruction_id": r["prompt_id"]})
+            for r in kept
+        ]
         (folder / f"{lang}.jsonl").write_text("\n".join(lines), encoding="utf-8")
     return folder

@@ -10,6 +10,8 @@ from dataclasses import replace
 import httpx2
 import pytest
 import torch
+import xlnb.hub
+import xlnb.model_card
 from datasets import Dataset
 from families import checkpoint, fp32, nf4, save_adapter
 from huggingface_hub import errors
@@ -17,19 +19,21 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import KTOConfig, KTOTrainer
 
-import xlnb.hub
-import xlnb.model_card
 import xlnb.sampling
 import xlnb.training
 from xlnb import stages
-from xlnb.errors import InputError
-from xlnb.hub import adapter_folder
+from xlnb.common.errors import InputError
+from xlnb.common.files import ROOT, read_json, read_jsonl, write_jsonl
+from xlnb.engine.rows import add_mismatched, hold_out, tokenize_pairs
 from xlnb.logprobs import collate, response_logprobs
 from xlnb.losses import kto_loss
-from xlnb.models import attention, load_base, load_model, load_tokenizer, new_adapter, prompt_ids
+from xlnb.models.adapters import load_model, new_adapter
+from xlnb.models.base import attention, load_base
+from xlnb.models.chat import load_tokenizer, prompt_ids
+from xlnb.models.hub import adapter_folder
 from xlnb.presets import PRESETS, Models, Training, get_preset
-from xlnb.runs import ROOT, open_run, read_json, read_jsonl, write_jsonl
-from xlnb.training import add_mismatched, add_reference, check_training, hold_out, tokenize_pairs, train_adapter
+from xlnb.runs.run import open_run
+from xlnb.training import add_reference, check_training, train_adapter
 
 PROMPTS = {
     "en": ["What is the capital of France?", "Name a colour.", "Where is Paris?", "Who are you?"],
@@ -59,7 +63,9 @@ def prompts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prompts")
     for split, ids in (("train", slice(0, 3)), ("eval", slice(3, 4))):
         for lang, texts in PROMPTS.items():
-            records = [{"id": f"{split}-{i}", "instruction": text} for i, text in enumerate(texts[ids])]
+            records = [
+                {"id": f"{split}-{i}", "instruction": text} for i, text in enumerate(texts[ids])
+            ]
             write_jsonl(folder / split / f"{lang}.jsonl", records)
     return {"prompts.path": str(folder / "train"), "prompts.eval_path": str(folder / "eval")}
 
@@ -98,7 +104,11 @@ LAYOUTS = [
 
 @pytest.mark.parametrize(("family", "layout", "weights"), LAYOUTS)
 def test_the_whole_pipeline(family, layout, weights, prompts, ends, two_checkpoints, tmp_path):
-    models = {"models.base": str(checkpoint(family)), "models.quantization": weights, "models.dpo": ""}
+    models = {
+        "models.base": str(checkpoint(family)),
+        "models.quantization": weights,
+        "models.dpo": "",
+    }
     if layout == "adapter":
         models["models.dpo_adapter"] = str(save_adapter(fp32(family), tmp_path / "dpo", seed=3))
     else:
@@ -112,13 +122,18 @@ def test_the_whole_pipeline(family, layout, weights, prompts, ends, two_checkpoi
     for t in (1, 2):
         trained = read_json(run.path / f"icr{t}/adapter/training.json")
         assert trained["pairs"] >= 3
-        assert trained["log"][0]["dpo_loss"] == pytest.approx(0.6931, abs=2e-2 if weights == "int8" else 1e-3)
-        assert trained["log"][0]["rewards/margins"] == pytest.approx(0, abs=2e-2 if weights == "int8" else 1e-3)
+        assert trained["log"][0]["dpo_loss"] == pytest.approx(
+            0.6931, abs=2e-2 if weights == "int8" else 1e-3
+        )
+        assert trained["log"][0]["rewards/margins"] == pytest.approx(
+            0, abs=2e-2 if weights == "int8" else 1e-3
+        )
         assert trained["step"] == 2
         config = read_json(run.path / f"icr{t}/adapter/adapter_config.json")
         assert config["base_model_name_or_path"] == run.base("dpo").base
     outputs = {
-        model: read_json(run.path / "eval" / model / "es" / "model_outputs.json")[0]["output"] for model in run.models
+        model: read_json(run.path / "eval" / model / "es" / "model_outputs.json")[0]["output"]
+        for model in run.models
     }
     assert list(outputs) == ["sft", "dpo", "icr1", "icr2"]
     model = PeftModel.from_pretrained(load_base(run.base("icr2")), str(run.path / "icr2/adapter"))
@@ -139,17 +154,31 @@ def test_the_whole_pipeline(family, layout, weights, prompts, ends, two_checkpoi
     assert str(tmp_path) not in card
 
 
-def test_a_killed_training_of_two_checkpoints_goes_on_where_it_was(prompts, ends, two_checkpoints, tmp_path):
-    models = {"models.base": str(checkpoint("llama3")), "models.dpo": str(two_checkpoints("llama3"))}
-    overrides = SMALL | prompts | models | {"iterations": "1", "training.steps": "4", "training.save_steps": "2"}
+def test_a_killed_training_of_two_checkpoints_goes_on_where_it_was(
+    prompts, ends, two_checkpoints, tmp_path
+):
+    models = {
+        "models.base": str(checkpoint("llama3")),
+        "models.dpo": str(two_checkpoints("llama3")),
+    }
+    overrides = (
+        SMALL
+        | prompts
+        | models
+        | {"iterations": "1", "training.steps": "4", "training.save_steps": "2"}
+    )
     run = open_run(tmp_path / "run", "llama3-8b", overrides)
     stages.run_until(run, "icr1/pairs")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     killed = subprocess.run(
-        [sys.executable, "tests/killed.py", str(run.path), "icr1/adapter"], cwd=ROOT, env=environment
+        [sys.executable, "tests/killed.py", str(run.path), "icr1/adapter"],
+        cwd=ROOT,
+        env=environment,
     )
     assert killed.returncode == -signal.SIGKILL
-    assert [p.name for p in (run.path / "icr1/adapter/checkpoints").glob("checkpoint-*")] == ["checkpoint-2"]
+    assert [p.name for p in (run.path / "icr1/adapter/checkpoints").glob("checkpoint-*")] == [
+        "checkpoint-2"
+    ]
     resumed = (stages.train(run, 1) / "adapter_model.safetensors").read_bytes()
     log = read_json(run.path / "icr1/adapter/training.json")["log"]
     assert [record["step"] for record in log] == [1, 2, 3, 4]
@@ -163,7 +192,11 @@ def test_a_killed_training_of_two_checkpoints_goes_on_where_it_was(prompts, ends
 @pytest.mark.parametrize("name", ["qwen2.5-0.5b", "qwen2.5-7b", "llama3-8b"])
 def test_a_real_preset_has_the_release_s_numbers_and_wants_prompts(name, tmp_path):
     preset = get_preset(name)
-    assert (preset.sampling.n, preset.sampling.temperature, preset.sampling.max_new_tokens) == (10, 0.9, 2400)
+    assert (preset.sampling.n, preset.sampling.temperature, preset.sampling.max_new_tokens) == (
+        10,
+        0.9,
+        2400,
+    )
     assert (preset.training.beta, preset.training.nll, preset.training.batch) == (0.1, 1.0, 32)
     assert (preset.training.micro_batch, preset.training.gradient_checkpointing) == (1, True)
     with pytest.raises(InputError, match=rf"preset {name}: prompts\.path is empty; name a folder"):
@@ -171,7 +204,9 @@ def test_a_real_preset_has_the_release_s_numbers_and_wants_prompts(name, tmp_pat
 
 
 def test_no_pi_0_and_two_of_them_are_refused(prompts, tmp_path):
-    run = open_run(tmp_path / "run", "qwen2.5-0.5b", prompts | {"models.base": str(checkpoint("qwen2.5"))})
+    run = open_run(
+        tmp_path / "run", "qwen2.5-0.5b", prompts | {"models.base": str(checkpoint("qwen2.5"))}
+    )
     stages.prompts(run)
     with pytest.raises(InputError, match=r"there is no π\^0; name it"):
         stages.sample(run, 0)
@@ -180,7 +215,9 @@ def test_no_pi_0_and_two_of_them_are_refused(prompts, tmp_path):
 
 
 def test_lab_questions_to_another_model_are_announced(tmp_path, capsys):
-    stages.prompts(open_run(tmp_path / "run", "lab-quick", {"models.base": str(checkpoint("llama3"))}))
+    stages.prompts(
+        open_run(tmp_path / "run", "lab-quick", {"models.base": str(checkpoint("llama3"))})
+    )
     assert "is asked the lab's questions" in capsys.readouterr().out
     assert PRESETS["lab"].lab.train
 
@@ -190,7 +227,8 @@ def test_lab_questions_to_another_model_are_announced(tmp_path, capsys):
 
 def hub_error(kind, status=401):
     return kind(
-        "A server's text,\nin lines", response=httpx2.Response(status, request=httpx2.Request("GET", "https://x"))
+        "A server's text,\nin lines",
+        response=httpx2.Response(status, request=httpx2.Request("GET", "https://x")),
     )
 
 
@@ -208,13 +246,21 @@ ERRORS = [
         "",
         r"gated model; accept its licence at https://huggingface\.co/org/m, then log in",
     ),
-    (hub_error(errors.GatedRepoError), "hf_x", "gated model; accept .* with the account of your token"),
+    (
+        hub_error(errors.GatedRepoError),
+        "hf_x",
+        "gated model; accept .* with the account of your token",
+    ),
     (
         hub_error(errors.RepositoryNotFoundError),
         "",
         "neither a folder here nor on the Hub; .*; for a private one log in",
     ),
-    (hub_error(errors.RepositoryNotFoundError, 404), "hf_x", "check the name, or, .* whether your token may see it"),
+    (
+        hub_error(errors.RepositoryNotFoundError, 404),
+        "hf_x",
+        "check the name, or, .* whether your token may see it",
+    ),
     (
         errors.OfflineModeIsEnabled("offline"),
         "",
@@ -248,7 +294,9 @@ def test_an_adapter_s_hub_id_is_downloaded_and_used(monkeypatch, tmp_path):
     folder = save_adapter(fp32("llama3"), tmp_path / "cached", seed=1)
     asked = []
     monkeypatch.setattr(
-        xlnb.hub, "snapshot_download", lambda name, **kwargs: asked.append((name, kwargs)) or str(folder)
+        xlnb.hub,
+        "snapshot_download",
+        lambda name, **kwargs: asked.append((name, kwargs)) or str(folder),
     )
     run = open_run(
         tmp_path / "run",
@@ -256,7 +304,9 @@ def test_an_adapter_s_hub_id_is_downloaded_and_used(monkeypatch, tmp_path):
         {"models.base": fp32("llama3").base, "models.dpo_adapter": "org/adapter-of-a-test"},
     )
     assert run.adapter("dpo") == folder == run.adapter("dpo")
-    assert asked == [("org/adapter-of-a-test", {"allow_patterns": list(xlnb.hub.ADAPTER_FILES)})]  # no pickle
+    assert asked == [
+        ("org/adapter-of-a-test", {"allow_patterns": list(xlnb.hub.ADAPTER_FILES)})
+    ]  # no pickle
     assert load_model(fp32("llama3"), {"dpo": run.adapter("dpo")}).peft_config.keys() == {"dpo"}
     assert adapter_folder("a folder/that is not there").name == "that is not there"
 
@@ -279,7 +329,9 @@ def test_int8_computes_and_trains():
 def test_attention_is_what_is_installed_and_another_one_an_error(monkeypatch):
     assert attention(Models(attention="eager")) == "eager"
     assert load_base(fp32("gemma2")).config._attn_implementation == "eager"  # its scores are capped
-    assert load_base(replace(fp32("llama3"), attention="eager")).config._attn_implementation == "eager"
+    assert (
+        load_base(replace(fp32("llama3"), attention="eager")).config._attn_implementation == "eager"
+    )
     with pytest.raises(InputError, match="could not be loaded"):
         load_base(replace(fp32("llama3"), attention="no_such_attention"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
@@ -295,7 +347,12 @@ def test_attention_is_what_is_installed_and_another_one_an_error(monkeypatch):
 # Training.
 
 TRAINING = Training(steps=4, batch=2, micro_batch=2, lr=5e-2, max_tokens=256, save_steps=1)
-TEXTS = [("Paris.", "No."), ("It is Paris.", "Berlin, I think."), ("París.", "La luna."), ("Париж.", "Не знаю.")] * 3
+TEXTS = [
+    ("Paris.", "No."),
+    ("It is Paris.", "Berlin, I think."),
+    ("París.", "La luna."),
+    ("Париж.", "Не знаю."),
+] * 3
 
 
 @pytest.fixture(scope="module")
@@ -337,17 +394,27 @@ def test_gradients_are_those_of_the_full_logits(family, checkpointing, monkeypat
     if checkpointing:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable()
-    for prompts in ([[5, 6, 7, 8]] * 2, [[5, 6, 7, 8], [9]]):  # without and with padding on the left
+    for prompts in (
+        [[5, 6, 7, 8]] * 2,
+        [[5, 6, 7, 8], [9]],
+    ):  # without and with padding on the left
         batch = collate(prompts, [[10, 11, 12], [13, 14, 15, 16, 17]])
         width = batch["response_mask"].shape[1]
         names = ("input_ids", "attention_mask", "position_ids")
-        logits = model(**{name: batch[name] for name in names}, use_cache=False).logits[:, -width - 1 : -1]
-        full = logits.log_softmax(-1).gather(-1, batch["input_ids"][:, -width:, None])[..., 0] * batch["response_mask"]
+        logits = model(**{name: batch[name] for name in names}, use_cache=False).logits[
+            :, -width - 1 : -1
+        ]
+        full = (
+            logits.log_softmax(-1).gather(-1, batch["input_ids"][:, -width:, None])[..., 0]
+            * batch["response_mask"]
+        )
         weights = torch.rand_like(full)
         values = response_logprobs(model, batch)
         torch.testing.assert_close(values, full, atol=1e-5, rtol=0)
         expected = torch.autograd.grad((full * weights).sum(), trained)
-        for actual, wanted in zip(torch.autograd.grad((values * weights).sum(), trained), expected, strict=True):
+        for actual, wanted in zip(
+            torch.autograd.grad((values * weights).sum(), trained), expected, strict=True
+        ):
             torch.testing.assert_close(actual, wanted, atol=1e-5, rtol=1e-5)
         assert "forward" not in vars(model.get_base_model())
 
@@ -360,19 +427,31 @@ def test_held_out_prompts_choose_the_checkpoint(start, tmp_path):
     with pytest.raises(InputError, match=r"eval_fraction 1\.0: it holds out 12 of 12 pairs"):
         hold_out(rows, 1.0)
     trained = train_adapter(
-        model, tokenizer, kept, replace(TRAINING, lr=1.0), seed=0, checkpoints=tmp_path, held_out=held_out
+        model,
+        tokenizer,
+        kept,
+        replace(TRAINING, lr=1.0),
+        seed=0,
+        checkpoints=tmp_path,
+        held_out=held_out,
     )
     losses = {int(record["step"]): record["loss"] for record in trained.held_out}
     assert list(losses) == [1, 2, 3, 4]
     assert trained.step == min(losses, key=losses.get)
     assert trained.step < 4  # at such a learning rate the last is not the best
-    best = PeftModel.from_pretrained(load_base(nf4("llama3")), tmp_path / f"checkpoint-{trained.step}")
-    for (name, mine), (_, theirs) in zip(model.named_parameters(), best.named_parameters(), strict=True):
+    best = PeftModel.from_pretrained(
+        load_base(nf4("llama3")), tmp_path / f"checkpoint-{trained.step}"
+    )
+    for (name, mine), (_, theirs) in zip(
+        model.named_parameters(), best.named_parameters(), strict=True
+    ):
         if "lora_" in name:
             assert torch.equal(mine, theirs), name
 
 
-def test_a_gradient_that_is_not_finite_stops_before_the_update_and_names_the_pairs(start, tmp_path, monkeypatch):
+def test_a_gradient_that_is_not_finite_stops_before_the_update_and_names_the_pairs(
+    start, tmp_path, monkeypatch
+):
     model, tokenizer, rows = start()
     compute_loss, losses = xlnb.training.DPONLLTrainer._compute_loss, []
 
@@ -381,15 +460,22 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update_and_names_the_pai
         return losses[-1] * (float("nan") if len(losses) == 3 else 1)
 
     monkeypatch.setattr(xlnb.training.DPONLLTrainer, "_compute_loss", breaking)
-    with pytest.raises(InputError, match=r"step 3: the gradient is not finite; .* ids p\d+ \(en\), p\d+ \(en\), or"):
+    with pytest.raises(
+        InputError, match=r"step 3: the gradient is not finite; .* ids p\d+ \(en\), p\d+ \(en\), or"
+    ):
         train_adapter(model, tokenizer, rows, TRAINING, seed=0, checkpoints=tmp_path)
-    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-2"]
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == [
+        "checkpoint-1",
+        "checkpoint-2",
+    ]
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
 def test_a_logger_that_is_not_installed_is_refused(monkeypatch):
     monkeypatch.setitem(xlnb.training.LOGGERS, "wandb", lambda: False)
-    with pytest.raises(InputError, match=r"english\.report_to: wandb is not installed \(pip install wandb\)"):
+    with pytest.raises(
+        InputError, match=r"english\.report_to: wandb is not installed \(pip install wandb\)"
+    ):
         check_training(replace(TRAINING, report_to="wandb"), "english")
 
 
@@ -459,7 +545,9 @@ def test_kto_is_trl_s(start, tmp_path, seed, sign):
     model.delete_adapter("ref")
 
     config = replace(TRAINING, loss="kto", nll=0.0, steps=1, lr=0.0, beta=1.0)
-    (first,), *_ = train_adapter(model, tokenizer, rows, config, seed=0, checkpoints=tmp_path / "ours")
+    (first,), *_ = train_adapter(
+        model, tokenizer, rows, config, seed=0, checkpoints=tmp_path / "ours"
+    )
     assert first["loss"] == pytest.approx(expected, abs=1e-5)
     assert abs(expected - 0.5) > 1e-3
     (kl,) = theirs._metrics["eval"]["kl"]
@@ -471,7 +559,12 @@ def test_kto_separates_pairs_and_needs_other_prompts(start, tmp_path):
     model, tokenizer, rows = start(kto=True)
     assert all(row["other_chosen_ids"] for row in rows)
     log, *_ = train_adapter(
-        model, tokenizer, rows, replace(TRAINING, loss="kto", nll=0.0, steps=12), seed=0, checkpoints=tmp_path
+        model,
+        tokenizer,
+        rows,
+        replace(TRAINING, loss="kto", nll=0.0, steps=12),
+        seed=0,
+        checkpoints=tmp_path,
     )
     assert log[0]["kto_loss"] == pytest.approx(0.5, abs=1e-4)
     assert log[-1]["rewards/margins"] > 0.1
@@ -504,7 +597,10 @@ def test_pushing_is_for_finished_adapters_of_this_run_with_a_token(tmp_path, mon
     folder.mkdir(parents=True)
     for name in ("adapter_model.safetensors", "README.md", "training.json"):
         (folder / name).write_text("")
-    for base, message in (("/a/folder", "its base is a folder"), ("org/base", "needs a token that may write")):
+    for base, message in (
+        ("/a/folder", "its base is a folder"),
+        ("org/base", "needs a token that may write"),
+    ):
         (folder / "adapter_config.json").write_text(f'{{"base_model_name_or_path": "{base}"}}')
         with pytest.raises(InputError, match=message):
             xlnb.model_card.push(run, "icr1", "org/name")
@@ -516,9 +612,13 @@ def test_pushing_is_for_finished_adapters_of_this_run_with_a_token(tmp_path, mon
     (repository, kwargs), upload = Api.calls
     assert repository == ("org/name",) and kwargs == {"private": True, "exist_ok": True}
     assert set(upload["allow_patterns"]) == {path.name for path in folder.iterdir()}
-    assert not any("hf_secret" in path.read_text() for path in run.path.rglob("*") if path.is_file())
+    assert not any(
+        "hf_secret" in path.read_text() for path in run.path.rglob("*") if path.is_file()
+    )
     monkeypatch.setattr(
-        Api, "create_repo", lambda *_, **__: (_ for _ in ()).throw(hub_error(errors.HfHubHTTPError, 403))
+        Api,
+        "create_repo",
+        lambda *_, **__: (_ for _ in ()).throw(hub_error(errors.HfHubHTTPError, 403)),
     )
     with pytest.raises(InputError, match="org/name: the Hub refused access"):
         xlnb.model_card.push(run, "icr1", "org/name")

@@ -10,21 +10,16 @@ from types import SimpleNamespace
 import pytest
 from filelock import FileLock
 
-from xlnb import runs, stages, work
-from xlnb.errors import InputError
+from xlnb import stages
+from xlnb.common.errors import InputError
+from xlnb.common.files import read_json, read_jsonl, write_json, write_jsonl, write_text
+from xlnb.common.journal import Journal
 from xlnb.presets import get_preset
-from xlnb.runs import (
-    Journal,
-    Run,
-    Stage,
-    open_run,
-    read_json,
-    read_jsonl,
-    stage_seconds,
-    write_json,
-    write_jsonl,
-    write_text,
-)
+from xlnb.runs import stage as stage_module
+from xlnb.runs.layout import Run
+from xlnb.runs.run import open_run
+from xlnb.runs.stage import Stage, stage_seconds
+from xlnb.stages import keys, loading, samples
 
 
 @pytest.fixture
@@ -92,7 +87,8 @@ def test_a_changed_new_or_removed_input_makes_a_stage_stale_and_is_named(run, ca
 
 def test_a_missing_input_is_named_with_what_to_do(run):
     with pytest.raises(
-        InputError, match=r"stage icr1/samples needs .*absent\.jsonl, which is not there; run the stage"
+        InputError,
+        match=r"stage icr1/samples needs .*absent\.jsonl, which is not there; run the stage",
     ):
         make(run, inputs=[run.path / "absent.jsonl"])
     assert not run.path.exists()
@@ -151,12 +147,21 @@ def test_half_a_stage_is_nobody_s_input(run):
     assert make(run, inputs=[stage.out / "en.jsonl"], name="icr1/scores")
 
 
-@pytest.mark.parametrize(("name", "file"), [("responses", "model_outputs.json"), ("annotations", "annotations.json")])
+@pytest.mark.parametrize(
+    ("name", "file"), [("responses", "model_outputs.json"), ("annotations", "annotations.json")]
+)
 def test_files_beside_a_stage_s_folder_are_its_own(run, name, file):
     def attempt(langs, seed=0, interrupt=False):
         folder = run.path / "eval/icr1"
         files = [folder / lang / file for lang in langs]
-        stage = Stage(run, f"eval/icr1/{name}", inputs=[], uses={"seed": seed}, out=folder / name, beside=files)
+        stage = Stage(
+            run,
+            f"eval/icr1/{name}",
+            inputs=[],
+            uses={"seed": seed},
+            out=folder / name,
+            beside=files,
+        )
         if stage.current():
             return False
         with stage.working():
@@ -171,7 +176,9 @@ def test_files_beside_a_stage_s_folder_are_its_own(run, name, file):
     (run.path / "eval/icr1/ru" / file).unlink()
     assert attempt(["en", "ru"])
     assert attempt(["en"], seed=1)
-    assert not (run.path / "eval/icr1/ru" / file).exists()  # no win rate of a language that the run has no more
+    assert not (
+        run.path / "eval/icr1/ru" / file
+    ).exists()  # no win rate of a language that the run has no more
     with pytest.raises(KeyboardInterrupt):
         attempt(["en"], seed=2, interrupt=True)
     with pytest.raises(InputError, match=f"needs all that stage eval/icr1/{name} makes"):
@@ -190,8 +197,10 @@ def test_a_held_run_keeps_the_record_of_what_is_at_work(tmp_path):
 
 def test_stage_seconds_add_interruptions_up(run, monkeypatch):
     clock = iter([0.0, 2.5, 10.0, 11.25, 20.0, 24.0])
-    monkeypatch.setattr(runs, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    stage = Stage(run, "eval/sft/responses", inputs=[], uses={}, out=run.path / "eval/sft/responses")
+    monkeypatch.setattr(stage_module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    stage = Stage(
+        run, "eval/sft/responses", inputs=[], uses={}, out=run.path / "eval/sft/responses"
+    )
     with pytest.raises(KeyboardInterrupt), stage.working():
         raise KeyboardInterrupt
     with stage.working():
@@ -215,7 +224,9 @@ def test_a_journal_finishes_in_the_asked_order(tmp_path):
     assert [path.name for path in journal.path.parent.iterdir()] == ["en.jsonl"]
 
 
-@pytest.mark.parametrize("torn", [1, 2, 20, -1], ids=["one byte", "two bytes", "half a line", "all but the line's end"])
+@pytest.mark.parametrize(
+    "torn", [1, 2, 20, -1], ids=["one byte", "two bytes", "half a line", "all but the line's end"]
+)
 def test_a_line_torn_by_a_kill_is_made_anew(tmp_path, torn):
     first = Journal(tmp_path / "en.jsonl")
     first.append(records("a", "b"))
@@ -262,7 +273,12 @@ def test_half_a_character_is_written_escaped_and_read_as_it_was(tmp_path):
     (record,) = half = [{"prompt_id": "a\ud83d", "text": "\udc00 ü \u2028 😀 \\ud83d"}]
     journal = Journal(tmp_path / "en.jsonl")
     journal.append(half)
-    assert Journal(tmp_path / "en.jsonl").records == half == journal.finish(["a\ud83d"]) == read_jsonl(journal.path)
+    assert (
+        Journal(tmp_path / "en.jsonl").records
+        == half
+        == journal.finish(["a\ud83d"])
+        == read_jsonl(journal.path)
+    )
     assert "\\ud83d" in journal.path.read_text() and "ü \u2028 😀" in journal.path.read_text()
     write_json(tmp_path / "one.json", record)
     assert read_json(tmp_path / "one.json") == record
@@ -302,7 +318,9 @@ def test_a_new_run_folder_records_preset_versions_and_device(tmp_path):
     assert (run.preset.seed, run.preset.training.lr) == (3, 1e-6)
     record = read_json(run.path / "preset.json")
     assert (record["preset"]["name"], record["preset"]["training"]["lr"]) == ("lab-quick", 1e-6)
-    assert {"python", "torch", "transformers", "trl", "peft", "bitsandbytes"} == record["versions"].keys()
+    assert {"python", "torch", "transformers", "trl", "peft", "bitsandbytes"} == record[
+        "versions"
+    ].keys()
     assert record["device"]
     assert record["git"]
 
@@ -321,11 +339,17 @@ def test_without_a_preset_a_run_is_opened_as_it_was(tmp_path):
     first = open_run(tmp_path / "run", "lab-quick", {"seed": "3"})
     assert open_run(str(first.path)) == first
     changed = open_run(first.path, overrides={"training.lr": "1e-6", "iterations": "1"})
-    assert (changed.preset.seed, changed.preset.training.lr, changed.preset.iterations) == (3, 1e-6, 1)
+    assert (changed.preset.seed, changed.preset.training.lr, changed.preset.iterations) == (
+        3,
+        1e-6,
+        1,
+    )
     assert open_run(first.path) == changed
 
 
-@pytest.mark.parametrize("overrides", [{"seed.first": "1"}, {"training": "1"}, {"sede": "1"}, {"seed": "one"}])
+@pytest.mark.parametrize(
+    "overrides", [{"seed.first": "1"}, {"training": "1"}, {"sede": "1"}, {"seed": "one"}]
+)
 def test_a_bad_override_leaves_a_run_as_it_was(tmp_path, overrides):
     first = open_run(tmp_path / "run", "lab-quick")
     with pytest.raises(InputError):
@@ -333,7 +357,9 @@ def test_a_bad_override_leaves_a_run_as_it_was(tmp_path, overrides):
     assert open_run(first.path) == first
 
 
-@pytest.mark.parametrize("text", ["{}", '{"preset": {}}', '{"preset": {"name": "labb"}}', "{", "[]"])
+@pytest.mark.parametrize(
+    "text", ["{}", '{"preset": {}}', '{"preset": {"name": "labb"}}', "{", "[]"]
+)
 def test_a_damaged_preset_json_is_refused(tmp_path, text):
     (tmp_path / "preset.json").write_text(text)
     with pytest.raises(InputError, match="preset"):
@@ -341,7 +367,10 @@ def test_a_damaged_preset_json_is_refused(tmp_path, text):
 
 
 def test_a_folder_that_is_no_run_is_refused_and_left_alone(tmp_path):
-    with pytest.raises(InputError, match=r"is not a run folder \(it has no preset\.json\); name a preset to start one"):
+    with pytest.raises(
+        InputError,
+        match=r"is not a run folder \(it has no preset\.json\); name a preset to start one",
+    ):
         open_run(tmp_path / "elsewhere")
     assert not list(tmp_path.iterdir())
 
@@ -354,7 +383,9 @@ def test_a_file_is_no_run_folder(tmp_path):
 
 
 def test_a_nearly_full_disk_is_refused_before_anything_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=2**40, used=2**40, free=2**20))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: SimpleNamespace(total=2**40, used=2**40, free=2**20)
+    )
     with pytest.raises(InputError, match="only 1 MiB of disk are free, a run needs 256"):
         open_run(tmp_path / "new" / "run", "lab-quick")
     assert not list(tmp_path.iterdir())
@@ -381,10 +412,12 @@ def test_models_and_their_folders(run, tmp_path):
 def test_prompts_are_read_anew_when_their_source_changes(tmp_path, capsys):
     source = tmp_path / "source"
     write_jsonl(source / "en.jsonl", [{"id": "1", "instruction": "Before."}])
-    run = open_run(tmp_path / "run", "lab-quick", {"prompts.path": str(source), "prompts.langs": ""})
-    stages.prompts(run)
+    run = open_run(
+        tmp_path / "run", "lab-quick", {"prompts.path": str(source), "prompts.langs": ""}
+    )
+    stages.collect_prompts(run)
     write_jsonl(source / "en.jsonl", [{"id": "1", "instruction": "After."}])
-    stages.prompts(run)
+    stages.collect_prompts(run)
     assert read_jsonl(run.path / "prompts/en.jsonl")[0]["instruction"] == "After."
     assert "prompts: redone, because" in capsys.readouterr().out
 
@@ -399,10 +432,14 @@ BASE_FILES = [
 @pytest.mark.parametrize("name", BASE_FILES)
 def test_a_file_of_the_base_that_changed_makes_its_stages_stale(tmp_path, capsys, field, name):
     # The lab's checkpoint has the same size however long it was trained.
-    run = Run(tmp_path / "run", get_preset("lab-quick", {f"models.{field}": str(tmp_path / "given")}))
+    run = Run(
+        tmp_path / "run", get_preset("lab-quick", {f"models.{field}": str(tmp_path / "given")})
+    )
 
     def current():
-        stage = Stage(run, "icr1/samples", inputs=[], uses=work.model_fields(run), out=tmp_path / "out")
+        stage = Stage(
+            run, "icr1/samples", inputs=[], uses=keys.model_fields(run), out=tmp_path / "out"
+        )
         if stage.current():
             return True
         with stage.working():
@@ -416,7 +453,9 @@ def test_a_file_of_the_base_that_changed_makes_its_stages_stale(tmp_path, capsys
     assert current()
     write_text(tmp_path / "given" / name, "after.")
     assert [current(), current()] == [False, True]
-    assert f"icr1/samples: redone, because models.files.{field}/{name} was " in capsys.readouterr().out
+    assert (
+        f"icr1/samples: redone, because models.files.{field}/{name} was " in capsys.readouterr().out
+    )
 
 
 def test_a_base_counts_by_what_its_files_hold_wherever_and_whenever_they_were_written(tmp_path):
@@ -425,9 +464,13 @@ def test_a_base_counts_by_what_its_files_hold_wherever_and_whenever_they_were_wr
         for file in names:
             write_text(tmp_path / folder / file, file)
             os.utime(tmp_path / folder / file, (len(found), len(found)))
-        run = Run(tmp_path / "run", get_preset("lab-quick", {"models.base": str(tmp_path / folder)}))
-        found.append(work.model_fields(run)["models"]["files"])
-    assert found[0] == found[1] and list(found[0]) == list(found[1]) == [f"base/{name}" for name in sorted(BASE_FILES)]
+        run = Run(
+            tmp_path / "run", get_preset("lab-quick", {"models.base": str(tmp_path / folder)})
+        )
+        found.append(keys.model_fields(run)["models"]["files"])
+    assert found[0] == found[1] and list(found[0]) == list(found[1]) == [
+        f"base/{name}" for name in sorted(BASE_FILES)
+    ]
 
 
 def test_large_weights_count_by_blocks_of_their_content(tmp_path):
@@ -435,7 +478,7 @@ def test_large_weights_count_by_blocks_of_their_content(tmp_path):
     path, size = tmp_path / "model.safetensors", 100 * 2**20
 
     def files():
-        return work.model_fields(run)["models"]["files"]
+        return keys.model_fields(run)["models"]["files"]
 
     with path.open("wb") as file:
         file.truncate(size)
@@ -459,25 +502,29 @@ def test_large_weights_count_by_blocks_of_their_content(tmp_path):
 
 def test_an_adapter_whose_config_changed_makes_its_stages_stale(tmp_path, capsys):
     # `lora_alpha` scales weights that stay the same.
-    run = Run(tmp_path / "run", get_preset("lab-quick", {"models.dpo_adapter": str(tmp_path / "adapter")}))
-    assert work.adapter_files(run, "sft") == []
+    run = Run(
+        tmp_path / "run", get_preset("lab-quick", {"models.dpo_adapter": str(tmp_path / "adapter")})
+    )
+    assert keys.adapter_files(run, "sft") == []
     write_text(tmp_path / "adapter" / "adapter_model.safetensors", "weights")
     for alpha in (8, 16):
         write_json(tmp_path / "adapter" / "adapter_config.json", {"r": 8, "lora_alpha": alpha})
-        assert make(run, inputs=work.adapter_files(run, "dpo"))
-        assert not make(run, inputs=work.adapter_files(run, "dpo"))
+        assert make(run, inputs=keys.adapter_files(run, "dpo"))
+        assert not make(run, inputs=keys.adapter_files(run, "dpo"))
     assert "adapter_config.json changed" in capsys.readouterr().out
 
 
 def test_other_english_questions_make_the_english_samples_stale(tmp_path, monkeypatch, capsys):
     # Of the iterations' questions nothing changes, so that their files stay the same.
     asked = []
-    monkeypatch.setattr(work, "load_tokenizer", lambda models: None)
-    monkeypatch.setattr(work, "load_model", lambda models, adapters: None)
-    monkeypatch.setattr(stages, "generate", lambda *arguments, **options: asked.append(len(arguments[4])))
+    monkeypatch.setattr(loading, "load_tokenizer", lambda models: None)
+    monkeypatch.setattr(loading, "load_model", lambda models, adapters: None)
+    monkeypatch.setattr(
+        samples, "generate", lambda *arguments, **options: asked.append(len(arguments[4]))
+    )
     for english in ("16", "24"):
         run = open_run(tmp_path / "run", "lab-quick", {"lab.english": english})
-        stages.prompts(run)
+        stages.collect_prompts(run)
         (run.path / "dpo" / "samples").mkdir(parents=True, exist_ok=True)
         stages.sample(run, 0)
     assert asked == [16, 24]

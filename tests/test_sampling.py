@@ -8,13 +8,15 @@ from families import FAMILIES, fp32, save_adapter
 from peft import PeftModel
 from transformers import GenerationConfig
 
-from xlnb.errors import InputError
+from xlnb.common.errors import InputError
 from xlnb.lab.world import load_world
-from xlnb.models import end_ids, load_base, load_model, load_tokenizer, prompt_ids
+from xlnb.models.adapters import load_model
+from xlnb.models.base import load_base
+from xlnb.models.chat import end_ids, load_tokenizer, prompt_ids
 from xlnb.presets import get_preset
-from xlnb.runs import open_run
+from xlnb.runs.run import open_run
 from xlnb.sampling import batch_seed, sample_responses
-from xlnb.work import generate
+from xlnb.stages.generation import generate
 
 QUESTIONS = ["Hi", "What is the capital of France?", "法国的首都是哪里?请用一句话回答,不要多说。"]
 
@@ -25,7 +27,12 @@ def family(request):
     models = fp32(request.param)
     tokenizer = load_tokenizer(models)
     prompts = [prompt_ids(tokenizer, question) for question in QUESTIONS]
-    return load_base(models), tokenizer, prompts, tokenizer.convert_tokens_to_ids(FAMILIES[request.param].end)
+    return (
+        load_base(models),
+        tokenizer,
+        prompts,
+        tokenizer.convert_tokens_to_ids(FAMILIES[request.param].end),
+    )
 
 
 def causal(model):
@@ -40,7 +47,13 @@ def sample(family, prompts=None, *, hot=True, **changes):
     def favour_the_end(module, inputs, output):
         output.logits[..., end] += 200.0 if hot else 0.0
 
-    settings = {"n": 12, "temperature": 50.0, "top_p": 1.0, "max_new_tokens": 12, "seed": 0} | changes
+    settings = {
+        "n": 12,
+        "temperature": 50.0,
+        "top_p": 1.0,
+        "max_new_tokens": 12,
+        "seed": 0,
+    } | changes
     handle = causal(model).register_forward_hook(favour_the_end)
     try:
         return sample_responses(model, tokenizer, own if prompts is None else prompts, **settings)
@@ -61,7 +74,10 @@ def test_a_response_holds_its_end_exactly_when_it_stopped(family):
         else:
             assert len(response["token_ids"]) == 12
             assert response["token_ids"][-1] not in ends
-        assert response["text"] == tokenizer.decode(response["token_ids"], skip_special_tokens=True).strip()
+        assert (
+            response["text"]
+            == tokenizer.decode(response["token_ids"], skip_special_tokens=True).strip()
+        )
         assert not any(special in response["text"] for special in tokenizer.all_special_tokens)
 
 
@@ -77,7 +93,9 @@ def test_a_prompt_s_samples_do_not_depend_on_its_neighbours(family):
     prompts = family[2]
     cold = {"hot": False, "n": 1, "temperature": 1e-4, "max_new_tokens": 8}
     together = sample(family, **cold)
-    assert sum(len(response["token_ids"]) for (response,) in together) > 8  # else there is nothing to compare
+    assert (
+        sum(len(response["token_ids"]) for (response,) in together) > 8
+    )  # else there is nothing to compare
     assert [sample(family, [prompt], **cold)[0] for prompt in prompts] == together
     assert sample(family, prompts[::-1], **cold) == together[::-1]
 
@@ -146,7 +164,8 @@ def test_a_model_s_own_generation_config_is_back_after_an_error(configured):
 
 def test_a_batch_s_seed_depends_on_every_name():
     seeds = [
-        batch_seed(*names) for names in [(0, "icr1 en", 0), (0, "icr1 en", 1), (0, "icr1 es", 0), (1, "icr1 en", 0)]
+        batch_seed(*names)
+        for names in [(0, "icr1 en", 0), (0, "icr1 en", 1), (0, "icr1 es", 0), (1, "icr1 en", 0)]
     ]
     assert len(set(seeds)) == 4
     assert seeds[0] == batch_seed(0, "icr1 en", 0)
@@ -169,7 +188,9 @@ def in_context(tmp_path):
     def make(context):
         model.config.max_position_embeddings = context
         path = tmp_path / f"{context}.jsonl"
-        return generate(run, model, "sft", tokenizer, records, path, n=1, config=config, label="icr1/samples en")
+        return generate(
+            run, model, "sft", tokenizer, records, path, n=1, config=config, label="icr1/samples en"
+        )
 
     return make, lengths
 
@@ -200,7 +221,13 @@ def test_prompts_that_leave_too_little_room_are_counted_in_one_line(in_context, 
 
 def test_the_lab_s_questions_fit_its_model():
     preset = get_preset("lab")
-    tokenizer, context = load_tokenizer(preset.models), load_base(preset.models).config.max_position_embeddings
-    world, most = load_world(), max(preset.sampling.max_new_tokens, preset.evaluation.max_new_tokens)
+    tokenizer, context = (
+        load_tokenizer(preset.models),
+        load_base(preset.models).config.max_position_embeddings,
+    )
+    world, most = (
+        load_world(),
+        max(preset.sampling.max_new_tokens, preset.evaluation.max_new_tokens),
+    )
     questions = [record["instruction"] for lang in world.langs for record in world.prompts(lang)]
     assert max(len(prompt_ids(tokenizer, question)) for question in questions) + most <= context

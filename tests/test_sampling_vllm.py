@@ -15,11 +15,14 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from families import checkpoint, fp32, nf4, save_adapter
 
-from xlnb import sampling_vllm, stages, work
-from xlnb.errors import InputError
-from xlnb.models import load_tokenizer
-from xlnb.runs import open_run, read_json, read_jsonl
-from xlnb.sampling_vllm import VLLM, use_vllm
+from xlnb import stages
+from xlnb.common.errors import InputError
+from xlnb.common.files import read_json, read_jsonl
+from xlnb.models import vllm as vllm_backend
+from xlnb.models.chat import load_tokenizer
+from xlnb.models.vllm import VLLM, use_vllm
+from xlnb.runs.run import open_run
+from xlnb.stages import keys
 
 FAMILY = "llama3"
 
@@ -81,7 +84,9 @@ class FakeLLM:
         FakeLLM.made.append(self)
 
     def generate(self, prompts, sampling_params=None, *, use_tqdm=True, lora_request=None):
-        self.calls.append(SimpleNamespace(prompts=prompts, params=sampling_params, lora=lora_request))
+        self.calls.append(
+            SimpleNamespace(prompts=prompts, params=sampling_params, lora=lora_request)
+        )
         return [
             RequestOutput("0", None, prompt["prompt_token_ids"], None, self._outputs(params), True)
             for prompt, params in zip(prompts, sampling_params, strict=True)
@@ -102,7 +107,11 @@ class FakeLLM:
 @pytest.fixture
 def fake(monkeypatch):
     """`import vllm` finds the double."""
-    vllm, lora, request = ModuleType("vllm"), ModuleType("vllm.lora"), ModuleType("vllm.lora.request")
+    vllm, lora, request = (
+        ModuleType("vllm"),
+        ModuleType("vllm.lora"),
+        ModuleType("vllm.lora.request"),
+    )
     vllm.LLM, vllm.SamplingParams, vllm.__version__ = FakeLLM, SamplingParams, "double"
     vllm.__spec__ = SimpleNamespace()
     request.LoRARequest = LoRARequest
@@ -159,7 +168,9 @@ def test_a_bare_base_in_nf4(fake):
 def test_what_vllm_cannot_serve_is_refused(fake, tmp_path):
     models = fp32(FAMILY)
     tokenizer = load_tokenizer(models)
-    with pytest.raises(InputError, match=r"quantization 'int8': vLLM is used with nf4 or none only"):
+    with pytest.raises(
+        InputError, match=r"quantization 'int8': vLLM is used with nf4 or none only"
+    ):
         VLLM(replace(models, quantization="int8"), None, tokenizer)
     with pytest.raises(InputError, match="not an adapter folder"):
         VLLM(models, tmp_path, tokenizer)
@@ -168,17 +179,26 @@ def test_what_vllm_cannot_serve_is_refused(fake, tmp_path):
 
 @pytest.mark.parametrize(("ids", "reason"), [([100, 101], "stop"), ([100, 101], "abort")])
 def test_an_end_that_the_tokens_do_not_show_is_refused(fake, monkeypatch, ids, reason):
-    monkeypatch.setattr(FakeLLM, "_outputs", lambda self, p: [CompletionOutput(0, "", ids, finish_reason=reason)])
+    monkeypatch.setattr(
+        FakeLLM, "_outputs", lambda self, p: [CompletionOutput(0, "", ids, finish_reason=reason)]
+    )
     engine = VLLM(fp32(FAMILY), None, load_tokenizer(fp32(FAMILY)))
-    with pytest.raises(InputError, match=f"vLLM ended a response by '{reason}', its tokens say 'length'"):
+    with pytest.raises(
+        InputError, match=f"vLLM ended a response by '{reason}', its tokens say 'length'"
+    ):
         engine.sample([[5]], seed=0, **SETTINGS)
 
 
 def test_each_process_engine_sees_one_gpu_and_no_launcher(fake, monkeypatch):
-    launcher = {"WORLD_SIZE": "4", "RANK": "2", "LOCAL_RANK": "2", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    launcher = {
+        "WORLD_SIZE": "4",
+        "RANK": "2",
+        "LOCAL_RANK": "2",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }
     for name, value in (launcher | {"CUDA_VISIBLE_DEVICES": "4,5,6,7"}).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sampling_vllm, "DEVICE", SimpleNamespace(type="cuda", index=2))
+    monkeypatch.setattr(vllm_backend, "DEVICE", SimpleNamespace(type="cuda", index=2))
     VLLM(fp32(FAMILY), None, load_tokenizer(fp32(FAMILY)))
     (llm,) = fake.made
     assert llm.environment["CUDA_VISIBLE_DEVICES"] == "6"
@@ -189,13 +209,13 @@ def test_each_process_engine_sees_one_gpu_and_no_launcher(fake, monkeypatch):
 
 def test_auto_takes_vllm_where_it_is_installed_and_there_is_a_gpu(monkeypatch, fake):
     def here(device):
-        monkeypatch.setattr(sampling_vllm, "DEVICE", SimpleNamespace(type=device))
+        monkeypatch.setattr(vllm_backend, "DEVICE", SimpleNamespace(type=device))
         return [use_vllm(backend) for backend in ("auto", "transformers", "vllm")]
 
     assert here("cuda") == [True, False, True]
     assert here("cpu") == [False, False, True]
     monkeypatch.delitem(sys.modules, "vllm")
-    monkeypatch.setattr(sampling_vllm.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(vllm_backend.importlib.util, "find_spec", lambda name: None)
     assert not use_vllm("auto") and not use_vllm("transformers")
     with pytest.raises(InputError, match="vllm is not installed"):
         use_vllm("vllm")
@@ -206,7 +226,9 @@ def test_auto_takes_vllm_where_it_is_installed_and_there_is_a_gpu(monkeypatch, f
 def test_a_stage_samples_with_vllm_and_its_files_are_as_ever(fake, tmp_path, capsys):
     source = tmp_path / "mine"
     source.mkdir()
-    (source / "en.jsonl").write_text("".join(json.dumps({"id": i, "instruction": "a" * i}) + "\n" for i in (3, 1, 2)))
+    (source / "en.jsonl").write_text(
+        "".join(json.dumps({"id": i, "instruction": "a" * i}) + "\n" for i in (3, 1, 2))
+    )
     changes = {
         "prompts.path": str(source), "prompts.langs": "", "prompts.fresh": "false", "sampling.n": "2",
         "sampling.max_new_tokens": "5", "models.base": str(checkpoint(FAMILY)), "models.dpo": str(checkpoint(FAMILY)),
@@ -215,11 +237,16 @@ def test_a_stage_samples_with_vllm_and_its_files_are_as_ever(fake, tmp_path, cap
     stages.prompts(run)
     records = read_jsonl(stages.sample(run, 1) / "en.jsonl")
     assert "sampling with vLLM double" in capsys.readouterr().out
-    assert [r["prompt_id"] for r in records] == [p["prompt_id"] for p in stages.read_prompts(run)["en"]]
+    assert [r["prompt_id"] for r in records] == [
+        p["prompt_id"] for p in stages.read_prompts(run)["en"]
+    ]
     lengths = [len(prompt["prompt_token_ids"]) for prompt in fake.made[0].calls[0].prompts]
     assert len(lengths) == 3 and lengths == sorted(lengths)
     assert {"prompt_id", "lang", "split", "prompt", "responses"} == records[0].keys()
     assert [len(r["responses"]) for r in records] == [2, 2, 2]
-    assert read_json(run.path / "stages/icr1.samples.json")["key"]["uses"]["sampling"]["backend"] == "vllm"
+    assert (
+        read_json(run.path / "stages/icr1.samples.json")["key"]["uses"]["sampling"]["backend"]
+        == "vllm"
+    )
     # Another engine that is asked for makes other samples; what auto finds does not.
-    assert "backend" not in work.sampling_fields(replace(run.preset.sampling, backend="auto"))
+    assert "backend" not in keys.sampling_fields(replace(run.preset.sampling, backend="auto"))

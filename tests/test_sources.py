@@ -12,17 +12,29 @@ from datasets import Dataset
 from datasets.exceptions import DatasetNotFoundError
 
 from xlnb import stages
-from xlnb.errors import InputError
-from xlnb.prompts import read_parallel
-from xlnb.runs import ROOT, open_run, read_jsonl
-from xlnb.sources import parse_source, read_rows, source_versions
+from xlnb.common.errors import InputError
+from xlnb.common.files import ROOT, read_jsonl
+from xlnb.inputs.parallel_prompts import read_parallel
+from xlnb.inputs.sources import parse_source, read_rows, source_versions
+from xlnb.runs.run import open_run
 
-PUBLISHED = Path(os.environ.get("XLNB_PUBLISHED_DATA", ROOT.parent / "shared" / "data")) / "parallel_prompts"
+PUBLISHED = (
+    Path(os.environ.get("XLNB_PUBLISHED_DATA", ROOT.parent / "shared" / "data"))
+    / "parallel_prompts"
+)
 
 # Commas, quotes, line ends of both kinds, a character that splitlines() would split at, and other scripts.
 PROMPTS = {
-    "en": {"a": 'Say "hi", twice.\nThen stop.', "b": "One\r\ntwo\u2028three", "c": " Keep the spaces. "},
-    "de": {"a": 'Sag „hi", zweimal.\nDann hör auf.', "b": "Eins\r\nzwei\u2028drei", "c": " Behalte, was leer ist. "},
+    "en": {
+        "a": 'Say "hi", twice.\nThen stop.',
+        "b": "One\r\ntwo\u2028three",
+        "c": " Keep the spaces. ",
+    },
+    "de": {
+        "a": 'Sag „hi", zweimal.\nDann hör auf.',
+        "b": "Eins\r\nzwei\u2028drei",
+        "c": " Behalte, was leer ist. ",
+    },
     "bn": {"a": "দুবার বলো।\nতারপর থামো।", "b": "এক\r\nদুই\u2028তিন", "c": " ফাঁকা রাখো। "},
 }
 
@@ -38,7 +50,9 @@ def flat(prompts):
 
 def wide(prompts):
     """A row an id, with a column a language."""
-    return [{"key": i} | {f"prompt_{lang}": prompts[lang][i] for lang in prompts} for i in prompts["en"]]
+    return [
+        {"key": i} | {f"prompt_{lang}": prompts[lang][i] for lang in prompts} for i in prompts["en"]
+    ]
 
 
 def write_csv(path, rows):
@@ -50,7 +64,9 @@ def write_csv(path, rows):
 
 
 def write_jsonl(path, rows):
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+    )
 
 
 def save_dataset(folder, tables, *, splits=False):
@@ -62,16 +78,23 @@ def save_dataset(folder, tables, *, splits=False):
         Dataset.from_list(rows).to_parquet(folder / files[name])
     if splits:
         lines = ["- config_name: default", "  data_files:"]
-        lines += [line for name in tables for line in (f"  - split: {name}", f"    path: {files[name]}")]
+        lines += [
+            line for name in tables for line in (f"  - split: {name}", f"    path: {files[name]}")
+        ]
     else:
-        lines = [line for name in tables for line in (f"- config_name: {name}", f"  data_files: {files[name]}")]
+        lines = [
+            line
+            for name in tables
+            for line in (f"- config_name: {name}", f"  data_files: {files[name]}")
+        ]
     (folder / "README.md").write_text("\n".join(["---", "configs:", *lines, "---", ""]))
 
 
 def write_layout(folder, layout, prompts):
     """Prompts in one of the layouts that are read, below `folder`, the working directory; how a preset names them."""
     rows = {
-        lang: [{k: v for k, v in row.items() if k != "lang"} for row in flat({lang: prompts[lang]})] for lang in prompts
+        lang: [{k: v for k, v in row.items() if k != "lang"} for row in flat({lang: prompts[lang]})]
+        for lang in prompts
     }
     if layout == "folder of CSV":
         for lang in prompts:
@@ -87,7 +110,11 @@ def write_layout(folder, layout, prompts):
         called = {lang: f"language {lang}" for lang in prompts}
         rows_of_others = [{"lang": "Klingon", "instruction_id": "a", "instruction": "nuqneH"}]
         table = [
-            {"l": called.get(r["lang"], r["lang"]), "key": r["instruction_id"], "text": r["instruction"]}
+            {
+                "l": called.get(r["lang"], r["lang"]),
+                "key": r["instruction_id"],
+                "text": r["instruction"],
+            }
             for r in rows_of_others + flat(prompts)
         ]
         (folder / "prompts.json").write_text(json.dumps(table))
@@ -96,7 +123,9 @@ def write_layout(folder, layout, prompts):
         )
     if layout == "wide CSV":
         write_csv(folder / "prompts.csv", wide(prompts))
-        return "prompts.csv,instruction_id=key" + "".join(f",{lang}=prompt_{lang}" for lang in prompts)
+        return "prompts.csv,instruction_id=key" + "".join(
+            f",{lang}=prompt_{lang}" for lang in prompts
+        )
     if layout == "dataset, a configuration a language":
         save_dataset(folder / "org/name", rows)
         return "hub:org/name/{lang}"
@@ -139,7 +168,9 @@ def here(tmp_path, monkeypatch):
 
 def records(prompts, langs):
     return {
-        lang: [{"prompt_id": i, "lang": lang, "instruction": text} for i, text in prompts[lang].items()]
+        lang: [
+            {"prompt_id": i, "lang": lang, "instruction": text} for i, text in prompts[lang].items()
+        ]
         for lang in langs
     }
 
@@ -155,12 +186,16 @@ def test_every_layout_gives_the_same_records(here, layout):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="published prompts not there: set XLNB_PUBLISHED_DATA")
+@pytest.mark.skipif(
+    not PUBLISHED.is_dir(), reason="published prompts not there: set XLNB_PUBLISHED_DATA"
+)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_published_prompts_are_the_same_in_every_layout(here, layout):
     """The 20 longest and 20 shortest of the release's prompts, in its languages."""
     published = read_parallel(PUBLISHED)
-    by_length = sorted(range(len(published["en"])), key=lambda i: len(published["en"][i]["instruction"]))
+    by_length = sorted(
+        range(len(published["en"])), key=lambda i: len(published["en"][i]["instruction"])
+    )
     kept = by_length[:20] + by_length[-20:]
     some = {lang: [published[lang][i] for i in kept] for lang in published}
     texts = {lang: {r["prompt_id"]: r["instruction"] for r in some[lang]} for lang in some}
@@ -182,19 +217,31 @@ def test_a_very_long_field_of_csv_is_read(here):
 )
 def test_a_file_of_english_prompts_only_says_how_to_name_it(here, text, works):
     (here / "en.json").write_text(json.dumps([{"id": "a", "instruction": "Ask.", "text": "Ask."}]))
-    with pytest.raises(InputError, match=f"write {re.escape(works)} or name a folder that holds en.jsonl"):
+    with pytest.raises(
+        InputError, match=f"write {re.escape(works)} or name a folder that holds en.jsonl"
+    ):
         read_parallel(text, "en")
-    assert read_parallel(works, "en") == {"en": [{"prompt_id": "a", "lang": "en", "instruction": "Ask."}]}
+    assert read_parallel(works, "en") == {
+        "en": [{"prompt_id": "a", "lang": "en", "instruction": "Ask."}]
+    }
 
 
 @pytest.mark.parametrize(
     ("train", "held_out", "said"),
     [
         ("en,de", "en,de", []),
-        ("en,de,sw", "en,bn", ["trained on but not evaluated: de, sw; evaluated but not trained on: bn"]),
+        (
+            "en,de,sw",
+            "en,bn",
+            ["trained on but not evaluated: de, sw; evaluated but not trained on: bn"],
+        ),
         ("en,de", "en", ["trained on but not evaluated: de"]),
         ("en,de", "", []),
-        ("en", "en", ["the training prompts are in English only, so nothing in this run is cross-lingual"]),
+        (
+            "en",
+            "en",
+            ["the training prompts are in English only, so nothing in this run is cross-lingual"],
+        ),
     ],
 )
 def test_languages_without_training_or_evaluation_are_named(here, capsys, train, held_out, said):
@@ -218,7 +265,11 @@ def test_an_empty_file_is_refused_by_the_stage(here):
 def test_a_table_without_ids_takes_the_row_for_one(here):
     write_csv(here / "mine.csv", [{"q": "One?", "f": "Eins?"}, {"q": "Two?", "f": "Zwei?"}])
     read = read_parallel("mine.csv,en=q,de=f")
-    assert [r["prompt_id"] for r in read["en"]] == [r["prompt_id"] for r in read["de"]] == ["mine.csv#1", "mine.csv#2"]
+    assert (
+        [r["prompt_id"] for r in read["en"]]
+        == [r["prompt_id"] for r in read["de"]]
+        == ["mine.csv#1", "mine.csv#2"]
+    )
 
 
 def test_indonesian_has_the_code_of_an_id(here):
@@ -226,7 +277,9 @@ def test_indonesian_has_the_code_of_an_id(here):
     assert read_parallel("mine.csv,instruction_id=k,en=e,id=i")["id"] == [
         {"prompt_id": "1", "lang": "id", "instruction": "Satu?"}
     ]
-    with pytest.raises(InputError, match="'id' is Indonesian; name the column of ids as instruction_id=k"):
+    with pytest.raises(
+        InputError, match="'id' is Indonesian; name the column of ids as instruction_id=k"
+    ):
         read_parallel("mine.csv,id=k,en=e")
 
 
@@ -244,21 +297,56 @@ HEADER = "lang,id,instruction\n"
         ),
         ("p.csv", HEADER + 'en,1,"a"b\n', "p.csv", r"p\.csv, line 2: not valid CSV"),
         ("p.csv", HEADER + 'en,1,"a\n', "p.csv", r"p\.csv, line 2: not valid CSV"),
-        ("p.csv", HEADER + 'en,1,"a\nb"\n\nen,2,\n', "p.csv", r"p\.csv, line 5: the instruction of id 2 is empty"),
+        (
+            "p.csv",
+            HEADER + 'en,1,"a\nb"\n\nen,2,\n',
+            "p.csv",
+            r"p\.csv, line 5: the instruction of id 2 is empty",
+        ),
         ("p.csv", HEADER + "en,1,a\nen,1,b\n", "p.csv", r"p\.csv, line 3: id 1 is there twice"),
-        ("p.csv", HEADER + "en,1,a\nxx,1,b\n", "p.csv", r"p\.csv, line 3: unknown language code 'xx'; name it"),
+        (
+            "p.csv",
+            HEADER + "en,1,a\nxx,1,b\n",
+            "p.csv",
+            r"p\.csv, line 3: unknown language code 'xx'; name it",
+        ),
         ("p.csv", HEADER + "en,1,a\nde,2,b\n", "p.csv", r"p\.csv, de: id 1 is missing"),
-        ("p.csv", HEADER + "en,1,a\nde,1,b\nde,2,b\n", "p.csv", r"p\.csv, de: id 2 has no English counterpart"),
+        (
+            "p.csv",
+            HEADER + "en,1,a\nde,1,b\nde,2,b\n",
+            "p.csv",
+            r"p\.csv, de: id 2 has no English counterpart",
+        ),
         ("p.csv", HEADER + "de,1,b\n", "p.csv", r"p\.csv: no English prompts"),
         ("p.csv", "", "p.csv", r"p\.csv holds no prompts"),
         ("p.csv", "id,e\n", "p.csv,en=e", r"p\.csv holds no prompts"),
         ("p.csv", "id,e\n,a\n", "p.csv,en=e", r"p\.csv, line 2, column e: the id is empty"),
-        ("p.csv", "id,instruction\n1,a\n", "p.csv", r"p\.csv, line 2: key 'lang' is missing.*such as en=prompt_en"),
+        (
+            "p.csv",
+            "id,instruction\n1,a\n",
+            "p.csv",
+            r"p\.csv, line 2: key 'lang' is missing.*such as en=prompt_en",
+        ),
         ("p.csv", "id,e\n1,a\n", "p.csv,en=e,de=d", r"p\.csv, line 2: no column 'd'; found: id, e"),
-        ("p.csv", "id,e,d\n1,a,\n", "p.csv,en=e,de=d", r"p\.csv, line 2, column d: the instruction of id 1 is empty"),
-        ("p.csv", "id,e\n1,a\n", "p.csv,en=e,xx=e", "'xx' is neither a language code nor one of instruction, "),
+        (
+            "p.csv",
+            "id,e,d\n1,a,\n",
+            "p.csv,en=e,de=d",
+            r"p\.csv, line 2, column d: the instruction of id 1 is empty",
+        ),
+        (
+            "p.csv",
+            "id,e\n1,a\n",
+            "p.csv,en=e,xx=e",
+            "'xx' is neither a language code nor one of instruction, ",
+        ),
         ("p.csv", "id,e\n1,a\n", "p.csv,en=e,en=e", "a column is named twice"),
-        ("p.jsonl", '{"lang": "en", "id": 1}\n', "p.jsonl", r"p\.jsonl, line 1: key 'instruction' is missing"),
+        (
+            "p.jsonl",
+            '{"lang": "en", "id": 1}\n',
+            "p.jsonl",
+            r"p\.jsonl, line 1: key 'instruction' is missing",
+        ),
         ("p.txt", "x", "p.txt", r"p\.txt: expected a \.jsonl, \.json, \.csv file"),
         ("p.csv", "x", "q.csv", r"q\.csv: no such file or folder"),
         ("p.csv", "x", "hub:name", r"'hub:name': expected hub:ORG/NAME"),
@@ -275,12 +363,18 @@ def test_a_bad_table_is_one_clear_line(here, name, text, source, message):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("hub:org/name/fr", r"hub:org/name/fr: BuilderConfig 'fr' not found. Available: \['de', 'en'\]"),
+        (
+            "hub:org/name/fr",
+            r"hub:org/name/fr: BuilderConfig 'fr' not found. Available: \['de', 'en'\]",
+        ),
         ("hub:org/name", r"hub:org/name: Config name is missing. Please pick one"),
         ("hub:org/name/en:dev", r"hub:org/name/en:dev: Unknown split \"dev\""),
         ("hub:org/name/de,en=text", r"no column 'text'; found: instruction_id, instruction"),
         ("hub:org/name/de", r"hub:org/name/de, row 1: key 'lang' is missing"),
-        ("hub:org/absent", r"hub:org/absent: the Hub cannot be reached and the cache has no copy.*or name a file"),
+        (
+            "hub:org/absent",
+            r"hub:org/absent: the Hub cannot be reached and the cache has no copy.*or name a file",
+        ),
     ],
 )
 def test_a_dataset_that_cannot_be_read_is_one_clear_line(here, source, message):
@@ -304,7 +398,10 @@ def test_a_dataset_that_cannot_be_read_is_one_clear_line(here, source, message):
             DatasetNotFoundError("Dataset 'o/n' doesn't exist on the Hub or cannot be accessed."),
             r"hub:o/n: .*doesn't exist.* check the name, and for a private dataset log in",
         ),
-        (RuntimeError("Dataset scripts are no longer supported, but found n.py"), r"scripts.*@refs/convert/parquet"),
+        (
+            RuntimeError("Dataset scripts are no longer supported, but found n.py"),
+            r"scripts.*@refs/convert/parquet",
+        ),
     ],
 )
 def test_what_the_hub_refuses_says_what_to_do(monkeypatch, raised, message):
@@ -327,7 +424,9 @@ def test_a_dataset_on_the_hub_is_known_by_its_commit(monkeypatch):
         return Builder
 
     monkeypatch.setattr("datasets.load_dataset_builder", builder)
-    found = [parse_source(text) for text in ("hub:o/n/de:test@refs/convert/parquet,en=q", "hub:o/m")]
+    found = [
+        parse_source(text) for text in ("hub:o/n/de:test@refs/convert/parquet,en=q", "hub:o/m")
+    ]
     assert source_versions(found) == {
         "datasets": {"hub:o/n/de:test@refs/convert/parquet": "abc123", "hub:o/m": "abc123"}
     }
@@ -342,7 +441,9 @@ def test_the_stage_notices_a_changed_source(here, layout, capsys):
     run = open_run(here / "run", "lab-quick", overrides)
     stages.prompts(run)
     first = read_jsonl(run.path / "prompts/de.jsonl")
-    assert [r["instruction"] for r in first] == list(PROMPTS["de"].values()) and first[0]["split"] == "train"
+    assert [r["instruction"] for r in first] == list(PROMPTS["de"].values()) and first[0][
+        "split"
+    ] == "train"
     stages.prompts(run)
     assert capsys.readouterr().out == ""
     shutil.rmtree(here / "org", ignore_errors=True)
@@ -355,4 +456,6 @@ def test_the_stage_notices_a_changed_source(here, layout, capsys):
 def test_names_of_sources():
     assert parse_source("hub:o/n/{lang}:test,en=q").name == "o/n"
     assert parse_source("data/x.csv,en=q").name == "x.csv"
-    assert parse_source("a,b/c=d").columns == {} and parse_source("a,b/c=d").where == "a,b/c=d"  # no column: a path
+    assert (
+        parse_source("a,b/c=d").columns == {} and parse_source("a,b/c=d").where == "a,b/c=d"
+    )  # no column: a path

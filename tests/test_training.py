@@ -15,23 +15,21 @@ from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 import xlnb.training
-from xlnb.errors import InputError
+from xlnb.common.errors import InputError
+from xlnb.engine.rows import PairCollator, tokenize_pairs
+from xlnb.engine.trainer import DPONLLTrainer, newest_checkpoint
 from xlnb.logprobs import sequence_logprobs
 from xlnb.losses import dpo_loss, nll_loss
-from xlnb.models import load_base, load_model, load_tokenizer
+from xlnb.models.adapters import load_model
+from xlnb.models.base import load_base
+from xlnb.models.chat import load_tokenizer
 from xlnb.presets import Training
-from xlnb.training import (
-    DPONLLTrainer,
-    PairCollator,
-    add_reference,
-    check_training,
-    newest_checkpoint,
-    tokenize_pairs,
-    train_adapter,
-)
+from xlnb.training import add_reference, check_training, train_adapter
 
 FAMILY = "llama3"
-CONFIG = Training(steps=20, batch=4, micro_batch=2, lr=5e-3, beta=0.1, nll=0.2, max_tokens=256, save_steps=100)
+CONFIG = Training(
+    steps=20, batch=4, micro_batch=2, lr=5e-3, beta=0.1, nll=0.2, max_tokens=256, save_steps=100
+)
 SIDES = ("chosen", "rejected")
 ANSWERS = [
     ("The capital of France is Paris.", "No."),
@@ -46,7 +44,9 @@ ANSWERS = [
 def pairs(n):
     return [
         {
-            "prompt": [{"role": "user", "content": f"Question {i}: what is the capital of France?"}],
+            "prompt": [
+                {"role": "user", "content": f"Question {i}: what is the capital of France?"}
+            ],
             "chosen": [{"role": "assistant", "content": chosen}],
             "rejected": [{"role": "assistant", "content": rejected}],
         }
@@ -78,14 +78,20 @@ def logps(model, rows):
     """Summed log-probabilities and lengths of the rows' responses, by side, from `sequence_logprobs`."""
     sums, lengths = {}, {}
     for side in SIDES:
-        values = sequence_logprobs(model, [r["prompt_ids"] for r in rows], [r[f"{side}_ids"] for r in rows])
+        values = sequence_logprobs(
+            model, [r["prompt_ids"] for r in rows], [r[f"{side}_ids"] for r in rows]
+        )
         sums[side] = torch.stack([row.sum() for row in values])
         lengths[side] = torch.tensor([len(row) for row in values])
     return sums, lengths
 
 
 def weights(model):
-    return {name: p.detach().cpu().clone() for name, p in model.named_parameters() if ".default." in name}
+    return {
+        name: p.detach().cpu().clone()
+        for name, p in model.named_parameters()
+        if ".default." in name
+    }
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +106,9 @@ def trained(start, tokenizer, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(xlnb.training, "response_logprobs", watched)
-        log, *_ = train_adapter(model, tokenizer, rows, CONFIG, seed=0, checkpoints=tmp_path_factory.mktemp("run"))
+        log, *_ = train_adapter(
+            model, tokenizer, rows, CONFIG, seed=0, checkpoints=tmp_path_factory.mktemp("run")
+        )
     return model.eval(), rows, log, before, types
 
 
@@ -113,7 +121,9 @@ def test_the_first_step_s_loss_is_predicted(trained):
     assert log[0]["dpo_loss"] == pytest.approx(math.log(2), abs=1e-5)
     assert log[0]["nll_loss"] == pytest.approx(nll, abs=1e-4)
     assert log[0]["rewards/margins"] == pytest.approx(0, abs=1e-5)
-    assert [row["ref_chosen_logps"] for row in rows] == pytest.approx(sums["chosen"].tolist(), abs=1e-4)
+    assert [row["ref_chosen_logps"] for row in rows] == pytest.approx(
+        sums["chosen"].tolist(), abs=1e-4
+    )
     assert types == {torch.float32}
 
 
@@ -125,13 +135,21 @@ def test_training_separates_the_pairs_and_the_log_says_so(trained):
     assert log[-1]["loss"] < log[0]["loss"]
     sums, _ = logps(model, rows)
     margins = [
-        CONFIG.beta * (sums["chosen"][i] - row["ref_chosen_logps"] - sums["rejected"][i] + row["ref_rejected_logps"])
+        CONFIG.beta
+        * (
+            sums["chosen"][i]
+            - row["ref_chosen_logps"]
+            - sums["rejected"][i]
+            + row["ref_rejected_logps"]
+        )
         for i, row in enumerate(rows)
     ]
     assert sum(margins) / 4 > 1
 
 
-@pytest.mark.parametrize("changes", [{"micro_batch": 4}, {"micro_batch": 1}, {"gradient_checkpointing": True}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"micro_batch": 4}, {"micro_batch": 1}, {"gradient_checkpointing": True}], ids=str
+)
 def test_how_a_batch_is_cut_does_not_change_the_step(changes, trained, start, tokenizer, tmp_path):
     model, rows = start(4)
     config = replace(CONFIG, steps=1, **changes)
@@ -148,7 +166,9 @@ def test_only_the_trained_adapter_is_saved_and_plain_peft_loads_it(trained, tmp_
         "adapter_model.safetensors",
     }
     saved = load_file(tmp_path / "adapter_model.safetensors")
-    assert all("lora_" in name and ".ref." not in name and ".default." not in name for name in saved)
+    assert all(
+        "lora_" in name and ".ref." not in name and ".default." not in name for name in saved
+    )
     assert {tensor.dtype for tensor in saved.values()} == {torch.float32}
     expected, _ = logps(model, rows)
     for loaded in (
@@ -161,7 +181,9 @@ def test_only_the_trained_adapter_is_saved_and_plain_peft_loads_it(trained, tmp_
 
 # After a kill.
 
-SHORT = replace(CONFIG, steps=4, batch=2, micro_batch=2, save_steps=2)  # three steps an epoch of six pairs
+SHORT = replace(
+    CONFIG, steps=4, batch=2, micro_batch=2, save_steps=2
+)  # three steps an epoch of six pairs
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +219,9 @@ def losses_of(log):
     return [(record["step"], record["loss"], record["rewards/margins"]) for record in log]
 
 
-def test_an_interrupted_training_ends_bit_for_bit_as_an_uninterrupted_one(whole, start, tokenizer, tmp_path):
+def test_an_interrupted_training_ends_bit_for_bit_as_an_uninterrupted_one(
+    whole, start, tokenizer, tmp_path
+):
     class Killed(Exception):
         pass
 
@@ -278,14 +302,20 @@ def trainer(start, tokenizer, tmp_path):
 def both_losses(trainer, model, rows, tokenizer):
     ours = trainer.compute_loss(model, trainer._prepare_inputs(PairCollator()(rows)))
     batch = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)(rows)
-    return ours.item(), DPOTrainer._compute_loss(trainer, model, trainer._prepare_inputs(batch), False).item()
+    return ours.item(), DPOTrainer._compute_loss(
+        trainer, model, trainer._prepare_inputs(batch), False
+    ).item()
 
 
-def test_the_trainer_s_loss_is_the_one_of_the_losses_module_and_trl_s_for_one_pair(trainer, tokenizer):
+def test_the_trainer_s_loss_is_the_one_of_the_losses_module_and_trl_s_for_one_pair(
+    trainer, tokenizer
+):
     trainer, model, rows = trainer
     sums, lengths = logps(model, rows)
     ref = {side: torch.tensor([row[f"ref_{side}_logps"] for row in rows]) for side in SIDES}
-    dpo, *_ = dpo_loss(sums["chosen"], sums["rejected"], ref["chosen"], ref["rejected"], beta=CONFIG.beta)
+    dpo, *_ = dpo_loss(
+        sums["chosen"], sums["rejected"], ref["chosen"], ref["rejected"], beta=CONFIG.beta
+    )
     expected = dpo + CONFIG.nll * nll_loss(sums["chosen"], lengths["chosen"])
     assert (dpo - math.log(2)).abs().max() > 0.01
 
@@ -296,7 +326,9 @@ def test_the_trainer_s_loss_is_the_one_of_the_losses_module_and_trl_s_for_one_pa
     assert trl == pytest.approx(by_token.item(), abs=1e-4)
     assert abs(trl - ours) > 1e-3
     for row, loss in zip(rows, expected, strict=True):
-        assert both_losses(trainer, model, [row], tokenizer) == pytest.approx((loss.item(), loss.item()), abs=1e-4)
+        assert both_losses(trainer, model, [row], tokenizer) == pytest.approx(
+            (loss.item(), loss.item()), abs=1e-4
+        )
 
 
 def test_a_policy_that_is_not_finite_stops_training(trainer):

@@ -14,15 +14,19 @@ import pytest
 from endpoint import Handler, serving
 from families import fp32
 
-from xlnb import stages, work
-from xlnb.errors import InputError
-from xlnb.localisation import chrf, translation_request
-from xlnb.logprobs import Budget
-from xlnb.models import load_base, load_tokenizer, prompt_ids, response_ids
-from xlnb.prompts import read_parallel
+from xlnb import stages
+from xlnb.common.errors import InputError
+from xlnb.common.files import ROOT, read_json, read_jsonl, write_jsonl
+from xlnb.common.journal import Journal
+from xlnb.inputs.localisation import chrf, translation_request
+from xlnb.inputs.parallel_prompts import read_parallel
+from xlnb.inputs.translation import find_translations, translation_prompt, translation_tasks
+from xlnb.models.base import load_base
+from xlnb.models.batches import Budget
+from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
 from xlnb.rewards import score_responses
-from xlnb.runs import ROOT, Journal, open_run, read_json, read_jsonl, write_jsonl
-from xlnb.translation import find_translations, translation_prompt, translation_tasks
+from xlnb.runs.run import open_run
+from xlnb.stages import generation, scores
 
 
 def said(text, finish_reason="stop"):
@@ -44,12 +48,19 @@ SAMPLE = {
         said("x"),
     ],
 }
-GIVEN = {"París": said("Paris"), "Roma": said("Rome is the cap", "length"), "Lima": said("\n"), "x": said("no inglés")}
+GIVEN = {
+    "París": said("Paris"),
+    "Roma": said("Rome is the cap", "length"),
+    "Lima": said("\n"),
+    "x": said("no inglés"),
+}
 
 
 def test_each_whole_text_is_asked_for_once():
     tasks = list(translation_tasks([SAMPLE]))
-    assert [task["instruction"] for task in tasks] == [translation_prompt(t) for t in ("París", "Roma", "Lima", "x")]
+    assert [task["instruction"] for task in tasks] == [
+        translation_prompt(t) for t in ("París", "Roma", "Lima", "x")
+    ]
     assert [task["prompt_id"] for task in tasks] == ["fact#1#0", "fact#1#1", "fact#1#2", "fact#1#3"]
     assert {(task["lang"], task["split"]) for task in tasks} == {("es", "train")}
     assert list(translation_tasks([])) == []
@@ -59,35 +70,69 @@ def test_failures_are_marked_by_reason():
     given = {("fact#1", translation_prompt(text)): answer for text, answer in GIVEN.items()}
     texts, failures = find_translations(SAMPLE, given, lambda text: "inglés" in text)
     assert texts == ["Paris", "Paris", None, None, None, None, None]
-    assert failures == [None, None, "no_whole_text", "no_whole_text", "cut_off", "empty", "wrong_language"]
+    assert failures == [
+        None,
+        None,
+        "no_whole_text",
+        "no_whole_text",
+        "cut_off",
+        "empty",
+        "wrong_language",
+    ]
 
 
 def test_translations_are_scored_under_the_english_prompt_and_failures_are_not(tmp_path):
-    run = open_run(tmp_path / "run", "lab-quick", {"scoring.scorers": "translated", "scoring.keep_tokens": "true"})
+    run = open_run(
+        tmp_path / "run",
+        "lab-quick",
+        {"scoring.scorers": "translated", "scoring.keep_tokens": "true"},
+    )
     model, tokenizer = load_base(fp32("llama3")), load_tokenizer(fp32("llama3"))
     path = tmp_path / "es.jsonl"
     asked = {f"fact#1#{i}": text for i, text in enumerate(GIVEN)}
     write_jsonl(
         path,
-        [{"prompt_id": i, "prompt": translation_prompt(text), "responses": [GIVEN[text]]} for i, text in asked.items()],
+        [
+            {"prompt_id": i, "prompt": translation_prompt(text), "responses": [GIVEN[text]]}
+            for i, text in asked.items()
+        ],
     )
     (record,) = stages._translated([SAMPLE], path)
     assert record["translation_failure"][:3] == [None, None, "no_whole_text"]
     english = "What is the capital of France?"
-    (scored,) = work.score_chunk(
-        run, model, None, tokenizer, "sft", "translated", {"fact#1": english}, Budget(4096), [record]
+    (scored,) = scores.score_chunk(
+        run,
+        model,
+        None,
+        tokenizer,
+        "sft",
+        "translated",
+        {"fact#1": english},
+        Budget(4096),
+        [record],
     )
     n_scored = sum(failure is None for failure in scored["translation_failure"])
     assert 2 <= n_scored <= 3  # the detector may or may not be sure of "no inglés"
-    for name in ("policy_logps", "ref_logps", "reward", "n_tokens", "policy_token_logps", "ref_token_logps"):
+    for name in (
+        "policy_logps",
+        "ref_logps",
+        "reward",
+        "n_tokens",
+        "policy_token_logps",
+        "ref_token_logps",
+    ):
         missing = [value is None for value in scored[name]]
         assert missing == [failure is not None for failure in scored["translation_failure"]], name
     y = response_ids(tokenizer, english, "Paris")
-    ((expected,), _) = score_responses(model, "sft", "sft", [prompt_ids(tokenizer, english)], [y], batch_tokens=4096)
+    ((expected,), _) = score_responses(
+        model, "sft", "sft", [prompt_ids(tokenizer, english)], [y], batch_tokens=4096
+    )
     assert abs(scored["policy_logps"][0] - expected.sum().item()) < 1e-3
     assert scored["reward"][0] == 0.0  # one model against itself
     assert len(scored["policy_token_logps"][0]) == scored["n_tokens"][0] == len(y)
-    assert scored["n_chars"] == [len(response["text"]) for response in SAMPLE["responses"]]  # of the response itself
+    assert scored["n_chars"] == [
+        len(response["text"]) for response in SAMPLE["responses"]
+    ]  # of the response itself
 
 
 def test_the_stage_and_its_scores(tmp_path):
@@ -105,13 +150,20 @@ def test_the_stage_and_its_scores(tmp_path):
     run = stages.run_until(open_run(tmp_path / "run", "lab-quick", overrides), "icr1/scores")
     samples = [r for r in read_jsonl(run.path / "icr1/samples/es.jsonl") if r["split"] == "reward"]
     translations = read_jsonl(run.path / "icr1/translations/es.jsonl")
-    assert [r["prompt"] for r in translations] == [task["instruction"] for task in translation_tasks(samples)]
+    assert [r["prompt"] for r in translations] == [
+        task["instruction"] for task in translation_tasks(samples)
+    ]
     assert not (run.path / "icr1/translations/en.jsonl").exists()
     for record in read_jsonl(run.path / "icr1/scores/translated/es.jsonl"):
-        assert [r is None for r in record["reward"]] == [bool(f) for f in record["translation_failure"]]
+        assert [r is None for r in record["reward"]] == [
+            bool(f) for f in record["translation_failure"]
+        ]
     for record in read_jsonl(run.path / "icr1/scores/translated/en.jsonl"):
         assert "translation_failure" not in record and None not in record["reward"]
-    assert set(stages._rewards_against_truth(run, run.path / "icr1")) <= {"cross_lingual", "translated"}
+    assert set(stages._rewards_against_truth(run, run.path / "icr1")) <= {
+        "cross_lingual",
+        "translated",
+    }
 
 
 # Prompts in English alone, put into other languages.
@@ -137,7 +189,10 @@ GERMAN = {
     "lost": "Beschreibe das Haus, in dem du gerne wohnen würdest.",
     "fine": "Wie viele Tage hat ein Schaltjahr, und warum ist das so?",
 }
-SPANISH = {name: f"Esta es la traducción al español de la pregunta número {i}." for i, name in enumerate(ENGLISH)}
+SPANISH = {
+    name: f"Esta es la traducción al español de la pregunta número {i}."
+    for i, name in enumerate(ENGLISH)
+}
 TEXTS = (ENGLISH, GERMAN, SPANISH)
 BACK = {GERMAN["other"]: "I am an assistant and cannot do that, sorry.", GERMAN["lost"]: ""}
 FAILED = {
@@ -159,7 +214,9 @@ class Interpreter(Handler):
     """Translates between the texts above; counts calls by (language asked for, text)."""
 
     def do_POST(self):
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][0]["content"]
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][0][
+            "content"
+        ]
         asked, _, text = request.partition("\n\n")
         lang = re.search(r"into (\w+)\.", asked)[1]
         with self.server.lock:
@@ -172,13 +229,22 @@ class Interpreter(Handler):
         given = {"German": GERMAN, "Spanish": SPANISH, "English": ENGLISH}[lang].get(name)
         given = BACK.get(text, given) if lang == "English" else given
         finish = "length" if lang == "German" and name == "cut" else "stop"
-        return self.send(200, {"choices": [{"message": {"content": given}, "finish_reason": finish}]})
+        return self.send(
+            200, {"choices": [{"message": {"content": given}, "finish_reason": finish}]}
+        )
 
 
 @contextmanager
 def interpreting(monkeypatch, most=10**6):
     """An endpoint with an interpreter who leaves after so many calls."""
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+    for name in (
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
     with serving(lambda _: most) as server:
         server.RequestHandlerClass = Interpreter
@@ -236,50 +302,75 @@ def test_drafts_are_checked_and_failures_set_apart_in_every_language(tmp_path, m
         assert set(server.calls.values()) == {1}
         before = sum(server.calls.values())
         stages.localise(run)
-        assert sum(server.calls.values()) == before == (9 + 4) + (9 + 9)  # 4 German drafts are worth a call back
+        assert (
+            sum(server.calls.values()) == before == (9 + 4) + (9 + 9)
+        )  # 4 German drafts are worth a call back
     printed = capsys.readouterr().out
     assert "endpoint:test: 18 calls, about " in printed and "about $0.0" in printed
     assert "localised: 2 of 9 prompts kept in every language" in printed
     failed = {record["instruction_id"]: record for record in read_jsonl(out / "failed/de.jsonl")}
     assert {i: record["reason"] for i, record in failed.items()} == FAILED
-    assert failed["other"]["english"] == ENGLISH["other"] and failed["other"]["instruction"] == GERMAN["other"]
-    assert failed["other"]["translated_back"] == BACK[GERMAN["other"]] and failed["other"]["chrf"] < 40
+    assert (
+        failed["other"]["english"] == ENGLISH["other"]
+        and failed["other"]["instruction"] == GERMAN["other"]
+    )
+    assert (
+        failed["other"]["translated_back"] == BACK[GERMAN["other"]] and failed["other"]["chrf"] < 40
+    )
     assert read_jsonl(out / "failed/es.jsonl") == []
     report = read_json(out / "report.json")
     assert (report["prompts"], report["kept"]) == (9, 2)
-    assert report["langs"]["de"] == {"failed": dict.fromkeys(FAILED.values(), 1), "mean_chrf": 100.0}
+    assert report["langs"]["de"] == {
+        "failed": dict.fromkeys(FAILED.values(), 1),
+        "mean_chrf": 100.0,
+    }
     parallel = read_parallel(out / "prompts")
     assert {lang: [r["prompt_id"] for r in rs] for lang, rs in parallel.items()} == {
         "en": ["ok", "fine"], "de": ["ok", "fine"], "es": ["ok", "fine"],
     }  # fmt: skip
     assert [r["instruction"] for r in parallel["de"]] == [GERMAN["ok"], GERMAN["fine"]]
     stages.prompts(run)
-    assert [r["instruction"] for r in read_jsonl(run.path / "prompts/es.jsonl")] == [SPANISH["ok"], SPANISH["fine"]]
+    assert [r["instruction"] for r in read_jsonl(run.path / "prompts/es.jsonl")] == [
+        SPANISH["ok"],
+        SPANISH["fine"],
+    ]
     written = "".join(path.read_text() for path in run.path.rglob("*") if path.is_file())
     assert "sk-very-secret" not in written
 
     # Another threshold, or another language, asks nothing anew: the endpoint is gone.
     run = open_run(run.path, "", {"localise.min_chrf": "0", "localise.langs": "de"})
     stages.localise(run)
-    assert read_json(out / "report.json")["kept"] == 3 and "localised: redone, because" in capsys.readouterr().out
+    assert (
+        read_json(out / "report.json")["kept"] == 3
+        and "localised: redone, because" in capsys.readouterr().out
+    )
 
 
 def test_an_endpoint_that_goes_away_is_not_asked_twice(tmp_path, monkeypatch):
-    monkeypatch.setattr("xlnb.endpoint.TRIES", 1)
-    monkeypatch.setattr("xlnb.endpoint.IN_A_ROW", 4)
+    monkeypatch.setattr("xlnb.common.endpoint.TRIES", 1)
+    monkeypatch.setattr("xlnb.common.endpoint.IN_A_ROW", 4)
     run = english_run(tmp_path, **{"localise.workers": "1", "localise.langs": "es"})
     with interpreting(monkeypatch, most=5) as server:
-        with pytest.raises(InputError, match=r"endpoint:test: 4 questions without an answer, .*HTTP 500"):
+        with pytest.raises(
+            InputError, match=r"endpoint:test: 4 questions without an answer, .*HTTP 500"
+        ):
             stages.localise(run, yes=True)
-        answered = {r["prompt"].partition("\n\n")[2] for r in Journal(run.path / "drafts/es/drafts.jsonl").records}
+        answered = {
+            r["prompt"].partition("\n\n")[2]
+            for r in Journal(run.path / "drafts/es/drafts.jsonl").records
+        }
         assert len(answered) == 5
     with interpreting(monkeypatch) as server:
         stages.localise(run, yes=True)
-        assert all(server.calls["Spanish", text] == (text not in answered) for text in ENGLISH.values())
+        assert all(
+            server.calls["Spanish", text] == (text not in answered) for text in ENGLISH.values()
+        )
     assert read_json(run.path / "localised/report.json")["kept"] == 9
 
 
-def test_half_a_character_in_a_draft_is_kept_and_sent_back_as_a_question_mark(tmp_path, monkeypatch):
+def test_half_a_character_in_a_draft_is_kept_and_sent_back_as_a_question_mark(
+    tmp_path, monkeypatch
+):
     half, sent = "Cuenta los días de un año bisiesto \ud83d", "Cuenta los días de un año bisiesto ?"
     monkeypatch.setitem(SPANISH, "fine", half)
     monkeypatch.setitem(BACK, sent, ENGLISH["fine"])
@@ -288,7 +379,10 @@ def test_half_a_character_in_a_draft_is_kept_and_sent_back_as_a_question_mark(tm
     with interpreting(monkeypatch) as server:
         stages.localise(run, yes=True)
         assert server.calls["English", sent] == 1
-    drafts = {r["prompt_id"]: r["responses"][0]["text"] for r in read_jsonl(run.path / "drafts/es/drafts.jsonl")}
+    drafts = {
+        r["prompt_id"]: r["responses"][0]["text"]
+        for r in read_jsonl(run.path / "drafts/es/drafts.jsonl")
+    }
     assert drafts["fine"] == half
 
 
@@ -300,20 +394,35 @@ def test_a_local_model_translates_as_an_endpoint_does(tmp_path, monkeypatch):
         requests = [tokenizer.decode(ids, skip_special_tokens=True) for ids in prompts]
         found = []
         for request in requests:
-            (text,) = {text for texts in TEXTS for text in texts.values() if text.strip() and request.endswith(text)}
+            (text,) = {
+                text
+                for texts in TEXTS
+                for text in texts.values()
+                if text.strip() and request.endswith(text)
+            }
             name = next(name for texts in TEXTS for name in texts if texts[name] == text)
-            given = {"German": GERMAN, "Spanish": SPANISH, "English": ENGLISH}[re.search(r"into (\w+)\.", request)[1]]
-            answer = BACK.get(text, given.get(name, "")) if given is ENGLISH else given.get(name, "")
+            given = {"German": GERMAN, "Spanish": SPANISH, "English": ENGLISH}[
+                re.search(r"into (\w+)\.", request)[1]
+            ]
+            answer = (
+                BACK.get(text, given.get(name, "")) if given is ENGLISH else given.get(name, "")
+            )
             cut = given is GERMAN and name == "cut"
-            found.append([{"text": answer, "token_ids": [1], "finish_reason": "length" if cut else "stop"}] * n)
+            found.append(
+                [{"text": answer, "token_ids": [1], "finish_reason": "length" if cut else "stop"}]
+                * n
+            )
         return found
 
-    monkeypatch.setattr(work, "sample_responses", interpret)
+    monkeypatch.setattr(generation, "sample_responses", interpret)
     run = english_run(tmp_path, **LOCAL)
     out = stages.localise(run)
     failed = {r["instruction_id"]: r["reason"] for r in read_jsonl(out / "failed/de.jsonl")}
     assert failed == FAILED | {"refused": "empty"}
-    assert [r["instruction"] for r in read_jsonl(out / "prompts/de.jsonl")] == [GERMAN["ok"], GERMAN["fine"]]
+    assert [r["instruction"] for r in read_jsonl(out / "prompts/de.jsonl")] == [
+        GERMAN["ok"],
+        GERMAN["fine"],
+    ]
 
 
 def test_a_killed_translation_goes_on_and_a_model_that_cannot_translate_leaves_nothing(tmp_path):
@@ -328,19 +437,28 @@ def test_a_killed_translation_goes_on_and_a_model_that_cannot_translate_leaves_n
     kept = Journal(run.path / "drafts/es/drafts.jsonl").records
     assert len(kept) == 1
     # The lab's model answers in English whatever it is asked to translate.
-    with pytest.raises(InputError, match="no prompt is left in every language; see the reasons there"):
+    with pytest.raises(
+        InputError, match="no prompt is left in every language; see the reasons there"
+    ):
         stages.localise(run)
     drafts = read_jsonl(run.path / "drafts/es/drafts.jsonl")
     assert [r["prompt_id"] for r in drafts] == list(ENGLISH)[:4] and kept[0] in drafts
     assert all(r["prompt"] == translation_request(ENGLISH[r["prompt_id"]], "es") for r in drafts)
     failed = read_jsonl(run.path / "localised/failed/es.jsonl")
-    assert len(failed) == 4 and {r["reason"] for r in failed} <= {"wrong_language", "cut_off", "empty"}
+    assert len(failed) == 4 and {r["reason"] for r in failed} <= {
+        "wrong_language",
+        "cut_off",
+        "empty",
+    }
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"localise.by": "gpt"}, "localise.by 'gpt': expected endpoint:MODEL, local:FOLDER_OR_HUB_ID or nothing"),
+        (
+            {"localise.by": "gpt"},
+            "localise.by 'gpt': expected endpoint:MODEL, local:FOLDER_OR_HUB_ID or nothing",
+        ),
         ({"localise.langs": ""}, "set prompts.path to English prompts and localise.langs"),
         ({"localise.langs": "xx"}, "unknown language code 'xx'"),
     ],

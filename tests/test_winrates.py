@@ -10,28 +10,27 @@ import pytest
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
-from xlnb.errors import InputError
+from xlnb.common.errors import InputError
+from xlnb.common.l1_logistic import L1_C
+from xlnb.evaluation.biases import length_bias, position_bias
+from xlnb.evaluation.summaries import summarise
+from xlnb.evaluation.text_table import format_table, mean_over_languages
 from xlnb.winrates import (
-    L1_C,
     bootstrap_interval,
     discrete_win_rate,
-    format_table,
     leaderboard_length_controlled,
-    length_bias,
     length_controlled,
-    mean_over_languages,
     paired_difference,
     pooled,
-    position_bias,
     prompts_needed,
-    summarise,
     win_rate,
 )
 
 DATA = Path(os.environ.get("XLNB_PUBLISHED_DATA", Path(__file__).parents[1] / "../shared/data"))
 PUBLISHED = DATA / "alpaca_eval"
 needs_published = pytest.mark.skipif(
-    not PUBLISHED.is_dir(), reason=f"no published data in {DATA}: set XLNB_PUBLISHED_DATA to its folder"
+    not PUBLISHED.is_dir(),
+    reason=f"no published data in {DATA}: set XLNB_PUBLISHED_DATA to its folder",
 )
 NAN = float("nan")
 
@@ -62,7 +61,9 @@ def test_discrete_win_rate_by_hand():
     assert win_rate(preference)[0] == pytest.approx(55)
 
 
-@pytest.mark.parametrize("bad", [[0.99, 1.5], [1.5, 2.01], [np.inf, 1], [NAN, NAN], [], ["win"], [[1, 2]]])
+@pytest.mark.parametrize(
+    "bad", [[0.99, 1.5], [1.5, 2.01], [np.inf, 1], [NAN, NAN], [], ["win"], [[1, 2]]]
+)
 def test_bad_preferences_raise(bad):
     n = len(bad)
     for call in (
@@ -86,7 +87,9 @@ def test_bootstrap_interval_is_the_percentile_of_all_resamples():
     exact = [100 * np.mean(draw) for draw in itertools.product(y, repeat=4)]
     for level in (0.5, 0.8, 0.95):
         expected = np.quantile(exact, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
-        assert bootstrap_interval(1 + y, level=level, resamples=40_000) == pytest.approx(expected, abs=2.6)
+        assert bootstrap_interval(1 + y, level=level, resamples=40_000) == pytest.approx(
+            expected, abs=2.6
+        )
     assert bootstrap_interval([1.5, NAN, 1.5]) == (50, 50)
     assert bootstrap_interval(1 + y, seed=1) == bootstrap_interval(1 + y, seed=1)
     for options in ({"level": 0}, {"level": 1}, {"resamples": 0}):
@@ -111,7 +114,9 @@ def test_paired_difference_by_hand():
     result = paired_difference([2, 2, 1.5, 1, NAN, 2], [1, 1.5, 1.5, 1, 2, NAN])
     assert (result["difference"], result["se"]) == pytest.approx((37.5, 23.9357), abs=1e-4)
     u = 1.566699 / np.sqrt(3)
-    assert result["p_value"] == pytest.approx(1 - 2 * (np.arctan(u) + u / (1 + u * u)) / np.pi, abs=1e-6)
+    assert result["p_value"] == pytest.approx(
+        1 - 2 * (np.arctan(u) + u / (1 + u * u)) / np.pi, abs=1e-6
+    )
     lo, hi = result["ci"]
     assert 0 <= lo <= 37.5 <= hi <= 100
 
@@ -121,7 +126,9 @@ def test_paired_difference_agrees_with_scipy_and_changes_sign_with_the_order():
     a, b = 1 + rng.random((2, 50))
     forth, back = paired_difference(a, b), paired_difference(b, a)
     assert forth["p_value"] == pytest.approx(stats.ttest_rel(a, b).pvalue)
-    assert forth["difference"] == pytest.approx(win_rate(a)[0] - win_rate(b)[0]) == -back["difference"]
+    assert (
+        forth["difference"] == pytest.approx(win_rate(a)[0] - win_rate(b)[0]) == -back["difference"]
+    )
     assert forth["ci"] == pytest.approx([-back["ci"][1], -back["ci"][0]])
 
 
@@ -217,11 +224,15 @@ def test_length_controlled_is_unbiased_on_samples_of_a_leaderboards_size():
 def test_prompts_needed_by_hand_and_in_simulation():
     # (1.959964 + 0.841621)^2 = 7.848879; times (50 / 5)^2 = 784.9
     assert prompts_needed(5, 50) == prompts_needed(-5, 50) == 785
-    assert prompts_needed(5, 50, level=0.99, power=0.9) == 1488  # (2.575829 + 1.281552)^2 = 14.879386
+    assert (
+        prompts_needed(5, 50, level=0.99, power=0.9) == 1488
+    )  # (2.575829 + 1.281552)^2 = 14.879386
     assert prompts_needed(5, 0) == 2
     rng, n = np.random.default_rng(8), prompts_needed(10, 50)
     seen = 0
-    for _ in range(2000):  # two models of 55 and 45 on a prompt's independent draws: sd sqrt(2 0.2475) 100 = 70.4
+    for _ in range(
+        2000
+    ):  # two models of 55 and 45 on a prompt's independent draws: sd sqrt(2 0.2475) 100 = 70.4
         a, b = 1.0 + (rng.random(2 * n) < 0.55), 1.0 + (rng.random(2 * n) < 0.45)
         difference = a - b
         seen += abs(difference.mean()) > 1.96 * difference.std(ddof=1) / np.sqrt(2 * n)
@@ -250,10 +261,18 @@ def test_pooled_counts_a_prompt_once_however_many_languages_it_is_in():
 def test_position_bias_by_hand():
     # Halves of 40, 0, 20 points: mean 10, sd of (20, 0, 10) = 10, / sqrt(3). The winner changes on the first only.
     bias = position_bias([1.7, 1.1, 1.9, NAN], [1.3, 1.1, 1.7, 1.5])
-    assert (bias["bias"], bias["se"], bias["n"]) == (pytest.approx(10), pytest.approx(10 / np.sqrt(3)), 3)
+    assert (bias["bias"], bias["se"], bias["n"]) == (
+        pytest.approx(10),
+        pytest.approx(10 / np.sqrt(3)),
+        3,
+    )
     assert bias["agreement"] == pytest.approx(200 / 3)
     apart = position_bias([2, 2, 1, NAN, NAN], [NAN, NAN, NAN, 1, 2])  # 66.7 against 50
-    assert apart["bias"] == pytest.approx((200 / 3 - 50) / 2) and apart["n"] == 5 and np.isnan(apart["agreement"])
+    assert (
+        apart["bias"] == pytest.approx((200 / 3 - 50) / 2)
+        and apart["n"] == 5
+        and np.isnan(apart["agreement"])
+    )
     assert apart["se"] == pytest.approx(np.hypot(100 / 3, 50) / 2)
     with pytest.raises(InputError, match="2 shown first, 1 second"):
         position_bias([1, 2], [1])
@@ -312,7 +331,9 @@ def test_length_controlled_where_length_explains_nothing():
 
 def test_length_controlled_survives_length_deciding_everything():
     delta = np.arange(-20, 21)
-    lc = length_controlled(1.5 + 0.5 * np.sign(delta), *lengths(delta))  # the shorter answer wins, always
+    lc = length_controlled(
+        1.5 + 0.5 * np.sign(delta), *lengths(delta)
+    )  # the shorter answer wins, always
     assert lc == pytest.approx(50, abs=1e-3)
 
 
@@ -362,14 +383,21 @@ def test_summarise_by_hand():
     assert summary == {
         "wr": 50, "discrete_wr": 50, "n": 3, "mean_chars": 3, "mean_score": 3.25, "in_language": 0.75,
     }  # fmt: skip
-    judged_by_a_model = [{k: r[k] for k in ("id", "output_1", "output_2", "preference")} for r in records]
+    judged_by_a_model = [
+        {k: r[k] for k in ("id", "output_1", "output_2", "preference")} for r in records
+    ]
     assert not {"mean_score", "in_language"} & set(summarise(judged_by_a_model))
 
 
 def test_summarise_the_baseline_against_itself():
     records = [annotation(i, "a" * i, i, "a" * i, i) for i in range(1, 9)]
     summary = summarise(records)
-    assert (summary["wr"], summary["wr_se"], summary["wr_ci"], summary["lc"]) == (50, 0, [50, 50], 50)
+    assert (summary["wr"], summary["wr_se"], summary["wr_ci"], summary["lc"]) == (
+        50,
+        0,
+        [50, 50],
+        50,
+    )
 
 
 def test_summarise_names_the_bad_record():
@@ -406,7 +434,14 @@ def test_the_papers_means_are_plain_means_over_languages(model):
 
 
 def entry(wr, se=2.1, lc=50.0, chars=100.0):
-    return {"wr": wr, "wr_se": se, "wr_ci": [wr - 4, wr + 4], "lc": lc, "n": 300, "mean_chars": chars}
+    return {
+        "wr": wr,
+        "wr_se": se,
+        "wr_ci": [wr - 4, wr + 4],
+        "lc": lc,
+        "n": 300,
+        "mean_chars": chars,
+    }
 
 
 def test_format_table_by_hand():
@@ -435,7 +470,9 @@ def test_format_table_by_hand():
 
 def test_format_table_with_language_consistency_and_pooled_languages():
     rows = {"de": entry(61.24, 2.06, 60, 40) | {"in_language": 0.955}, "es": entry(48, 2, 47, 45)}
-    table = format_table({"dpo": rows}, pooled={"dpo": {"wr": 54.62, "wr_se": 1.6, "wr_ci": (51.5, 57.81)}})
+    table = format_table(
+        {"dpo": rows}, pooled={"dpo": {"wr": 54.62, "wr_se": 1.6, "wr_ci": (51.5, 57.81)}}
+    )
     assert [line.split() for line in table.split("\n") if line] == [
         ["WR±SE", "de", "es", "mean", "non-en", "pooled"],
         ["dpo", "61.2±2.1", "48.0±2.0", "54.6", "54.6", "54.6±1.6"],
@@ -453,20 +490,31 @@ def test_format_table_with_language_consistency_and_pooled_languages():
 
 
 def test_format_table_fits_a_terminal():
-    rows = {lang: entry(61.2, lc=100.0, chars=1234.0) for lang in ("en", "es", "de", "fr", "ru", "sw")}
-    table = format_table(dict.fromkeys(("sft", "dpo", "icr1", "icr2", "gpt-4-turbo-2024-04-09"), rows))
+    rows = {
+        lang: entry(61.2, lc=100.0, chars=1234.0) for lang in ("en", "es", "de", "fr", "ru", "sw")
+    }
+    table = format_table(
+        dict.fromkeys(("sft", "dpo", "icr1", "icr2", "gpt-4-turbo-2024-04-09"), rows)
+    )
     assert max(map(len, table.split("\n"))) <= 100
 
 
 def test_format_table_of_english_alone_and_of_nothing():
-    assert format_table({"sft": {"en": entry(50)}}).split("\n")[1].split() == ["sft", "50.0±2.1", "50.0", "-"]
+    assert format_table({"sft": {"en": entry(50)}}).split("\n")[1].split() == [
+        "sft",
+        "50.0±2.1",
+        "50.0",
+        "-",
+    ]
     with pytest.raises(InputError, match="no win rates"):
         format_table({"sft": {}})
 
 
 def published(model):
     rows = pd.read_csv(PUBLISHED / "annotations" / f"{model}.csv")
-    return rows.merge(pd.read_csv(PUBLISHED / "instruction_difficulty.csv"), on="index", validate="1:1")
+    return rows.merge(
+        pd.read_csv(PUBLISHED / "instruction_difficulty.csv"), on="index", validate="1:1"
+    )
 
 
 def leaderboard(rows, gamed):
@@ -490,10 +538,15 @@ def test_the_leaderboards_published_figures(model, lc, wr, se):
     assert win_rate(rows["preference"]) == pytest.approx((wr, se), abs=1e-6)
     assert leaderboard(rows, gamed) == pytest.approx(lc, abs=0.15)
     # Rows are joined by index: their order is nobody's business
-    shuffled = leaderboard(rows.sample(frac=1, random_state=0), gamed.sample(frac=1, random_state=1))
+    shuffled = leaderboard(
+        rows.sample(frac=1, random_state=0), gamed.sample(frac=1, random_state=1)
+    )
     assert shuffled == pytest.approx(leaderboard(rows, gamed), abs=1e-4)
     # The own-data form is another quantity: without difficulty and gamed rows it is more than ten points away
-    assert abs(length_controlled(rows["preference"], rows["len_output"], rows["len_baseline"]) - lc) > 10
+    assert (
+        abs(length_controlled(rows["preference"], rows["len_output"], rows["len_baseline"]) - lc)
+        > 10
+    )
 
 
 def made_up_leaderboard():
@@ -518,7 +571,10 @@ def made_up_leaderboard():
 
 def test_leaderboard_form_recovers_planted_weights():
     rows, gamed = made_up_leaderboard()
-    difficulty, gamed_delta = rows["instruction_difficulty"], gamed["len_baseline"] - gamed["len_output"]
+    difficulty, gamed_delta = (
+        rows["instruction_difficulty"],
+        gamed["len_baseline"] - gamed["len_output"],
+    )
 
     def length(delta):
         return np.tanh(delta / delta.std(ddof=1))
@@ -543,7 +599,9 @@ def test_leaderboard_form_where_length_explains_nothing():
 
 def test_leaderboard_form_refuses_what_does_not_join():
     rows, gamed = made_up_leaderboard()
-    with pytest.raises(InputError, match="lacks 50 instructions of the gamed rows, the first is 150"):
+    with pytest.raises(
+        InputError, match="lacks 50 instructions of the gamed rows, the first is 150"
+    ):
         leaderboard({key: column[:150] for key, column in rows.items()}, gamed)
     with pytest.raises(InputError, match="repeats"):
         leaderboard({**rows, "index": np.zeros(200)}, gamed)

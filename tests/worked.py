@@ -2,13 +2,15 @@
 
 import sys
 
-from xlnb import parallel, stages, work
-from xlnb.runs import open_run
+from xlnb import stages
+from xlnb.common import processes
+from xlnb.runs.run import open_run
+from xlnb.stages import sharing
 
-work.PROMPTS_AT_ONCE = 2  # so that each process has chunks to score
+sharing.PROMPTS_AT_ONCE = 2  # so that each process has chunks to score
 run = open_run(sys.argv[1])
 stages.sample(run, 1)
 stages.score(run, 1)
 stages.train(run, 1)
 stages.respond(run, "icr1")
-parallel.leave()
+processes.leave()

@@ -1,8 +1,4 @@
-"""The DPO family of losses: pure functions of response log-probabilities.
-
-Every `*_logps` argument is a (B,) tensor in nats: log π(y|x), summed over the tokens of a response,
-end-of-turn included.
-"""
+""""""
 
 import torch.nn.functional as F
 from torch import Tensor

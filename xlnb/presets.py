@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from xlnb.errors import InputError
+from xlnb.common.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,12 @@ class Models:
     base: str = "data/lab/sft"  # π_I: a folder (in the project or anywhere) or a Hub id
     dpo: str = ""  # π^0 as a checkpoint of its own, which adapters are then trained on; or
     dpo_adapter: str = ""  # π^0 as a LoRA adapter on `base`, a folder or a Hub id; both empty: trained on English pairs
-    quantization: str = "nf4"  # of the base's weights: nf4 (double quantisation), int8, or none (of type `dtype`)
-    dtype: str = "auto"  # compute type: auto (bfloat16 on a GPU, float32 on a CPU), float32 or bfloat16
+    quantization: str = (
+        "nf4"  # of the base's weights: nf4 (double quantisation), int8, or none (of type `dtype`)
+    )
+    dtype: str = (
+        "auto"  # compute type: auto (bfloat16 on a GPU, float32 on a CPU), float32 or bfloat16
+    )
     attention: str = "auto"  # auto (flash_attention_2 where it can run, else transformers' choice), or one by its name
     shard: bool = False  # several processes share the layers' weights out (FSDP2), for a base too large for one GPU
 
@@ -35,13 +39,17 @@ class Prompts:
 class Localise:
     """English training prompts put into other languages by a model, before anything else."""
 
-    langs: str = ""  # "de,sw": the languages to make of the English prompts of prompts.path; empty: none
+    langs: str = (
+        ""  # "de,sw": the languages to make of the English prompts of prompts.path; empty: none
+    )
     by: str = ""  # the translator: endpoint:MODEL or local:FOLDER_OR_HUB_ID; empty: π_I
     # A draft, translated back, must share so much with the English prompt (chrF, 0 to 100). Unrelated English prompts
     # of like length in the release reach 21 in the median and 37 at the 99th percentile.
     min_chrf: float = 40.0
     workers: int = 8  # calls of an endpoint at once
-    price: float = 0.0  # of an endpoint, US dollars a million tokens, for the estimate; 0: not known
+    price: float = (
+        0.0  # of an endpoint, US dollars a million tokens, for the estimate; 0: not known
+    )
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,9 @@ class Sampling:
     top_p: float = 1.0
     max_new_tokens: int = 2400
     batch_tokens: int = 16384  # tokens side by side: sequences × (prompt + max_new_tokens)
-    backend: str = "auto"  # transformers, vllm, or auto: vllm where it is installed and there is a GPU
+    backend: str = (
+        "auto"  # transformers, vllm, or auto: vllm where it is installed and there is a GPU
+    )
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,9 @@ class Scoring:
 @dataclass(frozen=True)
 class Pairing:
     alpha: str = "exact"  # length control: exact (α ≥ 0), signed (exact, of either sign), grid (the release's) or none
-    language_filter: bool = True  # responses surely in another language than the asked one are no candidates
+    language_filter: bool = (
+        True  # responses surely in another language than the asked one are no candidates
+    )
     min_margin: float = 0.0  # drop pairs whose length-controlled rewards lie closer (beta nats)
 
 
@@ -100,8 +112,12 @@ class Training:
     max_tokens: int = 4096  # pairs with a longer prompt + response are dropped and counted
     save_steps: int = 20  # a killed run repeats at most this many
     gradient_checkpointing: bool = False
-    loss: str = "dpo"  # or kto, on the same pairs; its start is π^0 of the paper's second experiment
-    optimizer: str = "auto"  # adamw, paged_adamw_8bit, or auto: the latter on a GPU, the former on a CPU
+    loss: str = (
+        "dpo"  # or kto, on the same pairs; its start is π^0 of the paper's second experiment
+    )
+    optimizer: str = (
+        "auto"  # adamw, paged_adamw_8bit, or auto: the latter on a GPU, the former on a CPU
+    )
     eval_fraction: float = 0.0  # of prompts held out; the checkpoint with the least loss on them is kept, else the last
     report_to: str = "none"  # or tensorboard, wandb
 
@@ -112,9 +128,13 @@ class Evaluation:
     top_p: float = 0.9
     max_new_tokens: int = 2048
     judge: str = "oracle"  # the lab's ground truth; or endpoint:MODEL, local:FOLDER_OR_HUB_ID
-    judge_order: str = "random"  # of a model judge: a response is shown first by a hash, or both: twice, averaged
+    judge_order: str = (
+        "random"  # of a model judge: a response is shown first by a hash, or both: twice, averaged
+    )
     judge_workers: int = 8  # calls of an endpoint at once
-    judge_price: float = 0.0  # of an endpoint, US dollars a million tokens of input, for the estimate; 0: not known
+    judge_price: float = (
+        0.0  # of an endpoint, US dollars a million tokens of input, for the estimate; 0: not known
+    )
     baseline: str = "sft"  # what the others are compared with: a model of the run, or files FOLDER/{lang}/NAME.json
     resamples: int = 1000  # bootstrap
 
@@ -169,7 +189,9 @@ REAL = Preset(
     lab=Lab(english=0, train=0, reward=0, eval=0),
     sampling=Sampling(batch_tokens=32768),
     scoring=Scoring(scorers="cross_lingual"),
-    english=dataclasses.replace(REAL_TRAINING, steps=1900, save_steps=190),  # the 61,000 pairs of UltraFeedback once
+    english=dataclasses.replace(
+        REAL_TRAINING, steps=1900, save_steps=190
+    ),  # the 61,000 pairs of UltraFeedback once
     training=REAL_TRAINING,
 )
 
@@ -198,7 +220,9 @@ PRESETS = {
     "llama3-8b": dataclasses.replace(
         REAL,
         name="llama3-8b",
-        models=Models(base="princeton-nlp/Llama-3-Base-8B-SFT", dpo="princeton-nlp/Llama-3-Base-8B-SFT-DPO"),
+        models=Models(
+            base="princeton-nlp/Llama-3-Base-8B-SFT", dpo="princeton-nlp/Llama-3-Base-8B-SFT-DPO"
+        ),
         preferences=Preferences(),
     ),
 }
@@ -248,7 +272,9 @@ def check(preset: Preset) -> None:
                 f"{section}.batch {training.batch} must be a multiple of {section}.micro_batch {training.micro_batch}"
             )
         if training.loss == "kto" and training.micro_batch < 2:
-            raise InputError(f"KTO estimates its KL term over a micro-batch: {section}.micro_batch must be at least 2")
+            raise InputError(
+                f"KTO estimates its KL term over a micro-batch: {section}.micro_batch must be at least 2"
+            )
     for scorer in map(str.strip, preset.scoring.scorers.split(",")):
         if scorer not in SCORERS:
             raise InputError(f"scoring.scorers '{scorer}': expected one of {', '.join(SCORERS)}")
@@ -258,7 +284,9 @@ def check(preset: Preset) -> None:
             f"evaluation.judge '{preset.evaluation.judge}': expected oracle, endpoint:MODEL or local:FOLDER_OR_HUB_ID"
         )
     if preset.models.shard and preset.models.quantization == "int8":
-        raise InputError("models.shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or none")
+        raise InputError(
+            "models.shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or none"
+        )
 
 
 def get_preset(name: str, overrides: dict[str, Any] | None = None) -> Preset:
@@ -315,9 +343,17 @@ def _override(section: Any, path: list[str], value: Any, key: str) -> Any:
         raise InputError(f"unknown preset key '{key}': {hint}")
     current = getattr(section, path[0])
     if is_dataclass(current) != (len(path) > 1):
-        known = ", ".join(f"{path[0]}.{f.name}" for f in fields(current)) if is_dataclass(current) else path[0]
+        known = (
+            ", ".join(f"{path[0]}.{f.name}" for f in fields(current))
+            if is_dataclass(current)
+            else path[0]
+        )
         raise InputError(f"preset key '{key}' does not name a value; try: {known}")
-    new = _override(current, path[1:], value, key) if len(path) > 1 else _convert(value, type(current), key)
+    new = (
+        _override(current, path[1:], value, key)
+        if len(path) > 1
+        else _convert(value, type(current), key)
+    )
     return dataclasses.replace(section, **{path[0]: new})
 
 

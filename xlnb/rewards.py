@@ -1,9 +1,4 @@
-"""The implicit reward r(x, y) = β (log π(y|x) − log π_I(y|x)) and the prompts under which it is computed.
-
-DPO's optimum satisfies r(x, y) = β log π*(y|x)/π_ref(y|x) + β log Z(x) (Rafailov et al. 2023, eq. 5); Z depends on
-the prompt alone and cancels between responses to one prompt. Scoring under the English instruction is what carries
-the English preference over to other languages (arXiv 2503.04647).
-"""
+""""""
 
 from collections.abc import Sequence
 from functools import partial
@@ -12,28 +7,16 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from xlnb.errors import InputError
-from xlnb.logprobs import Budget, Rows, logprobs_under
-from xlnb.models import active
-from xlnb.presets import SCORERS
-from xlnb.prompts import cross_lingual
+from xlnb.logprobs import logprobs_under
+from xlnb.models.adapters import active
+from xlnb.models.batches import Budget, Rows
 
 
-def implicit_reward(policy_logps: Sequence[float], ref_logps: Sequence[float], beta: float) -> list[float]:
+def implicit_reward(
+    policy_logps: Sequence[float], ref_logps: Sequence[float], beta: float
+) -> list[float]:
     """β (log π − log π_ref), elementwise, in β nats."""
     return [beta * (policy - ref) for policy, ref in zip(policy_logps, ref_logps, strict=True)]
-
-
-def scorer_prompt(scorer: str, lang: str, instruction: str, english: str) -> str:
-    """The prompt under which a scorer reads a response in `lang`: R_c (cross_lingual), R_m (multilingual) or, for the
-    response's English translation, R_t (translated)."""
-    if scorer == "cross_lingual":
-        return cross_lingual(english, lang)
-    if scorer == "multilingual":
-        return instruction
-    if scorer == "translated":
-        return english
-    raise InputError(f"unknown scorer '{scorer}'; known: {', '.join(SCORERS)}")
 
 
 def score_responses(
@@ -53,7 +36,10 @@ def score_responses(
     is another one. The same model twice gives the same numbers, so that its reward against itself is exactly 0. A
     response that a prompt has several times is scored once. `batch_tokens`, `share_prefix`: see `sequence_logprobs`.
     """
-    keys = [(tuple(prompt), tuple(response)) for prompt, response in zip(prompts, responses, strict=True)]
+    keys = [
+        (tuple(prompt), tuple(response))
+        for prompt, response in zip(prompts, responses, strict=True)
+    ]
     once = {key: position for position, key in enumerate(dict.fromkeys(keys))}
     sides = logprobs_under(
         [partial(active, model, policy), partial(active, ref_model or model, ref)],

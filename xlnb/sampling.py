@@ -1,4 +1,4 @@
-"""Sampling: N responses a prompt, each with its token ids and the reason why it ended."""
+""""""
 
 import hashlib
 import math
@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from xlnb.logprobs import Rows
-from xlnb.models import end_ids
-from xlnb.sharding import causal_of, inference
+from xlnb.models.batches import Rows
+from xlnb.models.chat import end_ids, response_record
+from xlnb.models.sharding import causal_of, inference
 
 
 def sample_responses(
@@ -51,12 +51,16 @@ def sample_responses(
         left -= config.max_new_tokens
         so_far = [rows[i] + responses[i] for i in open_rows]
         width = max(map(len, so_far))
-        input_ids = torch.tensor([[pad] * (width - len(ids)) + ids for ids in so_far], device=model.device)
+        input_ids = torch.tensor(
+            [[pad] * (width - len(ids)) + ids for ids in so_far], device=model.device
+        )
         attention_mask = torch.tensor(
             [[0] * (width - len(ids)) + [1] * len(ids) for ids in so_far], device=model.device
         )
         with inference(model), _only(model, config):
-            output = model.generate(input_ids=input_ids, attention_mask=attention_mask, generation_config=config)
+            output = model.generate(
+                input_ids=input_ids, attention_mask=attention_mask, generation_config=config
+            )
         for i, ids in zip(open_rows, output[:, width:].tolist(), strict=True):
             stop = next((position for position, token in enumerate(ids) if token in ends), None)
             responses[i] += ids if stop is None else ids[: stop + 1]
@@ -74,14 +78,6 @@ def _only(model: Any, config: GenerationConfig) -> Iterator[None]:
         yield
     finally:
         causal.generation_config = own
-
-
-def response_record(tokenizer: PreTrainedTokenizerBase, token_ids: list[int], ends: list[int]) -> dict:
-    return {
-        "text": str(tokenizer.decode(token_ids, skip_special_tokens=True)).strip(),
-        "token_ids": token_ids,
-        "finish_reason": "stop" if token_ids[-1] in ends else "length",
-    }
 
 
 def batch_seed(seed: int, *names: object) -> int:

@@ -10,8 +10,9 @@ from statistics import median
 
 import numpy as np
 
-from xlnb.pairs import grid_alpha, length_alpha
-from xlnb.runs import ROOT, environment, write_json
+from xlnb.common.files import ROOT, write_json
+from xlnb.length_control import grid_alpha, length_alpha
+from xlnb.runs.provenance import environment
 
 rng = np.random.default_rng(0)
 n_chars = np.rint(rng.lognormal(7, 0.6, (15_000, 10)))  # as long as X-AlpacaEval's responses
@@ -23,7 +24,8 @@ def plain_grid() -> float:
     for alpha in np.arange(1000) / 1000:
         scores = rewards - alpha * n_chars
         chosen, rejected = (
-            np.take_along_axis(n_chars, pick(scores, axis=1)[:, None], 1) for pick in (np.argmax, np.argmin)
+            np.take_along_axis(n_chars, pick(scores, axis=1)[:, None], 1)
+            for pick in (np.argmax, np.argmin)
         )
         gaps.append(abs((chosen - rejected).mean()))
     return float(np.argmin(gaps)) / 1000

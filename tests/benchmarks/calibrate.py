@@ -21,11 +21,12 @@ import torch
 from logprobs import SHAPES, PeakMemory, build
 from transformers import LlamaConfig
 
-from xlnb import costs
+from xlnb.common.files import read_json, write_json
 from xlnb.logprobs import collate, response_logprobs, sequence_logprobs
-from xlnb.plan import CALIBRATION, DEVICES
+from xlnb.planning import costs
+from xlnb.planning.devices import CALIBRATION, DEVICES
 from xlnb.presets import Training
-from xlnb.runs import environment, read_json, write_json
+from xlnb.runs.provenance import environment
 
 DECODED = 16  # tokens a row
 
@@ -50,7 +51,9 @@ def peaks(gpu: str) -> tuple[float, float]:
     return 2 * 1024**3 / seconds(lambda: a @ b), 2 * 4 * 2**26 / seconds(lambda: other.copy_(much))
 
 
-def rows(count: int, prompt: int, response: int, vocabulary: int) -> tuple[list[list[int]], list[list[int]]]:
+def rows(
+    count: int, prompt: int, response: int, vocabulary: int
+) -> tuple[list[list[int]], list[list[int]]]:
     ids = torch.randint(vocabulary, (count, prompt + response)).tolist()
     return [row[:prompt] for row in ids], [row[prompt:] for row in ids]
 
@@ -71,13 +74,17 @@ def decode_seconds(model, count: int, prompt: int, vocabulary: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--gpu", default="", choices=DEVICES, help="the GPU's name in xlnb/plan.py")
     gpu = parser.parse_args().gpu
     name, kind, width = ("8b", "cuda", 2) if gpu else ("60m", "cpu", 4)
     prompt, response, scored = (512, 1536, 16) if gpu else (128, 256, 4)
     vocabulary = SHAPES[name]["vocab_size"]
-    context = 600 * 2**20 if gpu else 1024 * PeakMemory._kib("VmRSS")  # CUDA's and its libraries'; Python's and ours
+    context = (
+        600 * 2**20 if gpu else 1024 * PeakMemory._kib("VmRSS")
+    )  # CUDA's and its libraries'; Python's and ours
     flops, bandwidth = peaks(gpu)
     torch.manual_seed(0)
     model = build(name, four_bit=True, device=kind, trl=False)
@@ -93,7 +100,10 @@ def main() -> None:
         model.enable_input_require_grads()
 
     def step(prompt: int = prompt, response: int = response) -> None:
-        batch = {key: value.to(kind) for key, value in collate(*rows(2, prompt, response, vocabulary)).items()}
+        batch = {
+            key: value.to(kind)
+            for key, value in collate(*rows(2, prompt, response, vocabulary)).items()
+        }
         with torch.autocast(kind, torch.bfloat16, enabled=bool(gpu)):
             values = response_logprobs(model, batch)
         values.sum().backward()
@@ -106,7 +116,9 @@ def main() -> None:
     train_seconds = seconds(step)
     peak = memory.stop() if gpu else 0
     trained, projected = 2 * (prompt + response), 2 * response
-    train = costs.training_flops(shape, training, trained, prompt + response, projected) / train_seconds
+    train = (
+        costs.training_flops(shape, training, trained, prompt + response, projected) / train_seconds
+    )
     # Beyond weights, adapter and the optimiser's moments, which this step has none of.
     held = costs.weight_bytes(shape, "nf4", width) + (4 + 8) * costs.lora_parameters(shape, 16)
     predicted = costs.training_bytes(shape, training, "nf4", width, trained, projected) - held
@@ -116,18 +128,36 @@ def main() -> None:
 
     data = rows(scored, prompt, response, vocabulary)
     with torch.inference_mode():
-        took = seconds(lambda: sequence_logprobs(model, *data, batch_tokens=16384 if gpu else 2048, share_prefix=False))
-    score = costs.forward_flops(shape, scored * (prompt + response), prompt + response, scored * response, 16) / took
+        took = seconds(
+            lambda: sequence_logprobs(
+                model, *data, batch_tokens=16384 if gpu else 2048, share_prefix=False
+            )
+        )
+    score = (
+        costs.forward_flops(
+            shape, scored * (prompt + response), prompt + response, scored * response, 16
+        )
+        / took
+    )
 
     with torch.inference_mode():
         count = 8
         a_step = decode_seconds(model, count, prompt, vocabulary)
         # Layers too narrow for what they compute to count.
-        narrow = SHAPES[name] | {"hidden_size": 64, "intermediate_size": 64, "vocab_size": 64, "num_attention_heads": 2}
+        narrow = SHAPES[name] | {
+            "hidden_size": 64,
+            "intermediate_size": 64,
+            "vocab_size": 64,
+            "num_attention_heads": 2,
+        }
         SHAPES["narrow"] = narrow | {"num_key_value_heads": 2}
         tiny = build("narrow", four_bit=True, device=kind, trl=False)
         layer_seconds = decode_seconds(tiny, count, 8, 64) / narrow["num_hidden_layers"]
-    read = costs.weight_bytes(shape, "nf4", width) + 2 * width * shape.body + 4 * costs.lora_parameters(shape, 16)
+    read = (
+        costs.weight_bytes(shape, "nf4", width)
+        + 2 * width * shape.body
+        + 4 * costs.lora_parameters(shape, 16)
+    )
     read += count * (prompt + DECODED / 2) * costs.kv_bytes(shape, width)
     computing = costs.forward_flops(shape, count, prompt, count, 16) / score
     decode = read / (a_step - computing - layer_seconds * shape.layers)
@@ -142,8 +172,13 @@ def main() -> None:
         "layer_seconds": layer_seconds,
         "context_bytes": context,
     } | ({} if gpu else {"flops": flops, "bandwidth": bandwidth})
-    entry = {key: {"value": float(f"{value:.3g}"), "source": source} for key, value in values.items()}
-    entry["training_step"] = {"tokens": trained, "tokens_per_second": round(trained / train_seconds, 1)}
+    entry = {
+        key: {"value": float(f"{value:.3g}"), "source": source} for key, value in values.items()
+    }
+    entry["training_step"] = {
+        "tokens": trained,
+        "tokens_per_second": round(trained / train_seconds, 1),
+    }
     if gpu:
         mib = {"peak_mib_beyond_weights": peak / 2**20, "predicted_mib": predicted / 2**20}
         entry["training_step"] |= {key: round(value, 1) for key, value in mib.items()}

@@ -27,12 +27,13 @@ import torch
 from bitsandbytes.nn import Linear4bit, Params4bit
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from xlnb.logprobs import packs
-from xlnb.models import active, new_adapter
+from xlnb.common.files import ROOT, read_json, write_json
+from xlnb.models.adapters import active, new_adapter
+from xlnb.models.batches import packs
 from xlnb.presets import Training
 from xlnb.prompts import cross_lingual
 from xlnb.rewards import score_responses
-from xlnb.runs import ROOT, environment, read_json, write_json
+from xlnb.runs.provenance import environment
 
 DATA = Path(os.environ.get("XLNB_PUBLISHED_DATA", ROOT.parent / "shared" / "data")) / "x_alpacaeval"
 SHAPES = {
@@ -57,7 +58,9 @@ SHAPES = {
 METHODS = ("published", "trl", "ours", "ours, shared prefix")
 
 
-def rows(n_prompts: int, seed: int, vocabulary: int) -> tuple[list[list[int]], list[list[int]], str]:
+def rows(
+    n_prompts: int, seed: int, vocabulary: int
+) -> tuple[list[list[int]], list[list[int]], str]:
     """Prompts and responses as random ids, row by row, and where their lengths come from."""
     rng = random.Random(seed)
     if DATA.exists():
@@ -66,17 +69,31 @@ def rows(n_prompts: int, seed: int, vocabulary: int) -> tuple[list[list[int]], l
         for path in files:
             for record in read_json(path):
                 texts.setdefault(str(record["id"]), []).append(record["output"])
-        instructions = {str(record["id"]): record["instruction"] for record in read_json(DATA / "prompts" / "en.json")}
-        ids = rng.sample(sorted(i for i, found in texts.items() if len(found) == len(files)), n_prompts)
+        instructions = {
+            str(record["id"]): record["instruction"]
+            for record in read_json(DATA / "prompts" / "en.json")
+        }
+        ids = rng.sample(
+            sorted(i for i, found in texts.items() if len(found) == len(files)), n_prompts
+        )
         lengths = [
-            (len(cross_lingual(instructions[i], "de").encode()) // 4 + 12, [len(t.encode()) // 4 + 1 for t in texts[i]])
+            (
+                len(cross_lingual(instructions[i], "de").encode()) // 4 + 12,
+                [len(t.encode()) // 4 + 1 for t in texts[i]],
+            )
             for i in ids
         ]
         source = f"X-AlpacaEval: English instructions, {len(files)} published responses to each"
     else:  # log-normal lengths with about that data's means and deviations
-        print(f"{DATA} is not there: lengths are drawn from log-normal distributions instead", file=sys.stderr)
+        print(
+            f"{DATA} is not there: lengths are drawn from log-normal distributions instead",
+            file=sys.stderr,
+        )
         lengths = [
-            (int(rng.lognormvariate(4.4, 0.5)) + 40, [int(rng.lognormvariate(5.8, 0.8)) + 1 for _ in range(10)])
+            (
+                int(rng.lognormvariate(4.4, 0.5)) + 40,
+                [int(rng.lognormvariate(5.8, 0.8)) + 1 for _ in range(10)],
+            )
             for _ in range(n_prompts)
         ]
         source = "log-normal"
@@ -103,9 +120,13 @@ def build(shape: str, four_bit: bool, device: str, trl: bool):
             for parent in (layer.self_attn, layer.mlp):
                 for name, linear in list(parent.named_children()):
                     if isinstance(linear, torch.nn.Linear):
-                        new = Linear4bit(linear.in_features, linear.out_features, bias=False, compute_dtype=dtype)
+                        new = Linear4bit(
+                            linear.in_features, linear.out_features, bias=False, compute_dtype=dtype
+                        )
                         weight = linear.weight.data
-                        new.weight = Params4bit(weight, requires_grad=False, quant_type="nf4", compress_statistics=True)
+                        new.weight = Params4bit(
+                            weight, requires_grad=False, quant_type="nf4", compress_statistics=True
+                        )
                         setattr(parent, name, new.to(device))
     if trl:
         from trl.trainer.utils import add_fused_lm_head
@@ -137,9 +158,13 @@ def published(model, prompts, responses, device):
     for name in ("default", "sft"):
         sums = []
         for start in range(0, len(prompts), 3):
-            ids, attended, response = padded(prompts[start : start + 3], responses[start : start + 3], device)
+            ids, attended, response = padded(
+                prompts[start : start + 3], responses[start : start + 3], device
+            )
             with torch.no_grad(), active(model, name):
-                logits = model(input_ids=ids, attention_mask=attended, use_cache=False).logits.float()
+                logits = model(
+                    input_ids=ids, attention_mask=attended, use_cache=False
+                ).logits.float()
                 logps = logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
             sums += (logps * response[:, 1:]).sum(1).tolist()
         sides.append(sums)
@@ -152,11 +177,17 @@ def trl_path(model, prompts, responses, device):
     for name in ("default", "sft"):
         sums = []
         for start in range(0, len(prompts), 8):
-            ids, attended, response = padded(prompts[start : start + 8], responses[start : start + 8], device)
+            ids, attended, response = padded(
+                prompts[start : start + 8], responses[start : start + 8], device
+            )
             labels = ids.masked_fill(response == 0, -100)
             with torch.no_grad(), active(model, name):
                 output = model(
-                    input_ids=ids, attention_mask=attended, labels=labels, use_cache=False, fused_lm_head=True
+                    input_ids=ids,
+                    attention_mask=attended,
+                    labels=labels,
+                    use_cache=False,
+                    fused_lm_head=True,
                 )
             sums += (output.log_probs * response[:, 1:]).sum(1).tolist()
         sides.append(sums)
@@ -165,7 +196,13 @@ def trl_path(model, prompts, responses, device):
 
 def ours(model, prompts, responses, batch_tokens, share_prefix):
     sides = score_responses(
-        model, "default", "sft", prompts, responses, batch_tokens=batch_tokens, share_prefix=share_prefix
+        model,
+        "default",
+        "sft",
+        prompts,
+        responses,
+        batch_tokens=batch_tokens,
+        share_prefix=share_prefix,
     )
     return [[values.sum().item() for values in side] for side in sides]
 
@@ -191,7 +228,9 @@ class PeakMemory:
 
     @staticmethod
     def _kib(field: str) -> int:
-        return int(re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text()).group(1))
+        return int(
+            re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text()).group(1)
+        )
 
 
 def measure(method: str, args: argparse.Namespace) -> dict:
@@ -205,13 +244,20 @@ def measure(method: str, args: argparse.Namespace) -> dict:
         "ours": lambda *data: ours(model, *data, args.batch_tokens, False),
         "ours, shared prefix": lambda *data: ours(model, *data, args.batch_tokens, True),
     }[method]
-    run([prompt[:8] for prompt in prompts[:10]], [response[:8] for response in responses[:10]])  # warm
+    run(
+        [prompt[:8] for prompt in prompts[:10]], [response[:8] for response in responses[:10]]
+    )  # warm
     memory = PeakMemory(device)
     memory.start()
     began, cpu_began = time.perf_counter(), time.process_time()
     logps = run(prompts, responses)
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
-    return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": memory.stop(), "logps": logps}
+    return {
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "peak_bytes": memory.stop(),
+        "logps": logps,
+    }
 
 
 def rates(args: argparse.Namespace) -> dict:
@@ -250,11 +296,19 @@ def parameters(shape: dict) -> tuple[int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--prompts", type=int, default=40, help="prompts, ten responses each")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of prompts and of token ids")
-    parser.add_argument("--gpu", action="store_true", help="the 8B shape in NF4, computing in bfloat16, on a GPU")
-    parser.add_argument("--batch-tokens", type=int, default=0, help="of our methods (default: 2048, GPU 32768)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the choice of prompts and of token ids"
+    )
+    parser.add_argument(
+        "--gpu", action="store_true", help="the 8B shape in NF4, computing in bfloat16, on a GPU"
+    )
+    parser.add_argument(
+        "--batch-tokens", type=int, default=0, help="of our methods (default: 2048, GPU 32768)"
+    )
     parser.add_argument("--out", type=Path, help="default: data/results/logprobs_<cpu or gpu>.json")
     args = parser.parse_args()
     command = " ".join(["python tests/benchmarks/logprobs.py", *sys.argv[1:]])
@@ -269,27 +323,40 @@ def main() -> None:
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
             found[method] = pool.submit(measure, method, args).result()
         seconds, cpu_seconds = found[method]["seconds"], found[method]["cpu_seconds"]
-        print(f"{method}: {seconds:.1f} s, {found[method]['peak_bytes'] / 2**20:.0f} MiB", flush=True)
+        print(
+            f"{method}: {seconds:.1f} s, {found[method]['peak_bytes'] / 2**20:.0f} MiB", flush=True
+        )
         if not args.gpu and cpu_seconds < 0.9 * seconds * torch.get_num_threads():
             print(
-                f"  only {cpu_seconds:.1f} s of CPU time: something else runs here, the clock is no measure", flush=True
+                f"  only {cpu_seconds:.1f} s of CPU time: something else runs here, the clock is no measure",
+                flush=True,
             )
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         chip = pool.submit(rates, args).result()
 
     body, head = parameters(SHAPES[args.shape])
-    alone, shared = (packs(index, prompts, responses, args.batch_tokens, share) for share in (False, True))
+    alone, shared = (
+        packs(index, prompts, responses, args.batch_tokens, share) for share in (False, True)
+    )
     unpadded = {"ours": sum(map(len, prompts)) + n_tokens - len(prompts)}
-    unpadded["ours, shared prefix"] = sum(len(p) for p in dict.fromkeys(map(tuple, prompts))) + n_tokens - len(prompts)
+    unpadded["ours, shared prefix"] = (
+        sum(len(p) for p in dict.fromkeys(map(tuple, prompts))) + n_tokens - len(prompts)
+    )
     base, methods = found["published"], {}
     for method, result in found.items():
         methods[method] = {
             "seconds": round(result["seconds"], 2),
-            "cpu_seconds": round(result["cpu_seconds"], 2),  # tells whether something else ran beside it
-            "response_tokens_per_second": round(2 * n_tokens / result["seconds"], 1),  # policy and reference
+            "cpu_seconds": round(
+                result["cpu_seconds"], 2
+            ),  # tells whether something else ran beside it
+            "response_tokens_per_second": round(
+                2 * n_tokens / result["seconds"], 1
+            ),  # policy and reference
             "peak_activation_mib": round(result["peak_bytes"] / 2**20, 1),
             "throughput_of_published": round(base["seconds"] / result["seconds"], 2),
-            "throughput_of_published_by_cpu_time": round(base["cpu_seconds"] / result["cpu_seconds"], 2),
+            "throughput_of_published_by_cpu_time": round(
+                base["cpu_seconds"] / result["cpu_seconds"], 2
+            ),
             "memory_of_published": round(result["peak_bytes"] / base["peak_bytes"], 3),
             "largest_difference_nats_a_response": max(
                 abs(a - b)
@@ -303,12 +370,16 @@ def main() -> None:
             methods[method]["of_plain_forward_rate"] = round(flops / chip["plain_forward_flops"], 3)
     # Prompts once, responses once, no padding, nothing but matrix products, and those at the full rate:
     least = 2 * (2 * body * unpadded["ours, shared prefix"] + 2 * head * n_tokens)
-    tokens_run = {"ours": sum(pack.run for pack in alone), "ours, shared prefix": sum(pack.run for pack in shared)}
+    tokens_run = {
+        "ours": sum(pack.run for pack in alone),
+        "ours, shared prefix": sum(pack.run for pack in shared),
+    }
     chosen = packs(index, prompts, responses, args.batch_tokens, None)
     result = {
         "command": command,
         "seed": args.seed,
-        "model": SHAPES[args.shape] | {"parameters": body + 2 * head, "weights": "nf4" if args.gpu else "fp32"},
+        "model": SHAPES[args.shape]
+        | {"parameters": body + 2 * head, "weights": "nf4" if args.gpu else "fp32"},
         "data": {
             "source": source,
             "prompts": args.prompts,
@@ -318,7 +389,9 @@ def main() -> None:
         },
         "batch_tokens": args.batch_tokens,
         "methods": methods,
-        "most_that_the_matrix_rate_allows": round(base["seconds"] * chip["matrix_flops"] / least, 2),
+        "most_that_the_matrix_rate_allows": round(
+            base["seconds"] * chip["matrix_flops"] / least, 2
+        ),
         "tokens_run": tokens_run,
         "chosen": "ours, shared prefix" if chosen == shared else "ours",
         "chip": {name: round(value / 1e9, 1) for name, value in chip.items()} | {"unit": "GFLOP/s"},
@@ -326,7 +399,12 @@ def main() -> None:
     }
     out = args.out or ROOT / "data" / "results" / f"logprobs_{'gpu' if args.gpu else 'cpu'}.json"
     write_json(out, result)
-    print(json.dumps({key: result[key] for key in ("data", "methods", "tokens_run", "chosen", "chip")}, indent=1))
+    print(
+        json.dumps(
+            {key: result[key] for key in ("data", "methods", "tokens_run", "chosen", "chip")},
+            indent=1,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -32,9 +32,11 @@ from logprobs import SHAPES, PeakMemory, build, parameters, rows
 from transformers import PreTrainedTokenizerFast, PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
+from xlnb.common.files import ROOT, write_json
+from xlnb.engine.rows import PairCollator
+from xlnb.engine.trainer import DPONLLTrainer
 from xlnb.presets import Training
-from xlnb.runs import ROOT, environment, write_json
-from xlnb.training import DPONLLTrainer, PairCollator
+from xlnb.runs.provenance import environment
 
 METHODS = ("trl", "ours")
 
@@ -61,18 +63,29 @@ def pairs(args: argparse.Namespace) -> tuple[list[dict], str]:
     if args.gpu:
         rng = random.Random(args.seed)
         third = args.tokens // 3
-        sizes, source = [(third, args.tokens - third, args.tokens - third)] * args.pairs, "every pair fills --tokens"
-        drawn = [[[rng.randrange(vocabulary) for _ in range(size)] for size in triple] for triple in sizes]
+        sizes, source = (
+            [(third, args.tokens - third, args.tokens - third)] * args.pairs,
+            "every pair fills --tokens",
+        )
+        drawn = [
+            [[rng.randrange(vocabulary) for _ in range(size)] for size in triple]
+            for triple in sizes
+        ]
     else:
         prompts, responses, source = rows(args.pairs, args.seed, vocabulary)
-        drawn = [[prompts[10 * i], responses[10 * i], responses[10 * i + 1]] for i in range(args.pairs)]
+        drawn = [
+            [prompts[10 * i], responses[10 * i], responses[10 * i + 1]] for i in range(args.pairs)
+        ]
     found = []
     for i, (prompt, chosen, rejected) in enumerate(drawn):
         prompt = prompt[: args.tokens // 2]
         space = args.tokens - len(prompt)
         found.append({"prompt_id": str(i), "lang": "en", "prompt_ids": prompt})
         for side, response in (("chosen", chosen[:space]), ("rejected", rejected[:space])):
-            found[-1] |= {f"{side}_ids": response, f"ref_{side}_logps": -len(response) * math.log(vocabulary)}
+            found[-1] |= {
+                f"{side}_ids": response,
+                f"ref_{side}_logps": -len(response) * math.log(vocabulary),
+            }
     return found, source
 
 
@@ -132,7 +145,9 @@ def measure(method: str, args: argparse.Namespace) -> dict:
         "cpu_seconds": (cpu_ended - cpu_began) / args.updates,
         "peak_bytes": peak,
         "peak_bytes_with_model": torch.cuda.max_memory_allocated() if cuda else 0,
-        "losses": [record["loss"] for record in trainer.state.log_history if "rewards/margins" in record],
+        "losses": [
+            record["loss"] for record in trainer.state.log_history if "rewards/margins" in record
+        ],
     }
 
 
@@ -145,15 +160,31 @@ def empty_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=0, help="(default: as many as the updates see)")
-    parser.add_argument("--updates", type=int, default=4, help="that are measured, after one that warms up")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--pairs", type=int, default=0, help="(default: as many as the updates see)"
+    )
+    parser.add_argument(
+        "--updates", type=int, default=4, help="that are measured, after one that warms up"
+    )
     parser.add_argument("--micro-batch", type=int, default=0, help="pairs (default: 2, GPU 1)")
     parser.add_argument("--accumulate", type=int, default=2, help="micro-batches an update")
-    parser.add_argument("--tokens", type=int, default=0, help="prompt and response at most (default: 512, GPU 2048)")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of prompts and of token ids")
-    parser.add_argument("--gpu", action="store_true", help="the 8B shape in NF4, computing in bfloat16, on a GPU")
-    parser.add_argument("--small", action="store_true", help="what --gpu does with 60 M parameters on a CPU: for tests")
+    parser.add_argument(
+        "--tokens", type=int, default=0, help="prompt and response at most (default: 512, GPU 2048)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the choice of prompts and of token ids"
+    )
+    parser.add_argument(
+        "--gpu", action="store_true", help="the 8B shape in NF4, computing in bfloat16, on a GPU"
+    )
+    parser.add_argument(
+        "--small",
+        action="store_true",
+        help="what --gpu does with 60 M parameters on a CPU: for tests",
+    )
     parser.add_argument("--out", type=Path, help="default: data/results/training_<cpu or gpu>.json")
     args = parser.parse_args()
     command = " ".join(["python tests/benchmarks/training.py", *sys.argv[1:]])
@@ -168,21 +199,32 @@ def main() -> None:
     for method in METHODS:
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
             found[method] = pool.submit(measure, method, args).result()
-        print(f"{method}: {found[method]['seconds']:.2f} s an update, {found[method]['peak_bytes'] / 2**20:.0f} MiB")
+        print(
+            f"{method}: {found[method]['seconds']:.2f} s an update, {found[method]['peak_bytes'] / 2**20:.0f} MiB"
+        )
         if (
             args.device == "cpu"
-            and found[method]["cpu_seconds"] < 0.9 * found[method]["seconds"] * torch.get_num_threads()
+            and found[method]["cpu_seconds"]
+            < 0.9 * found[method]["seconds"] * torch.get_num_threads()
         ):
-            print(f"  only {found[method]['cpu_seconds']:.2f} s of CPU time: something else runs here", flush=True)
+            print(
+                f"  only {found[method]['cpu_seconds']:.2f} s of CPU time: something else runs here",
+                flush=True,
+            )
     data, source = pairs(args)
-    tokens = sum(2 * len(p["prompt_ids"]) + len(p["chosen_ids"]) + len(p["rejected_ids"]) for p in data)
+    tokens = sum(
+        2 * len(p["prompt_ids"]) + len(p["chosen_ids"]) + len(p["rejected_ids"]) for p in data
+    )
     an_update = tokens / len(data) * args.micro_batch * args.accumulate
     base, body_and_head = found["trl"], parameters(SHAPES[args.shape])
     result = {
         "command": command,
         "seed": args.seed,
         "model": SHAPES[args.shape]
-        | {"parameters": body_and_head[0] + 2 * body_and_head[1], "weights": "nf4" if args.gpu else "fp32"},
+        | {
+            "parameters": body_and_head[0] + 2 * body_and_head[1],
+            "weights": "nf4" if args.gpu else "fp32",
+        },
         "training": {
             "pairs_an_update": args.micro_batch * args.accumulate,
             "micro_batch": args.micro_batch,
@@ -207,7 +249,11 @@ def main() -> None:
                 "speed_of_trl_by_cpu_time": round(base["cpu_seconds"] / result["cpu_seconds"], 2),
                 "memory_of_trl": round(result["peak_bytes"] / base["peak_bytes"], 3),
             }
-            | ({"peak_gib_with_model": round(result["peak_bytes_with_model"] / 2**30, 2)} if args.gpu else {})
+            | (
+                {"peak_gib_with_model": round(result["peak_bytes_with_model"] / 2**30, 2)}
+                if args.gpu
+                else {}
+            )
             for method, result in found.items()
         },
         "largest_difference_of_a_loss": max(
@@ -215,8 +261,16 @@ def main() -> None:
         ),
         **environment(),
     }
-    write_json(args.out or ROOT / "data" / "results" / f"training_{'gpu' if args.gpu else 'cpu'}.json", result)
-    print(json.dumps({key: result[key] for key in ("data", "methods", "largest_difference_of_a_loss")}, indent=1))
+    write_json(
+        args.out or ROOT / "data" / "results" / f"training_{'gpu' if args.gpu else 'cpu'}.json",
+        result,
+    )
+    print(
+        json.dumps(
+            {key: result[key] for key in ("data", "methods", "largest_difference_of_a_loss")},
+            indent=1,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -15,14 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from xlnb.runs import ROOT, write_json
+from xlnb.common.files import ROOT, write_json
 from xlnb.winrates import bootstrap_interval
 
 LANGS = ["ar", "bn", "de", "en", "es", "fr", "it", "ja", "ko", "ru", "sw", "th", "zh"]
 MODELS, PROMPTS, RESAMPLES = 5, 805, 1000
 
 rng = np.random.default_rng(0)
-preferences = {(m, lang): 1 + rng.beta(0.3, 0.5 + 0.1 * m, PROMPTS) for m in range(MODELS) for lang in LANGS}
+preferences = {
+    (m, lang): 1 + rng.beta(0.3, 0.5 + 0.1 * m, PROMPTS) for m in range(MODELS) for lang in LANGS
+}
 text = "Some words of an answer that is long enough to be told from others. " * 60
 
 
@@ -46,17 +48,26 @@ with tempfile.TemporaryDirectory() as name:
         lengths = rng.integers(200, 3000, (2, PROMPTS))
         if "--texts" in sys.argv:
             records = [
-                {"index": i, "output_1": text[: lengths[0, i]], "output_2": text[: lengths[1, i]], "preference": p}
+                {
+                    "index": i,
+                    "output_1": text[: lengths[0, i]],
+                    "output_2": text[: lengths[1, i]],
+                    "preference": p,
+                }
                 for i, p in enumerate(preference)
             ]
             write_json(Path(name) / f"model{m}" / lang / "annotations.json", records)
         else:
-            rows = (f"{i},{lengths[0, i]},{lengths[1, i]},{p:.6f}\n" for i, p in enumerate(preference))
+            rows = (
+                f"{i},{lengths[0, i]},{lengths[1, i]},{p:.6f}\n" for i, p in enumerate(preference)
+            )
             path = Path(name) / f"model{m}.{lang}.csv"
             path.write_text("index,len_output,len_baseline,preference\n" + "".join(rows))
     given = [name] if "--texts" in sys.argv else sorted(map(str, Path(name).iterdir()))
     command = [sys.executable, "-m", "xlnb", "winrate", *given]
-    table = seconds(lambda: subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL))
+    table = seconds(
+        lambda: subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    )
 print(f"{len(preferences)} files of {PROMPTS} rows to a table with intervals: {table:.1f} s")
 
 ours = seconds(lambda: [bootstrap_interval(p, resamples=RESAMPLES) for p in preferences.values()])

@@ -61,7 +61,9 @@ def respond(world: World, fact: Fact, lang: str, author: str, rng: random.Random
         return rng.choice(world.refusals[lang])
     y = fact.y[lang]
     if author in ("careless", "rambling", "guessing"):
-        y = rng.choice(sorted({other.y[lang] for other in world.facts if other.kind == fact.kind} - {y}))
+        y = rng.choice(
+            sorted({other.y[lang] for other in world.facts if other.kind == fact.kind} - {y})
+        )
     if author in ("terse", "guessing"):
         return y
     sentence = world.sentence(fact, lang, y, rng.randrange(len(world.answers[fact.kind][lang])))

@@ -38,7 +38,9 @@ def judge(fact: Fact, lang: str, text: str) -> Verdict:
     repeats = len(units) - len(seen)
 
     right = [what for what in seen if what.role in ("sentence", "word", "mention") and what.right]
-    wrong = [what for what in seen if what.role in ("sentence", "word", "mention") and not what.right]
+    wrong = [
+        what for what in seen if what.role in ("sentence", "word", "mention") and not what.right
+    ]
     refuses = any(what.role == "refusal" for what in seen)
     padding = sum(what.role == "padding" for what in seen)
     stray = any(what.role in ("mention", "unknown") for what in seen)
@@ -98,7 +100,11 @@ def _classify(fact: Fact, lang: str, unit: str) -> _Unit:
         if found := known.get((candidate, unit)):
             return found
     # The subject of the question may be repeated ("After Sunday comes Monday"): it is no answer.
-    named = {answer for answer in _answers(fact.kind, lang) if re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", unit)}
+    named = {
+        answer
+        for answer in _answers(fact.kind, lang)
+        if re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", unit)
+    }
     named -= {normalise(fact.x[lang])}
     return _Unit("mention", lang, named == {normalise(fact.y[lang])}) if named else _Unit("unknown")
 
@@ -112,7 +118,9 @@ def _known_units(fact_: Fact) -> dict[tuple[str, str], _Unit]:
             right = answer == normalise(fact_.y[lang])
             known[lang, answer] = _Unit("word", lang, right)
             for template in range(len(world.answers[fact_.kind][lang])):
-                known[lang, normalise(world.sentence(fact_, lang, answer, template))] = _Unit("sentence", lang, right)
+                known[lang, normalise(world.sentence(fact_, lang, answer, template))] = _Unit(
+                    "sentence", lang, right
+                )
         known |= {(lang, normalise(text)): _Unit("refusal", lang) for text in world.refusals[lang]}
         known |= {(lang, normalise(text)): _Unit("padding", lang) for text in world.padding[lang]}
     return known

@@ -90,24 +90,32 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
     )
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, messages: list[dict], answers_only: bool) -> tuple[list[int], list[int]]:
+def encode(
+    tokenizer: PreTrainedTokenizerFast, messages: list[dict], answers_only: bool
+) -> tuple[list[int], list[int]]:
     """Token ids of a conversation and its labels; questions and markup carry none when `answers_only`."""
     ids, labels = [tokenizer.bos_token_id], [IGNORED]
     for message in messages:
-        content = tokenizer.encode(message["content"], add_special_tokens=False) + [tokenizer.eos_token_id]
+        content = tokenizer.encode(message["content"], add_special_tokens=False) + [
+            tokenizer.eos_token_id
+        ]
         ids += [tokenizer.convert_tokens_to_ids(f"<|{message['role']}|>"), *content]
         learn = message["role"] == "assistant" or not answers_only
         labels += [IGNORED, *(content if learn else [IGNORED] * len(content))]
     return ids, labels
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, phase: Phase, seed: int) -> Iterator[tuple[float, dict]]:
+def batches(
+    tokenizer: PreTrainedTokenizerFast, phase: Phase, seed: int
+) -> Iterator[tuple[float, dict]]:
     """(share of the phase's tokens spent, batch of `input_ids` and `labels`) until they are spent."""
     rng = random.Random(seed)
     stream, spent = documents(10**9, seed, phase.turns), 0
     while spent < phase.tokens:
         answers_only = spent >= phase.tokens * phase.answers_only_from
-        rows = [encode(tokenizer, document, answers_only) for document in itertools.islice(stream, 2048)]
+        rows = [
+            encode(tokenizer, document, answers_only) for document in itertools.islice(stream, 2048)
+        ]
         rows.sort(key=lambda row: len(row[0]))
         chunks = [rows[i : i + phase.documents] for i in range(0, len(rows), phase.documents)]
         rng.shuffle(chunks)
@@ -115,10 +123,18 @@ def batches(tokenizer: PreTrainedTokenizerFast, phase: Phase, seed: int) -> Iter
             width = max(len(ids) for ids, _ in chunk)
             pad = [width - len(ids) for ids, _ in chunk]
             batch = {
-                "input_ids": [ids + [tokenizer.pad_token_id] * p for (ids, _), p in zip(chunk, pad, strict=True)],
-                "labels": [labels + [IGNORED] * p for (_, labels), p in zip(chunk, pad, strict=True)],
+                "input_ids": [
+                    ids + [tokenizer.pad_token_id] * p
+                    for (ids, _), p in zip(chunk, pad, strict=True)
+                ],
+                "labels": [
+                    labels + [IGNORED] * p for (_, labels), p in zip(chunk, pad, strict=True)
+                ],
             }
-            yield spent / phase.tokens, {name: torch.tensor(values) for name, values in batch.items()}
+            yield (
+                spent / phase.tokens,
+                {name: torch.tensor(values) for name, values in batch.items()},
+            )
             spent += sum(len(ids) for ids, _ in chunk)
             if spent >= phase.tokens:
                 return
@@ -127,20 +143,33 @@ def batches(tokenizer: PreTrainedTokenizerFast, phase: Phase, seed: int) -> Iter
 def loss_on_labels(model: LlamaForCausalLM, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Next-token cross-entropy, with logits only where there is a label."""
     labelled = batch["labels"][:, 1:] != IGNORED
-    hidden = model.model(input_ids=batch["input_ids"], use_cache=False).last_hidden_state[:, :-1][labelled]
-    return torch.nn.functional.cross_entropy(model.lm_head(hidden), batch["labels"][:, 1:][labelled])
+    hidden = model.model(input_ids=batch["input_ids"], use_cache=False).last_hidden_state[:, :-1][
+        labelled
+    ]
+    return torch.nn.functional.cross_entropy(
+        model.lm_head(hidden), batch["labels"][:, 1:][labelled]
+    )
 
 
-def train_phase(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, phase: Phase, seed: int) -> float:
+def train_phase(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, phase: Phase, seed: int
+) -> float:
     """Train in place; the mean loss of the last 50 batches."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=phase.peak_lr, betas=(0.9, 0.95), weight_decay=0.05, fused=True
     )
     losses = []
-    with tqdm(total=phase.tokens, unit="tok", unit_scale=True, desc=f"{phase.turns} turns a document") as bar:
+    with tqdm(
+        total=phase.tokens, unit="tok", unit_scale=True, desc=f"{phase.turns} turns a document"
+    ) as bar:
         for share, batch in batches(tokenizer, phase, seed):
             # Warm-up over the first 2%, then a cosine down to nothing.
-            lr = phase.peak_lr * min(1.0, (share + 1e-4) / 0.02) * 0.5 * (1 + math.cos(math.pi * share))
+            lr = (
+                phase.peak_lr
+                * min(1.0, (share + 1e-4) / 0.02)
+                * 0.5
+                * (1 + math.cos(math.pi * share))
+            )
             for group in optimizer.param_groups:
                 group["lr"] = lr
             loss = loss_on_labels(model, batch)
@@ -159,7 +188,9 @@ def pretrain(out: Path, seed: int, phases: tuple[Phase, ...] = PHASES) -> None:
     began = time.time()
     tokenizer = build_tokenizer(seed)
     model = build_model(tokenizer, seed)
-    losses = [train_phase(model, tokenizer, phase, seed + number) for number, phase in enumerate(phases)]
+    losses = [
+        train_phase(model, tokenizer, phase, seed + number) for number, phase in enumerate(phases)
+    ]
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)

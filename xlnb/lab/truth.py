@@ -10,7 +10,9 @@ from scipy.stats import spearmanr
 from xlnb.lab.oracle import judge
 from xlnb.lab.world import load_world
 
-LAB_ONLY = "skipped: this part needs the lab's oracle, which knows the truth of the lab's questions only"
+LAB_ONLY = (
+    "skipped: this part needs the lab's oracle, which knows the truth of the lab's questions only"
+)
 
 
 def english_preferences(samples: Sequence[dict], seed: int) -> list[dict[str, Any]]:
@@ -40,7 +42,9 @@ def english_preferences(samples: Sequence[dict], seed: int) -> list[dict[str, An
     return pairs
 
 
-def reward_accuracy(samples: Sequence[dict], scores: Sequence[dict]) -> dict[str, float | int | None]:
+def reward_accuracy(
+    samples: Sequence[dict], scores: Sequence[dict]
+) -> dict[str, float | int | None]:
     """How rewards compare with the oracle's scores, over the prompts that have both. A response without a reward (None:
     it could not be translated) does not count.
 
@@ -52,10 +56,16 @@ def reward_accuracy(samples: Sequence[dict], scores: Sequence[dict]) -> dict[str
     for score in scores:
         record = by_id[score["prompt_id"]]
         fact = world.fact(score["prompt_id"])
-        both = [pair for pair in zip(record["responses"], score["reward"], strict=True) if pair[1] is not None]
+        both = [
+            pair
+            for pair in zip(record["responses"], score["reward"], strict=True)
+            if pair[1] is not None
+        ]
         if not both:
             continue
-        truth = np.array([judge(fact, record["lang"], response["text"]).score for response, _ in both])
+        truth = np.array(
+            [judge(fact, record["lang"], response["text"]).score for response, _ in both]
+        )
         reward = np.array([reward for _, reward in both])
         accuracy.append(0.5 + 0.5 * np.sign(truth[reward.argmax()] - truth[reward.argmin()]))
         if np.ptp(truth) > 0 and np.ptp(reward) > 0:

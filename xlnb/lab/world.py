@@ -92,7 +92,12 @@ def load_world(folder: Path = LAB) -> World:
                 )
             )
     return World(
-        tuple(facts), langs, templates["questions"], templates["answers"], templates["refusals"], templates["padding"]
+        tuple(facts),
+        langs,
+        templates["questions"],
+        templates["answers"],
+        templates["refusals"],
+        templates["padding"],
     )
 
 

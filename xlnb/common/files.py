@@ -1,0 +1,148 @@
+""""""
+
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from xlnb.common.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: under a temporary name, flushed to disk, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with named_errors(path), temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON with every character as it is, but for halves of one (lone surrogates), which UTF-8 lacks: \\ud83d."""
+    return (
+        json.dumps(value, ensure_ascii=False, indent=indent)
+        .encode("utf-8", "backslashreplace")
+        .decode()
+    )
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json_text(value, indent=1) + "\n")
+
+
+def write_jsonl(path: Path, records: Iterable[dict]) -> None:
+    write_text(path, "".join(json_text(record) + "\n" for record in records))
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file. Raises InputError naming the file where it is missing, not UTF-8 or not JSON."""
+    return parse_json(path, read_text(path), f"{path}")
+
+
+def read_jsonl(path: Path) -> list[dict]:
+    """Parse JSON lines. Raises InputError naming file and line for anything that is not one JSON object a line."""
+    return [record for _, record in read_numbered_jsonl(path)]
+
+
+def read_numbered_jsonl(path: Path) -> list[tuple[int, dict]]:
+    """As `read_jsonl`, each record with its line number from 1."""
+    records = []
+    # Not splitlines(): it also splits at U+2028 and others, which JSON strings may hold as they are.
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if line.strip():
+            record = parse_json(path, line, f"{path}, line {number}")
+            if not isinstance(record, dict):
+                raise InputError(
+                    f"{path}, line {number}: expected a JSON object, found {type(record).__name__}"
+                )
+            records.append((number, record))
+    return records
+
+
+def read_numbered_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """The rows below a CSV file's header, each with the number of the line it begins in. Raises as `read_jsonl`."""
+    csv.field_size_limit(2**31 - 1)  # a field may be longer than Python's 131,072 characters
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    records, ended = [], 0
+    try:
+        header = next(reader, [])
+        ended = reader.line_num
+        for values in reader:
+            number, ended = ended + 1, reader.line_num
+            if not values:
+                continue  # an empty line
+            if len(values) != len(header):
+                expected = f"{len(header)} ({','.join(header)})"
+                raise InputError(
+                    f"{path}, line {number}: {len(values)} columns, expected {expected}"
+                )
+            records.append((number, dict(zip(header, values, strict=True))))
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, line {ended + 1}: not valid CSV ({error}); mend the row"
+        ) from None
+    return records
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode(
+            "utf-8-sig"
+        )  # read_text would change the line ends inside of CSV's quotes
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{path}, line {line}: not UTF-8 ({error.reason}); save the file as UTF-8"
+        ) from None
+
+
+def parse_json(path: Path, text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        at = f", line {error.lineno}" if where == str(path) else ""
+        raise InputError(
+            f"{where}{at}: not valid JSON ({error.msg} at column {error.colno}); mend the line"
+        ) from None
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise InputError(
+            f"{path}: no space left on the disk; free some and start again, finished work is kept"
+        ) from None
+
+
+def whole_lines(path: Path) -> bytes:
+    text = path.read_bytes()
+    return text[: text.rfind(b"\n") + 1]
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def existing_folder(path: Path) -> Path:
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())

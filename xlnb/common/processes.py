@@ -1,0 +1,146 @@
+""""""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import cache, wraps
+from typing import Any, ParamSpec, TypeVar
+
+from xlnb.common.errors import InputError
+
+P = ParamSpec("P")
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(days=30)  # one process may sample for hours while the others wait
+
+_alone = False  # whether the main process is at work in `from_main`
+
+
+def world() -> int:
+    """The number of processes that work together here: 1 inside `from_main`."""
+    return 1 if _alone else int(os.environ.get("WORLD_SIZE", 1))
+
+
+def rank() -> int:
+    """This process' number, from 0."""
+    return int(os.environ.get("RANK", 0)) if world() > 1 else 0
+
+
+def is_main() -> bool:
+    """Whether this process writes the files that all share, shows progress and speaks for all."""
+    return rank() == 0
+
+
+def mine(items: Sequence[T]) -> Sequence[T]:
+    """This process' part of the items: every `world()`-th."""
+    return items[rank() :: world()]
+
+
+def barrier() -> None:
+    """Wait until every process has come here."""
+    if world() > 1:
+        everyone = group()
+        with _others():
+            _distributed().barrier(group=everyone)
+
+
+def from_main(make: Callable[[], T]) -> T:
+    """What `make` gives in the main process, in every one; an InputError there is raised in every one."""
+    global _alone
+    if world() == 1:
+        return make()
+    everyone = group()
+    outcome: list[Any] = [None, None]  # the value, or what the error says
+    if is_main():
+        _alone = True
+        try:
+            outcome[0] = make()
+        except InputError as error:
+            outcome[1] = str(error)
+        finally:
+            _alone = False
+    with _others():
+        _distributed().broadcast_object_list(outcome, src=0, group=everyone)
+    if outcome[1] is not None:
+        raise InputError(outcome[1])
+    return outcome[0]
+
+
+def main_alone(stage: Callable[P, T]) -> Callable[P, T]:
+    """A stage that needs no model: of several processes the main one does it, the others wait for it."""
+
+    @wraps(stage)
+    def in_turn(*args: P.args, **kwargs: P.kwargs) -> T:
+        return from_main(lambda: stage(*args, **kwargs))
+
+    return in_turn
+
+
+def gather(value: T) -> list[T]:
+    """Every process' value, in the order of their numbers."""
+    if world() == 1:
+        return [value]
+    everyone = group()
+    values: list[Any] = [None] * world()
+    with _others():
+        _distributed().all_gather_object(values, value, group=everyone)
+    return values
+
+
+def first_to_say(message: str) -> bool:
+    """Whether no other process has said this: what all of them run into is printed once, by whichever is the first."""
+    if world() == 1:
+        return True
+    try:
+        store = _distributed().TCPStore(
+            os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout=timedelta(seconds=5)
+        )
+        return store.add(f"xlnb: {message}", 1) == 1
+    except RuntimeError:  # the launcher is gone: better twice than not at all
+        return True
+
+
+def leave() -> None:
+    """Part from the other processes, at the end of all work."""
+    if world() > 1 and _distributed().is_initialized():
+        _distributed().destroy_process_group()
+
+
+def _distributed() -> Any:
+    import torch.distributed  # a second, which one process need not spend
+
+    return torch.distributed
+
+
+@cache
+def group() -> Any:
+    """All processes, joined as accelerate joins them for training; what they tell each other goes from CPU to CPU."""
+    import torch
+    from accelerate import PartialState
+
+    gpus, local = torch.cuda.device_count(), int(os.environ.get("LOCAL_RANK", 0))
+    if gpus and local >= gpus:
+        raise InputError(
+            f"this machine has {gpus} GPU(s) for process {local + 1}; start one process a GPU"
+        )
+    PartialState(cpu=not gpus)
+    return _distributed().new_group(backend="gloo", timeout=PATIENCE)
+
+
+@contextmanager
+def _others() -> Iterator[None]:
+    try:
+        yield
+    except (
+        RuntimeError
+    ) as error:  # as a rule a closed connection: another process has ended, and has said why
+        reason = str(error).strip().partition("\n")[0]
+        print(
+            f"process {rank() + 1} ends: it has lost the others ({reason})",
+            file=sys.stderr,
+            flush=True,
+        )
+        raise SystemExit(1) from None

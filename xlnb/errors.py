@@ -1,5 +1,0 @@
-"""The one exception a user is meant to read: what is wrong, where, and what to do, in one line."""
-
-
-class InputError(Exception):
-    """Bad input (a file, a record, a preset key). The command line prints it and exits with code 2."""

@@ -1,0 +1,91 @@
+""""""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+PALETTE = sns.color_palette("colorblind").as_hex()
+
+BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, GREY, YELLOW, SKY = PALETTE
+
+MODEL_COLORS = {"sft": GREY, "dpo": ORANGE, "icr1": SKY, "icr2": BLUE}
+
+MODEL_LINES = {"sft": ":", "dpo": "--", "icr1": "-."}  # the others are solid
+
+MODEL_MARKERS = {"sft": "o", "dpo": "s", "icr1": "^"}  # the others are diamonds
+
+MODEL_NAMES = {"sft": "π_I", "dpo": "π^0", "icr1": "π^1", "icr2": "π^2"}
+
+
+def style() -> None:
+    """seaborn's white-grid theme with the colour-blind palette, sized for a talk; 100 dots an inch."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.95)
+    plt.rcParams |= {
+        "figure.dpi": 90,
+        "savefig.dpi": 100,
+        "figure.constrained_layout.use": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "grid.color": "#e6e6e6",
+        "legend.frameon": False,
+        "legend.fontsize": 11,
+    }
+
+
+def model_name(model: str) -> str:
+    """π_I, π^0, π^1 … for sft, dpo, icr1 …; between dollar signs matplotlib sets it as mathematics."""
+    return MODEL_NAMES.get(model, model.replace("icr", "π^"))
+
+
+def model_label(model: str) -> str:
+    """The model's name for a legend or an axis; a baseline that is given as files keeps its own."""
+    name = model_name(model)
+    return f"${name}$" if name.startswith("π") else name
+
+
+def model_color(model: str) -> str:
+    """A model's colour in every figure. Iterations after the second share green."""
+    return MODEL_COLORS.get(model, GREEN)
+
+
+def model_line(model: str) -> dict[str, Any]:
+    return {
+        "color": model_color(model),
+        "linestyle": MODEL_LINES.get(model, "-"),
+        "label": model_label(model),
+    }
+
+
+def model_dots(model: str) -> dict[str, Any]:
+    return {
+        "color": model_color(model),
+        "marker": MODEL_MARKERS.get(model, "D"),
+        "label": model_label(model),
+    }
+
+
+def panels(n: int, *, height: float, columns: int = 3, **shared: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of n axes in rows of at most `columns`, `height` inches a row; `shared`: sharex, sharey."""
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(11, height * rows), squeeze=False, **shared)
+    for ax in grid.flat[n:]:
+        ax.set_axis_off()
+    return figure, list(grid.flat[:n])
+
+
+def shorten(text: str, most: int) -> str:
+    """The text in at most so many characters, an ellipsis for the rest."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def visible(token: str) -> str:
+    """A token's text with its spaces drawn and special tokens' marks shortened; a dollar would start mathematics."""
+    for old, new in ((" ", "␣"), ("\n", "⏎"), ("<|", "‹"), ("|>", "›"), ("$", r"\$")):
+        token = token.replace(old, new)
+    return token

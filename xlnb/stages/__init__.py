@@ -1,0 +1,44 @@
+"""The stages in the order data flows. Each reads files, calls pure functions and writes files, once.
+
+    prompts → (English: samples → preferences → adapter) → samples → scores → pairs → adapter → …
+            → responses → annotations → metrics
+
+Iteration 0 makes π^0 from English preferences; iteration t ≥ 1 makes π^t from π^{t−1}'s own samples
+and rewards. The translated reward needs `translations` between `samples` and `scores`; `localised`
+makes parallel prompts of English ones.
+
+Under `accelerate launch` or `torchrun` every process calls the same stages: those with a model share
+their work out, batch by batch or step by step, the others are the main process' alone
+(`common.processes`). A base too large for one GPU is dealt out over them (`models.sharding`).
+"""
+
+from xlnb.stages.adapters import train
+from xlnb.stages.annotations import judge
+from xlnb.stages.localised import localise
+from xlnb.stages.metrics import report
+from xlnb.stages.pairs import pair
+from xlnb.stages.pipeline import run_until, steps
+from xlnb.stages.preferences import prefer
+from xlnb.stages.prompts import collect_prompts
+from xlnb.stages.reading import read_prompts
+from xlnb.stages.responses import respond
+from xlnb.stages.samples import sample
+from xlnb.stages.scores import score
+from xlnb.stages.translations import translate
+
+__all__ = [
+    "collect_prompts",
+    "judge",
+    "localise",
+    "pair",
+    "prefer",
+    "read_prompts",
+    "report",
+    "respond",
+    "run_until",
+    "sample",
+    "score",
+    "steps",
+    "train",
+    "translate",
+]
