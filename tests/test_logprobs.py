@@ -11,10 +11,10 @@ from families import FAMILIES, TEXTS, fp32, save_adapter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xlnb import logprobs as logprobs_module
 from xlnb.common.errors import InputError
 from xlnb.lab.documents import documents
 from xlnb.logprobs import collate, response_logprobs, sequence_logprobs
+from xlnb.models import output_head
 from xlnb.models.adapters import active, load_model, new_adapter
 from xlnb.models.base import load_base
 from xlnb.models.batches import Budget, batches, packs
@@ -248,7 +248,7 @@ def test_neither_order_nor_batch_size_nor_neighbours_matter(family, share):
 @pytest.mark.parametrize("chunk", [1, 7])
 def test_no_more_logits_than_a_chunk_and_the_same_numbers(family, chunk, share, monkeypatch):
     model, prompts, responses, expected = family
-    monkeypatch.setattr(logprobs_module, "CHUNK", chunk)
+    monkeypatch.setattr(output_head, "CHUNK", chunk)
     sizes = []
     hook = model.get_output_embeddings().register_forward_hook(
         lambda *call: sizes.append(call[2].shape)

@@ -63,7 +63,7 @@ def test_a_missing_and_another_version_of_a_package(tmp_path, monkeypatch):
 
 def test_four_bit_that_gives_nonsense_fails_and_says_what_to_do(monkeypatch):
 
-    load = models.load_base
+    load = base_module.load_base
 
     def nonsense(spec):
         model = load(spec)
@@ -73,7 +73,7 @@ def test_four_bit_that_gives_nonsense_fails_and_says_what_to_do(monkeypatch):
             )
         return model
 
-    monkeypatch.setattr(models, "load_base", nonsense)
+    monkeypatch.setattr(base_module, "load_base", nonsense)
     ((state, text),) = check.four_bit()
     assert state == "FAIL" and "reinstall bitsandbytes" in text
 
@@ -82,7 +82,7 @@ def test_four_bit_that_gives_nonsense_fails_and_says_what_to_do(monkeypatch):
             raise RuntimeError("no kernel for this device")
         return load(spec)
 
-    monkeypatch.setattr(models, "load_base", unable)
+    monkeypatch.setattr(base_module, "load_base", unable)
     ((state, text),) = check.eight_bit()
     assert state == "NOTE" and "int8 forward pass: no kernel for this device; use nf4" in text
 

@@ -10,8 +10,6 @@ from dataclasses import replace
 import httpx2
 import pytest
 import torch
-import xlnb.hub
-import xlnb.model_card
 from datasets import Dataset
 from families import checkpoint, fp32, nf4, save_adapter
 from huggingface_hub import errors
@@ -19,6 +17,8 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import KTOConfig, KTOTrainer
 
+import xlnb.models.hub
+import xlnb.runs.card
 import xlnb.sampling
 import xlnb.training
 from xlnb import stages
@@ -114,8 +114,8 @@ def test_the_whole_pipeline(family, layout, weights, prompts, ends, two_checkpoi
     else:
         models["models.dpo"] = str(two_checkpoints(family))
     run = open_run(tmp_path / "run", "llama3-8b", SMALL | prompts | models)
-    assert [name for name, _ in stages.stages(run)][:2] == ["prompts", "icr1/samples"]
-    stages.run_until(run, stages.stages(run)[-1][0])
+    assert [name for name, _ in stages.steps(run)][:2] == ["prompts", "icr1/samples"]
+    stages.run_until(run, stages.steps(run)[-1][0])
 
     for record in read_jsonl(run.path / "icr1/scores/es.jsonl"):
         assert any(abs(reward) > 1e-3 for reward in record["reward"])  # π^0 is not π_I
@@ -171,7 +171,7 @@ def test_a_killed_training_of_two_checkpoints_goes_on_where_it_was(
     stages.run_until(run, "icr1/pairs")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     killed = subprocess.run(
-        [sys.executable, "tests/killed.py", str(run.path), "icr1/adapter"],
+        [sys.executable, "tests/support/killed.py", str(run.path), "icr1/adapter"],
         cwd=ROOT,
         env=environment,
     )
@@ -200,14 +200,14 @@ def test_a_real_preset_has_the_release_s_numbers_and_wants_prompts(name, tmp_pat
     assert (preset.training.beta, preset.training.nll, preset.training.batch) == (0.1, 1.0, 32)
     assert (preset.training.micro_batch, preset.training.gradient_checkpointing) == (1, True)
     with pytest.raises(InputError, match=rf"preset {name}: prompts\.path is empty; name a folder"):
-        stages.prompts(open_run(tmp_path / "run", name))
+        stages.collect_prompts(open_run(tmp_path / "run", name))
 
 
 def test_no_pi_0_and_two_of_them_are_refused(prompts, tmp_path):
     run = open_run(
         tmp_path / "run", "qwen2.5-0.5b", prompts | {"models.base": str(checkpoint("qwen2.5"))}
     )
-    stages.prompts(run)
+    stages.collect_prompts(run)
     with pytest.raises(InputError, match=r"there is no π\^0; name it"):
         stages.sample(run, 0)
     with pytest.raises(InputError, match="both name π"):
@@ -215,7 +215,7 @@ def test_no_pi_0_and_two_of_them_are_refused(prompts, tmp_path):
 
 
 def test_lab_questions_to_another_model_are_announced(tmp_path, capsys):
-    stages.prompts(
+    stages.collect_prompts(
         open_run(tmp_path / "run", "lab-quick", {"models.base": str(checkpoint("llama3"))})
     )
     assert "is asked the lab's questions" in capsys.readouterr().out
@@ -280,8 +280,8 @@ def test_the_hub_s_errors_say_what_to_do_in_one_line(error, token, message, wrap
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", fail)
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", fail)
-    monkeypatch.setattr(xlnb.hub, "snapshot_download", fail)
-    monkeypatch.setattr(xlnb.hub, "get_token", lambda: token)
+    monkeypatch.setattr(xlnb.models.hub, "snapshot_download", fail)
+    monkeypatch.setattr(xlnb.models.hub, "get_token", lambda: token)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     models = Models(base="org/m", quantization="none")
     for load in (load_base, load_tokenizer, lambda _: adapter_folder("org/m")):
@@ -294,7 +294,7 @@ def test_an_adapter_s_hub_id_is_downloaded_and_used(monkeypatch, tmp_path):
     folder = save_adapter(fp32("llama3"), tmp_path / "cached", seed=1)
     asked = []
     monkeypatch.setattr(
-        xlnb.hub,
+        xlnb.models.hub,
         "snapshot_download",
         lambda name, **kwargs: asked.append((name, kwargs)) or str(folder),
     )
@@ -305,7 +305,7 @@ def test_an_adapter_s_hub_id_is_downloaded_and_used(monkeypatch, tmp_path):
     )
     assert run.adapter("dpo") == folder == run.adapter("dpo")
     assert asked == [
-        ("org/adapter-of-a-test", {"allow_patterns": list(xlnb.hub.ADAPTER_FILES)})
+        ("org/adapter-of-a-test", {"allow_patterns": list(xlnb.models.hub.ADAPTER_FILES)})
     ]  # no pickle
     assert load_model(fp32("llama3"), {"dpo": run.adapter("dpo")}).peft_config.keys() == {"dpo"}
     assert adapter_folder("a folder/that is not there").name == "that is not there"
@@ -340,7 +340,7 @@ def test_attention_is_what_is_installed_and_another_one_an_error(monkeypatch):
         ("cuda", "float32", None),
         ("cpu", "bfloat16", None),
     ):
-        monkeypatch.setattr("xlnb.models.DEVICE", torch.device(device))
+        monkeypatch.setattr("xlnb.models.base.DEVICE", torch.device(device))
         assert attention(Models(dtype=dtype)) == expected
 
 
@@ -385,7 +385,7 @@ def start(tmp_path_factory):
 @pytest.mark.parametrize("family", ["llama3", "gemma2"])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_gradients_are_those_of_the_full_logits(family, checkpointing, monkeypatch):
-    monkeypatch.setattr(xlnb.logprobs, "CHUNK", 3)
+    monkeypatch.setattr(xlnb.models.output_head, "CHUNK", 3)
     model = new_adapter(load_base(fp32(family)), "base", Training(lora_r=4)).train()
     torch.manual_seed(0)
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -586,13 +586,13 @@ class Api:
 
 
 def test_pushing_is_for_finished_adapters_of_this_run_with_a_token(tmp_path, monkeypatch):
-    monkeypatch.setattr(xlnb.model_card, "HfApi", Api)
-    monkeypatch.setattr(xlnb.model_card, "get_token", lambda: None)
+    monkeypatch.setattr(xlnb.runs.card, "HfApi", Api)
+    monkeypatch.setattr(xlnb.runs.card, "get_token", lambda: None)
     run = open_run(tmp_path / "run", "lab-quick")
     with pytest.raises(InputError, match="sft was not trained in this run"):
-        xlnb.model_card.push(run, "sft", "org/name")
+        xlnb.runs.card.push(run, "sft", "org/name")
     with pytest.raises(InputError, match=r"icr1/adapter/adapter_config\.json: not there"):
-        xlnb.model_card.push(run, "icr1", "org/name")
+        xlnb.runs.card.push(run, "icr1", "org/name")
     folder = run.path / "icr1" / "adapter"
     folder.mkdir(parents=True)
     for name in ("adapter_model.safetensors", "README.md", "training.json"):
@@ -603,12 +603,12 @@ def test_pushing_is_for_finished_adapters_of_this_run_with_a_token(tmp_path, mon
     ):
         (folder / "adapter_config.json").write_text(f'{{"base_model_name_or_path": "{base}"}}')
         with pytest.raises(InputError, match=message):
-            xlnb.model_card.push(run, "icr1", "org/name")
-    monkeypatch.setattr(xlnb.model_card, "get_token", lambda: "hf_secret")
+            xlnb.runs.card.push(run, "icr1", "org/name")
+    monkeypatch.setattr(xlnb.runs.card, "get_token", lambda: "hf_secret")
     with pytest.raises(InputError, match="expected ORG/NAME"):
-        xlnb.model_card.push(run, "icr1", "name")
+        xlnb.runs.card.push(run, "icr1", "name")
     assert Api.calls == []
-    assert xlnb.model_card.push(run, "icr1", "org/name") == "https://huggingface.co/org/name"
+    assert xlnb.runs.card.push(run, "icr1", "org/name") == "https://huggingface.co/org/name"
     (repository, kwargs), upload = Api.calls
     assert repository == ("org/name",) and kwargs == {"private": True, "exist_ok": True}
     assert set(upload["allow_patterns"]) == {path.name for path in folder.iterdir()}
@@ -621,4 +621,4 @@ def test_pushing_is_for_finished_adapters_of_this_run_with_a_token(tmp_path, mon
         lambda *_, **__: (_ for _ in ()).throw(hub_error(errors.HfHubHTTPError, 403)),
     )
     with pytest.raises(InputError, match="org/name: the Hub refused access"):
-        xlnb.model_card.push(run, "icr1", "org/name")
+        xlnb.runs.card.push(run, "icr1", "org/name")

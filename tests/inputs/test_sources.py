@@ -252,14 +252,14 @@ def test_languages_without_training_or_evaluation_are_named(here, capsys, train,
             (here / folder).mkdir()
         for lang in langs.split(",") if langs else []:
             write_jsonl(here / folder / f"{lang}.jsonl", [{"id": folder, "instruction": "Ask."}])
-    stages.prompts(open_run(here / "run", "lab-quick", overrides))
+    stages.collect_prompts(open_run(here / "run", "lab-quick", overrides))
     assert capsys.readouterr().out.splitlines() == [f"NOTE: prompts: {line}" for line in said]
 
 
 def test_an_empty_file_is_refused_by_the_stage(here):
     write_jsonl(here / "p.jsonl", [])
     with pytest.raises(InputError, match=r"p\.jsonl holds no prompts"):
-        stages.prompts(open_run(here / "run", "lab-quick", {"prompts.path": "p.jsonl"}))
+        stages.collect_prompts(open_run(here / "run", "lab-quick", {"prompts.path": "p.jsonl"}))
 
 
 def test_a_table_without_ids_takes_the_row_for_one(here):
@@ -439,16 +439,16 @@ def test_the_stage_notices_a_changed_source(here, layout, capsys):
     source = write_layout(here, layout, PROMPTS)
     overrides = {"prompts.path": source, "prompts.langs": "en,de"}
     run = open_run(here / "run", "lab-quick", overrides)
-    stages.prompts(run)
+    stages.collect_prompts(run)
     first = read_jsonl(run.path / "prompts/de.jsonl")
     assert [r["instruction"] for r in first] == list(PROMPTS["de"].values()) and first[0][
         "split"
     ] == "train"
-    stages.prompts(run)
+    stages.collect_prompts(run)
     assert capsys.readouterr().out == ""
     shutil.rmtree(here / "org", ignore_errors=True)
     write_layout(here, layout, PROMPTS | {"de": PROMPTS["de"] | {"a": "Neu."}})
-    stages.prompts(run)
+    stages.collect_prompts(run)
     assert re.search("prompts: redone, because .* changed", capsys.readouterr().out)
     assert read_jsonl(run.path / "prompts/de.jsonl")[0]["instruction"] == "Neu."
 

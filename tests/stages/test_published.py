@@ -54,7 +54,7 @@ def test_sampling_and_scoring(tmp_path):
         "iterations": "1",
     }
     run = open_run(tmp_path / "run", "lab-quick", overrides)
-    names = [name for name, _ in stages.stages(run)]
+    names = [name for name, _ in stages.steps(run)]
     assert names[-1] == "eval/icr1/responses"  # no judge knows these prompts
     stages.run_until(run, "icr1/scores")
     for lang in ("en", "bn", "th", "zh", "sw"):

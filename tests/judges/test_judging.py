@@ -292,7 +292,7 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(tmp_path, endpoint):
 def test_an_endpoint_that_is_down_stops_the_run_and_keeps_what_was_judged(
     tmp_path, endpoint, monkeypatch
 ):
-    monkeypatch.setattr("xlnb.endpoint.TRIES", 2)
+    monkeypatch.setattr("xlnb.common.endpoint.TRIES", 2)
     down = False
     with serving(lambda number: ["500"] if down else ["ok"]) as server:
         judge = endpoint(server, workers=2)
@@ -316,7 +316,7 @@ def test_an_endpoint_that_is_down_stops_the_run_and_keeps_what_was_judged(
 def test_an_outage_is_not_final_however_few_questions_it_meets(
     tmp_path, endpoint, monkeypatch, first
 ):
-    monkeypatch.setattr("xlnb.endpoint.TRIES", 2)
+    monkeypatch.setattr("xlnb.common.endpoint.TRIES", 2)
     ties = [
         r | {"id": f"tie {r['id']}", "output_2": r["output_1"]} for r in comparisons(2)
     ]  # need no call: tell nothing
@@ -341,7 +341,7 @@ def test_an_outage_is_not_final_however_few_questions_it_meets(
 
 
 def test_what_met_an_outage_is_asked_again_after_all_others(tmp_path, endpoint, monkeypatch):
-    monkeypatch.setattr("xlnb.endpoint.TRIES", 2)
+    monkeypatch.setattr("xlnb.common.endpoint.TRIES", 2)
     with serving(lambda number: ["500", "503", "ok"] if number in (1, 39) else ["ok"]) as server:
         records = judge_records(
             endpoint(server), comparisons(40), Journal(tmp_path / "en.jsonl"), label="judge"
@@ -353,7 +353,7 @@ def test_what_met_an_outage_is_asked_again_after_all_others(tmp_path, endpoint, 
 def test_a_question_that_the_endpoint_always_fails_at_is_final_even_if_only_such_are_left(
     tmp_path, endpoint, monkeypatch
 ):
-    monkeypatch.setattr("xlnb.endpoint.TRIES", 2)
+    monkeypatch.setattr("xlnb.common.endpoint.TRIES", 2)
     with serving(
         lambda number: ["500"] if number >= 8 else ["too long"] if number == 7 else ["ok"]
     ) as server:
@@ -626,7 +626,7 @@ def test_a_run_with_prompts_of_its_own_is_judged_where_its_judge_is_not_the_orac
         preset = get_preset(
             "lab-quick", {key.replace("__", "."): value for key, value in overrides.items()}
         )
-        return [name for name, _ in stages.stages(Run(tmp_path, preset))]
+        return [name for name, _ in stages.steps(Run(tmp_path, preset))]
 
     assert names(prompts__path="a", prompts__eval_path="b")[-1] == "eval/icr2/responses"
     assert (

@@ -328,7 +328,7 @@ def test_a_new_run_folder_records_preset_versions_and_device(tmp_path):
 def test_a_run_opened_later_keeps_the_record_of_what_made_it(tmp_path, monkeypatch):
     record = open_run(tmp_path / "run", "lab-quick").path / "preset.json"
     made_by = read_json(record)
-    monkeypatch.setattr("xlnb.runs.environment", lambda: made_by | {"git": "later"})
+    monkeypatch.setattr("xlnb.runs.run.environment", lambda: made_by | {"git": "later"})
     open_run(tmp_path / "run")
     assert read_json(record) == made_by
     open_run(tmp_path / "run", overrides={"seed": "3"})

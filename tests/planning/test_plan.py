@@ -17,7 +17,9 @@ from xlnb.common.files import read_json, write_json
 from xlnb.logprobs import collate, response_logprobs
 from xlnb.models.adapters import new_adapter
 from xlnb.models.base import load_base
-from xlnb.planning import costs, plan
+from xlnb.planning import costs, devices, plan, report
+from xlnb.planning import shape as shape_module
+from xlnb.planning import workload as workload_module
 from xlnb.presets import PRESETS, Models, Training, get_preset, parse_overrides
 from xlnb.runs.layout import Run
 
@@ -30,15 +32,15 @@ PUBLISHED = {  # parameters
 }
 
 
-@pytest.mark.parametrize("name", costs.KNOWN)
+@pytest.mark.parametrize("name", shape_module.KNOWN)
 def test_known_shapes_have_the_published_number_of_parameters(name):
-    shape, source = costs.find_shape(name)
+    shape, source = shape_module.find_shape(name)
     assert shape.parameters == PUBLISHED[name]
     assert "table" in source
 
 
 def test_llama3_8b_by_hand():
-    shape, _ = costs.find_shape("princeton-nlp/Llama-3-Base-8B-SFT")
+    shape, _ = shape_module.find_shape("princeton-nlp/Llama-3-Base-8B-SFT")
     assert shape.body == 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
     assert shape.embedding == shape.head == 128256 * 4096
     assert shape.other == 65 * 4096  # two norms a layer and the last
@@ -54,7 +56,7 @@ def test_llama3_8b_by_hand():
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_families_have_the_parameters_and_adapters_that_are_counted(name):
-    shape, source = costs.find_shape(str(checkpoint(name)))
+    shape, source = shape_module.find_shape(str(checkpoint(name)))
     model = load_base(fp32(name))
     assert "config.json" in source
     assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
@@ -66,7 +68,7 @@ def test_the_families_have_the_parameters_and_adapters_that_are_counted(name):
 
 @pytest.mark.parametrize("name", ["llama3", "qwen2.5"])
 def test_nf4_takes_the_bytes_that_are_counted(name):
-    shape, _ = costs.find_shape(str(checkpoint(name)))
+    shape, _ = shape_module.find_shape(str(checkpoint(name)))
     scales, counted, layers = 0.0, 0.0, 0
     for module in (model := load_base(nf4(name))).modules():
         if type(module).__name__ == "Linear4bit":
@@ -83,7 +85,7 @@ def test_nf4_takes_the_bytes_that_are_counted(name):
 
 
 def test_plain_weights_take_the_bytes_that_are_counted():
-    shape, _ = costs.find_shape(str(checkpoint("qwen2.5")))
+    shape, _ = shape_module.find_shape(str(checkpoint("qwen2.5")))
     model = load_base(fp32("qwen2.5"))
     assert costs.weight_bytes(shape, "none", 4) == sum(
         p.numel() * p.element_size() for p in model.parameters()
@@ -121,7 +123,7 @@ def batch():
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_flops_are_those_that_torch_counts(tmp_path, checkpointing):
     """Eager attention without quantisation, all of whose products torch's counter knows."""
-    model, shape = model_with_adapter(tmp_path, checkpointing=checkpointing), costs.shape_of(CONFIG)
+    model, shape = model_with_adapter(tmp_path, checkpointing=checkpointing), shape_module.shape_of(CONFIG)
     keys, training = PROMPT + RESPONSE, Training(lora_r=8, gradient_checkpointing=checkpointing)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         response_logprobs(model, batch())
@@ -158,7 +160,7 @@ def saved(model, dtype):
 def test_activations_kept_for_the_backward_pass(tmp_path, quantization):
     model, shape = (
         model_with_adapter(tmp_path, quantization, attention="sdpa"),
-        costs.shape_of(CONFIG),
+        shape_module.shape_of(CONFIG),
     )
     projection = (
         4 * ROWS * RESPONSE * (CONFIG.vocab_size + CONFIG.hidden_size)
@@ -184,7 +186,7 @@ def allocated(work):
 def test_the_peak_of_a_training_step(tmp_path, checkpointing):
     model = model_with_adapter(tmp_path, "nf4", checkpointing, attention="sdpa")
     shape, training = (
-        costs.shape_of(CONFIG),
+        shape_module.shape_of(CONFIG),
         Training(lora_r=8, gradient_checkpointing=checkpointing),
     )
     rows = batch()
@@ -200,7 +202,7 @@ def test_the_peak_of_a_training_step(tmp_path, checkpointing):
 def test_the_peak_of_a_forward_pass(tmp_path):
     model, shape = (
         model_with_adapter(tmp_path, "nf4", attention="sdpa").eval(),
-        costs.shape_of(CONFIG),
+        shape_module.shape_of(CONFIG),
     )
     with torch.inference_mode():
         peak = allocated(
@@ -251,13 +253,13 @@ def assumed_speeds(tmp_path_factory, monkeypatch):
     }
     path = tmp_path_factory.mktemp("speeds") / "calibration.json"
     write_json(path, {"gpu": gpu, "cpu": gpu | peaks})
-    monkeypatch.setattr(plan, "CALIBRATION", path)
+    monkeypatch.setattr(devices, "CALIBRATION", path)
 
 
 def planned(gpu="h100", gpus=1, overrides=LLAMA3, **lengths):
     preset = get_preset("lab", overrides)
-    names = [name for name, _ in stages.stages(Run(plan.ROOT, preset))]
-    return plan.make_plan(preset, names, gpu, gpus=gpus, **lengths)
+    names = [name for name, _ in stages.steps(Run(devices.ROOT, preset))]
+    return report.make_plan(preset, names, gpu, gpus=gpus, **lengths)
 
 
 def by_stage(found, value):
@@ -324,7 +326,7 @@ def test_sharding_is_advised_where_gpus_are_several():
     for gpus, ends in ((1, "a smaller model or shorter responses"), (4, "models.shard=true")):
         preset = get_preset("lab", large)
         made = plan.Plan(
-            preset, shape._replace(linear=linear), plan.workload(preset, 3000, 100, 600), plan.speed_of("a100-40g"),
+            preset, shape._replace(linear=linear), workload_module.workload(preset, 3000, 100, 600), devices.speed_of("a100-40g"),
             2, gpus,
         )  # fmt: skip
         assert made.advice(made.cost("icr1/adapter")).endswith(ends)
@@ -367,7 +369,7 @@ def test_larger_batches_are_named_where_they_fit_and_save_time():
 
 
 def test_a_full_disk_is_warned_of(monkeypatch):
-    monkeypatch.setattr(plan.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**30))
+    monkeypatch.setattr(report.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**30))
     assert any("of disk are needed, 1.0 free" in warning for warning in planned()["warnings"])
 
 
@@ -390,7 +392,7 @@ def test_prompts_are_counted_where_they_are(tmp_path):
     preset = get_preset(
         "lab", {"prompts.path": str(tmp_path), "models.base": str(checkpoint("qwen2.5"))}
     )
-    work = plan.workload(preset)
+    work = workload_module.workload(preset)
     assert (work.langs, work.train, work.reward, work.eval) == (
         2,
         3,
@@ -402,13 +404,13 @@ def test_prompts_are_counted_where_they_are(tmp_path):
         and "(counted)" in work.source.split("languages")[1]
     )
     assert 20 < work.prompt < 100  # with the template's system turn
-    given = plan.workload(preset, prompts=100, prompt_tokens=7, response_tokens=9)
+    given = workload_module.workload(preset, prompts=100, prompt_tokens=7, response_tokens=9)
     assert (given.train, given.prompt, given.response) == (50, 7, 9)
 
 
 def test_a_preset_without_prompts_is_planned_by_assumption():
     empty = {f"lab.{name}": "0" for name in ("english", "train", "reward", "eval")}
-    work = plan.workload(
+    work = workload_module.workload(
         get_preset("lab", empty | {"prompts.fresh": "false", "prompts.limit": "2000"})
     )
     assert (work.langs, work.train, work.eval) == (5, 2000, 0)
@@ -416,7 +418,7 @@ def test_a_preset_without_prompts_is_planned_by_assumption():
 
 
 def test_an_adapter_takes_the_disk_that_is_counted(tmp_path):
-    shape, _ = costs.find_shape(str(checkpoint("llama3")))
+    shape, _ = shape_module.find_shape(str(checkpoint("llama3")))
     size = (
         (save_adapter(fp32("llama3"), tmp_path / "a", seed=0) / "adapter_model.safetensors")
         .stat()

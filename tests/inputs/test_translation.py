@@ -293,7 +293,7 @@ def test_chrf_is_linear_in_the_length():
 def test_drafts_are_checked_and_failures_set_apart_in_every_language(tmp_path, monkeypatch, capsys):
     run = english_run(tmp_path)
     with interpreting(monkeypatch) as server:
-        assert [name for name, _ in stages.stages(run)][:2] == ["localised", "prompts"]
+        assert [name for name, _ in stages.steps(run)][:2] == ["localised", "prompts"]
         monkeypatch.setattr("sys.stdin", io.StringIO())
         with pytest.raises(InputError, match="nothing was asked of endpoint:test yet; --yes"):
             stages.localise(run)
@@ -329,7 +329,7 @@ def test_drafts_are_checked_and_failures_set_apart_in_every_language(tmp_path, m
         "en": ["ok", "fine"], "de": ["ok", "fine"], "es": ["ok", "fine"],
     }  # fmt: skip
     assert [r["instruction"] for r in parallel["de"]] == [GERMAN["ok"], GERMAN["fine"]]
-    stages.prompts(run)
+    stages.collect_prompts(run)
     assert [r["instruction"] for r in read_jsonl(run.path / "prompts/es.jsonl")] == [
         SPANISH["ok"],
         SPANISH["fine"],
@@ -428,7 +428,7 @@ def test_a_local_model_translates_as_an_endpoint_does(tmp_path, monkeypatch):
 def test_a_killed_translation_goes_on_and_a_model_that_cannot_translate_leaves_nothing(tmp_path):
     run = english_run(tmp_path, **LOCAL, **{"localise.langs": "es", "prompts.limit": "4"})
     killed = subprocess.run(
-        [sys.executable, "tests/killed.py", str(run.path), "localised"],
+        [sys.executable, "tests/support/killed.py", str(run.path), "localised"],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stderr=subprocess.DEVNULL,

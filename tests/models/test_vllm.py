@@ -234,7 +234,7 @@ def test_a_stage_samples_with_vllm_and_its_files_are_as_ever(fake, tmp_path, cap
         "sampling.max_new_tokens": "5", "models.base": str(checkpoint(FAMILY)), "models.dpo": str(checkpoint(FAMILY)),
     }  # fmt: skip
     run = open_run(tmp_path / "run", "lab-quick", changes | {"sampling.backend": "vllm"})
-    stages.prompts(run)
+    stages.collect_prompts(run)
     records = read_jsonl(stages.sample(run, 1) / "en.jsonl")
     assert "sampling with vLLM double" in capsys.readouterr().out
     assert [r["prompt_id"] for r in records] == [

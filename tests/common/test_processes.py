@@ -66,7 +66,7 @@ def begin(tmp_path_factory):
 
     def make(name):
         run = open_run(folder / name, "lab-quick", preset)
-        stages.prompts(run)
+        stages.collect_prompts(run)
         pairs = [
             {
                 "prompt": [{"role": "user", "content": text}],
@@ -127,7 +127,7 @@ def same_adapter(ours, theirs):
 
 def test_two_processes_make_what_one_makes(begin, alone):
     run = begin("two")
-    done = launch(TORCHRUN, ROOT / "tests" / "worked.py", run.path)
+    done = launch(TORCHRUN, ROOT / "tests" / "support" / "worked.py", run.path)
     assert done.returncode == 0, done.stderr[-3000:]
     for name in FILES:
         assert (run.path / name).read_bytes() == (alone.path / name).read_bytes(), name
@@ -148,7 +148,7 @@ def test_two_processes_make_what_one_makes(begin, alone):
 
 def test_one_process_takes_up_what_two_left(begin, alone):
     run = begin("killed")
-    killed = launch(TORCHRUN, ROOT / "tests" / "killed.py", run.path, "icr1/samples")
+    killed = launch(TORCHRUN, ROOT / "tests" / "support" / "killed.py", run.path, "icr1/samples")
     assert killed.returncode == 1
     assert "SIGKILL" in killed.stderr
     parts = {path.name: path.read_text() for path in (run.path / "icr1/samples").glob("*.part")}
@@ -191,7 +191,7 @@ def test_every_process_runs_what_it_likes_and_holds_half(tmp_path):
     bases = [load_base(nf4("gemma2")), load_base(fp32("llama3"))]
     done = launch(
         TORCHRUN,
-        ROOT / "tests" / "sharded.py",
+        ROOT / "tests" / "support" / "sharded.py",
         checkpoint("gemma2"),
         checkpoint("llama3"),
         tmp_path / "out",
@@ -212,7 +212,7 @@ def test_every_process_runs_what_it_likes_and_holds_half(tmp_path):
 
 def test_sharded_processes_make_what_one_makes(begin, alone):
     run = open_run(begin("sharded").path, overrides={"models.shard": "true"})
-    done = launch(TORCHRUN, ROOT / "tests" / "worked.py", run.path)
+    done = launch(TORCHRUN, ROOT / "tests" / "support" / "worked.py", run.path)
     assert done.returncode == 0, done.stderr[-3000:]
     for name in FILES:
         assert (run.path / name).read_bytes() == (alone.path / name).read_bytes(), name
@@ -221,7 +221,7 @@ def test_sharded_processes_make_what_one_makes(begin, alone):
 
 def test_one_process_takes_up_what_a_sharded_training_left(begin, alone):
     run = open_run(begin("left").path, overrides={"models.shard": "true"})
-    killed = launch(TORCHRUN, ROOT / "tests" / "killed.py", run.path, "icr1/adapter")
+    killed = launch(TORCHRUN, ROOT / "tests" / "support" / "killed.py", run.path, "icr1/adapter")
     assert killed.returncode == 1 and "SIGKILL" in killed.stderr
     assert (run.path / "icr1/adapter/checkpoints/checkpoint-2/trainer_state.json").exists()
     stages.train(run, 1)
@@ -254,7 +254,7 @@ def test_two_checkpoints_in_4_bit_are_sharded(begin, tmp_path):
     stages.sample(one, 1)
     stages.score(one, 1)
     stages.train(one, 1)
-    done = launch(TORCHRUN, ROOT / "tests" / "worked.py", two.path)
+    done = launch(TORCHRUN, ROOT / "tests" / "support" / "worked.py", two.path)
     assert done.returncode == 0, done.stderr[-3000:]
     for name in FILES[:2]:
         assert (two.path / name).read_bytes() == (one.path / name).read_bytes(), name

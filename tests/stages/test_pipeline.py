@@ -151,11 +151,11 @@ def test_kill_and_resume(finished, tmp_path, stage):
     """kill -9 in the middle of a stage: it goes on from there, and ends with the same artifacts."""
     folder = tmp_path / "killed"
     shutil.copytree(finished.path, folder)
-    names = [name for name, _ in stages.stages(finished)]
+    names = [name for name, _ in stages.steps(finished)]
     for name in names[names.index(stage) :]:  # what comes before is taken from the undisturbed run
         (folder / "stages" / f"{name.replace('/', '.')}.json").unlink()
     killed = subprocess.run(
-        [sys.executable, "tests/killed.py", str(folder), stage], cwd=ROOT, env=ENVIRONMENT
+        [sys.executable, "tests/support/killed.py", str(folder), stage], cwd=ROOT, env=ENVIRONMENT
     )
     assert killed.returncode == -signal.SIGKILL
     assert read_json(folder / "stages" / f"{stage.replace('/', '.')}.json")["state"] == "working"

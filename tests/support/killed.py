@@ -44,4 +44,4 @@ else:
 
     Journal.append = dying_append
 
-dict(stages.stages(open_run(folder)))[stage]()
+dict(stages.steps(open_run(folder)))[stage]()
