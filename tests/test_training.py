@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
+import xlnb.engine.trainer
 import xlnb.training
 from xlnb.common.errors import InputError
 from xlnb.engine.rows import PairCollator, tokenize_pairs
@@ -100,12 +101,12 @@ def trained(start, tokenizer, tmp_path_factory):
     model, rows = start(4)
     before, types = logps(model, rows), set()
 
-    def watched(model, batch, original=xlnb.training.response_logprobs):
+    def watched(model, batch, original=xlnb.engine.trainer.response_logprobs):
         types.update(p.dtype for p in model.parameters() if p.requires_grad)
         return original(model, batch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(xlnb.training, "response_logprobs", watched)
+        patch.setattr(xlnb.engine.trainer, "response_logprobs", watched)
         log, *_ = train_adapter(
             model, tokenizer, rows, CONFIG, seed=0, checkpoints=tmp_path_factory.mktemp("run")
         )

@@ -240,7 +240,7 @@ def test_an_interruption_says_how_to_go_on(run, capsys, monkeypatch):
     def interrupt(run):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "prompts", interrupt)
+    monkeypatch.setattr(stages, "collect_prompts", interrupt)
     capsys.readouterr()
     assert main(["stage", "prompts", "--run", str(run)]) == 130
     assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"

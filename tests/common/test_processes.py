@@ -310,7 +310,7 @@ def test_a_journal_reads_all_parts_and_mends_its_own(many, tmp_path):
     assert (
         (tmp_path / "en.jsonl.part").read_text().endswith("to")
     )  # another's, who may be writing it
-    processes()
+    many()
     alone = Journal(path)
     assert alone.done == {"a", "b", "c", "d"}
     alone.append(records("e"))
@@ -319,14 +319,14 @@ def test_a_journal_reads_all_parts_and_mends_its_own(many, tmp_path):
 
 
 def test_who_is_who_and_whose_is_what(many):
-    assert (many.world(), processes.rank(), processes.is_main()) == (1, 0, True)
+    assert (processes.world(), processes.rank(), processes.is_main()) == (1, 0, True)
     assert (
         processes.mine("abcde") == "abcde"
         and processes.gather(7) == [7]
         and processes.from_main(lambda: 7) == 7
     )
     many(1)
-    assert (many.world(), processes.rank(), processes.is_main()) == (2, 1, False)
+    assert (processes.world(), processes.rank(), processes.is_main()) == (2, 1, False)
     assert processes.mine("abcde") == "bd"
 
 

@@ -26,7 +26,7 @@ from xlnb.models.batches import Budget
 from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
 from xlnb.rewards import score_responses
 from xlnb.runs.run import open_run
-from xlnb.stages import generation, scores
+from xlnb.stages import generation, metrics, scores
 
 
 def said(text, finish_reason="stop"):
@@ -97,7 +97,7 @@ def test_translations_are_scored_under_the_english_prompt_and_failures_are_not(t
             for i, text in asked.items()
         ],
     )
-    (record,) = stages._translated([SAMPLE], path)
+    (record,) = scores.with_translations([SAMPLE], path)
     assert record["translation_failure"][:3] == [None, None, "no_whole_text"]
     english = "What is the capital of France?"
     (scored,) = scores.score_chunk(
@@ -160,7 +160,7 @@ def test_the_stage_and_its_scores(tmp_path):
         ]
     for record in read_jsonl(run.path / "icr1/scores/translated/en.jsonl"):
         assert "translation_failure" not in record and None not in record["reward"]
-    assert set(stages._rewards_against_truth(run, run.path / "icr1")) <= {
+    assert set(metrics._rewards_against_truth(run, run.path / "icr1")) <= {
         "cross_lingual",
         "translated",
     }

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit
 from families import FAMILIES, checkpoint, fp32, nf4, save_adapter
 from peft import PeftModel
@@ -178,3 +179,19 @@ def test_an_adapter_of_another_base_is_refused(tmp_path):
         load_model(fp32("zephyr"), {"dpo": folder})
     with pytest.raises(InputError, match="not an adapter folder"):
         load_model(fp32("zephyr"), {"dpo": tmp_path})
+
+
+def test_gradients_go_through_a_frozen_4_bit_layer_after_inference():
+    # bitsandbytes has a kernel for CPUs with AVX512-BF16 that is for inference alone (see `read_base`).
+    model = load_base(nf4("qwen2.5"))
+    layer = model.get_decoder().layers[0].self_attn.q_proj
+    states = torch.randn(2, 3, layer.in_features)
+    with torch.inference_mode():
+        model(input_ids=torch.tensor([[1, 2, 3]]))
+        before = layer(states)
+    states.requires_grad_()
+    output = layer(states)
+    assert torch.equal(output, before)
+    output.sum().backward()
+    weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+    assert torch.allclose(states.grad, weight.sum(0).expand_as(states), atol=1e-5)

@@ -12,6 +12,7 @@ from families import checkpoint, fp32, save_adapter
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
 from xlnb.cli.main import main
+from xlnb.models import base as base_module
 from xlnb.planning import check
 from xlnb.presets import get_preset
 

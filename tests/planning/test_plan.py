@@ -23,7 +23,7 @@ from xlnb.planning import workload as workload_module
 from xlnb.presets import PRESETS, Models, Training, get_preset, parse_overrides
 from xlnb.runs.layout import Run
 
-COMMITTED = plan.CALIBRATION
+COMMITTED = devices.CALIBRATION
 PUBLISHED = {  # parameters
     "princeton-nlp/Llama-3-Base-8B-SFT": 8_030_261_248,
     "princeton-nlp/Llama-3-Base-8B-SFT-DPO": 8_030_261_248,
@@ -123,7 +123,10 @@ def batch():
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_flops_are_those_that_torch_counts(tmp_path, checkpointing):
     """Eager attention without quantisation, all of whose products torch's counter knows."""
-    model, shape = model_with_adapter(tmp_path, checkpointing=checkpointing), shape_module.shape_of(CONFIG)
+    model, shape = (
+        model_with_adapter(tmp_path, checkpointing=checkpointing),
+        shape_module.shape_of(CONFIG),
+    )
     keys, training = PROMPT + RESPONSE, Training(lora_r=8, gradient_checkpointing=checkpointing)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         response_logprobs(model, batch())

@@ -113,6 +113,14 @@ def read_base(models: Models) -> PreTrainedModel:
         raise InputError(
             f"model {models.base}: could not be loaded ({explain(error, base_path(models.base))})"
         ) from None
+    from bitsandbytes.nn import Linear4bit  # after its logger was told to be quiet
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            # On CPUs with AVX512-BF16, bitsandbytes would repack a weight at the first pass in eval
+            # mode, for a kernel that computes in bf16 and has no backward pass: training afterwards
+            # would lose, in silence, all gradients that go through frozen layers.
+            module.support_avx512bf16_for_cpu = False
     model.requires_grad_(False)
     return model.eval()
 
