@@ -1,0 +1,167 @@
+"""What crosses from one step to the next: frozen records, each with one form in a file.
+
+`read_records` and `write_records` are the only way between a record and a line of JSON. One thing
+has one name from file to figure: `prompt_id`, `lang`, `instruction`, `responses`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
+
+from xlnb.common.errors import InputError
+from xlnb.common.files import read_numbered_jsonl, write_jsonl
+
+
+@dataclass(frozen=True)
+class Record:
+    """Reads itself from a JSON object and writes itself as one. A field that is None by default is
+    left out of the file where it is None."""
+
+    def to_json(self) -> dict[str, Any]:
+        optional = {field.name for field in fields(self) if field.default is None}
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if not (value is None and name in optional)
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Raises InputError for a key that is missing. Keys that are no fields are left alone."""
+        given = {}
+        for field in fields(cls):
+            if field.name in values:
+                given[field.name] = values[field.name]
+            elif field.default is MISSING:
+                raise InputError(f"key '{field.name}' of a {cls.__name__} is missing")
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class Prompt(Record):
+    """An instruction in one language; `prompt_id` is the same in all of them."""
+
+    prompt_id: str
+    lang: str
+    instruction: str
+    # train, reward (held out, to compare rewards with the truth) or eval
+    split: str
+
+
+@dataclass(frozen=True)
+class Response(Record):
+    """What a model said, as sampled."""
+
+    text: str
+    # with the end-of-turn token where the response ended by itself
+    token_ids: list[int]
+    # stop, or length: cut off at the most tokens allowed
+    finish_reason: str
+
+    @property
+    def ended(self) -> bool:
+        return self.finish_reason == "stop"
+
+
+@dataclass(frozen=True)
+class Sample(Record):
+    """A prompt and the responses sampled for it."""
+
+    prompt_id: str
+    lang: str
+    split: str
+    instruction: str
+    responses: list[Response]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        sample = super().from_json(values)
+        responses = [Response.from_json(response) for response in values["responses"]]
+        return cls(sample.prompt_id, sample.lang, sample.split, sample.instruction, responses)
+
+
+@dataclass(frozen=True)
+class Logps(Record):
+    """Log-probabilities, in nats, of a prompt's responses under a policy and its reference, as one
+    scorer's prompt has them read. A value a response; None for one that could not be scored."""
+
+    prompt_id: str
+    lang: str
+    split: str
+    policy_logps: list[float | None]
+    ref_logps: list[float | None]
+    n_tokens: list[int | None]
+    # why a response has none (of a translated response: its translation failed)
+    failures: list[str | None] | None = None
+    # nats of every token, where `scoring.keep_tokens` asks for them
+    policy_token_logps: list[list[float] | None] | None = None
+    ref_token_logps: list[list[float] | None] | None = None
+
+
+@dataclass(frozen=True)
+class Score(Record):
+    """Every score asked for of a prompt's responses, by the score's name: rewards in β nats."""
+
+    prompt_id: str
+    lang: str
+    split: str
+    n_chars: list[int]
+    scores: dict[str, list[float | None]]
+    # by the score's name, as in `Logps`; only scores with failures are there
+    failures: dict[str, list[str | None]] | None = None
+
+
+@dataclass(frozen=True)
+class Pair(Record):
+    """A preference: to `instruction` the response `chosen` is better than `rejected`.
+
+    In a file it has TRL's conversational form, so that `datasets` loads it straight into a trainer.
+    `chosen_ids` and `rejected_ids` are the tokens that were sampled and scored, where there are.
+    """
+
+    prompt_id: str
+    lang: str
+    instruction: str
+    chosen: str
+    rejected: str
+    score_chosen: float | None = None
+    score_rejected: float | None = None
+    margin: float | None = None
+    chosen_ids: list[int] | None = None
+    rejected_ids: list[int] | None = None
+
+    ROLES: ClassVar = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
+
+    def to_json(self) -> dict[str, Any]:
+        values = asdict(self)
+        values["prompt"] = values.pop("instruction")
+        for name, role in self.ROLES.items():
+            values[name] = [{"role": role, "content": values[name]}]
+        order = ("prompt_id", "lang", *self.ROLES, "score_chosen", "score_rejected", "margin")
+        ids = {name: values[name] for name in ("chosen_ids", "rejected_ids") if values[name]}
+        return {name: values[name] for name in order} | ids
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        texts = {name: values[name][0]["content"] for name in cls.ROLES}
+        texts["instruction"] = texts.pop("prompt")
+        return super().from_json({**values, **texts})
+
+
+R = TypeVar("R", bound=Record)
+
+
+def read_records(path: Path, kind: type[R]) -> list[R]:
+    """The records of a JSON Lines file. Raises InputError naming file and line."""
+    records = []
+    for number, values in read_numbered_jsonl(path):
+        try:
+            records.append(kind.from_json(values))
+        except (InputError, KeyError, TypeError, IndexError) as error:
+            raise InputError(f"{path}, line {number}: {error}; make the file again") from None
+    return records
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    write_jsonl(path, [record.to_json() for record in records])
