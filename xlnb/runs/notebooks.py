@@ -1,0 +1,145 @@
+""""""
+
+import base64
+import io
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbformat import NotebookNode
+from PIL import Image
+from tqdm import tqdm
+
+from xlnb.common.errors import InputError
+from xlnb.common.files import ROOT, write_text
+from xlnb.runs.layout import Run
+
+NOTEBOOKS = ROOT / "notebooks"
+
+KERNEL = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+}
+
+
+def numbered() -> list[Path]:
+    """The walk-through in order: 00_tour, 01_reward_derivation …"""
+    return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+def of_run(run: Run, *, judged: bool) -> list[Path]:
+    """The notebooks that a run can fill: 00 and 01 are about the lab and its oracle, 05 and 06 about judgements."""
+    lab = run.is_lab and run.preset.evaluation.judge == "oracle"
+    return [
+        path for path in numbered() if (lab or path.name >= "02") and (judged or path.name < "05")
+    ]
+
+
+def execute_all(paths: Sequence[Path], folder: Path, parameters: dict[str, Any]) -> None:
+    """Execute these notebooks into `folder`, two side by side with half of the cores each.
+
+    Raises InputError where a cell fails; the others run to their end, and the output holds what ran."""
+    for path in paths:
+        check_parameters(path, parameters)
+    os.environ.setdefault(
+        "OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2))
+    )  # the kernels inherit it
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(execute, path, folder / path.name, parameters) for path in paths]
+        try:
+            for done in tqdm(as_completed(running), total=len(running), desc="notebooks"):
+                try:
+                    done.result()
+                except papermill.PapermillExecutionError as error:
+                    path = folder / paths[running.index(done)].name
+                    raise InputError(
+                        f"{path}: cell {error.cell_index} failed, {error.ename}: {error.evalue}"
+                    ) from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
+    """Execute a notebook with papermill into `output`, normalised.
+
+    Raises as `check_parameters`, and papermill's PapermillExecutionError, which shows the cell, where a cell fails;
+    `output` then holds what ran.
+    """
+    check_parameters(notebook, parameters)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    # The kernel starts where the command was typed, as relative paths in overrides need, with the package on its path.
+    search = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if str(ROOT) not in search:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), *search]))
+    papermill.execute_notebook(
+        str(notebook), str(output), parameters=parameters, cwd=os.getcwd(), progress_bar=False
+    )
+    normalise(output)
+
+
+def check_parameters(notebook: Path, parameters: dict[str, Any]) -> None:
+    """Raise InputError for a parameter that the notebook does not have; papermill would only warn."""
+    known = papermill.inspect_notebook(str(notebook))
+    for name in parameters:
+        if name not in known:
+            raise InputError(f"{notebook.name}: no parameter '{name}'; it has {', '.join(known)}")
+
+
+def normalise(path: Path) -> None:
+    """Rewrite an executed notebook without what differs from run to run: papermill's cell and metadata, timestamps,
+    widget state, progress bars on stderr; cells get ids and counts in order."""
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError):
+        raise InputError(f"{path}: not a notebook; expected the JSON that Jupyter saves") from None
+    notebook.metadata = NotebookNode(KERNEL)
+    notebook.cells = [
+        cell
+        for cell in notebook.cells
+        if "injected-parameters" not in cell.metadata.get("tags", [])
+    ]
+    count = 0
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:02d}"
+        tags = [tag for tag in cell.metadata.get("tags", []) if tag == "parameters"]
+        cell.metadata = NotebookNode({"tags": tags} if tags else {})
+        if cell.cell_type == "code":
+            count += 1
+            cell.execution_count = count
+            cell.outputs = [_clean(output, count) for output in cell.outputs if _kept(output)]
+    nbformat.validate(notebook)
+    write_text(path, nbformat.writes(notebook) + "\n")
+
+
+def _kept(output: NotebookNode) -> bool:
+    widget = "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+    return not widget and not (output.output_type == "stream" and output.name == "stderr")
+
+
+def _clean(output: NotebookNode, count: int) -> NotebookNode:
+    if "metadata" in output:
+        output.metadata = NotebookNode()
+    if "execution_count" in output:
+        output.execution_count = count
+    if "text/plain" in output.get("data", {}):
+        output.data["text/plain"] = re.sub(r" at 0x[0-9a-f]+", "", output.data["text/plain"])
+    if "image/png" in output.get("data", {}):
+        output.data["image/png"] = _smaller(output.data["image/png"])
+    return output
+
+
+def _smaller(png: str) -> str:
+    """A base64 PNG in 64 colours: a quarter of the size. Maximum coverage keeps the colours of thin lines and small
+    points, which median cut merges with their neighbours. A picture with a palette is left as it is."""
+    image = Image.open(io.BytesIO(base64.b64decode(png)))
+    if image.mode == "P":
+        return png
+    file = io.BytesIO()
+    image.convert("RGB").quantize(
+        64, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE
+    ).save(file, "PNG", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()

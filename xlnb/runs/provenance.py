@@ -1,0 +1,45 @@
+""""""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from typing import Any
+
+from xlnb.common.files import ROOT, read_json
+from xlnb.runs.layout import Run
+
+PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def environment() -> dict[str, Any]:
+    """Versions, device and git revision: what has to stand beside a result."""
+    import torch
+
+    device = (
+        torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {torch.get_num_threads()} threads"
+    )
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "versions": versions(),
+        "device": device,
+        "git": git.stdout.strip() or "not a git checkout",
+    }
+
+
+def provenance(run: Run) -> str:
+    """What made the run, in a line: preset, seed, versions, device and git revision."""
+    record = read_json(run.path / "preset.json")
+    made_with = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
+    return f"{run.preset.name}, seed {run.preset.seed}; {made_with}; {record['device']}; xlnb {record['git']}"
