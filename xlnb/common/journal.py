@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from xlnb.common import processes
@@ -40,7 +41,7 @@ class Journal:
             os.fsync(file.fileno())
         self.records += records
 
-    def finish(self, order: list[str]) -> list[dict]:
+    def finish(self, order: Sequence[str]) -> list[dict]:
         """Write the records of all parts in the order of these prompt ids and drop the parts.
 
         For the main process, once all have made theirs."""

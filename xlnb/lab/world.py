@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
+from xlnb.common.records import Prompt
+
 LAB = Path(__file__).resolve().parents[2] / "data" / "lab"
 
 # Share of the facts of each kind that a split receives. Splits are disjoint in facts, not only in wording.
@@ -42,18 +44,14 @@ class World:
         """The statement that the answer for `fact` is `y` (any text), by the template of that number."""
         return capitalise(self.answers[fact.kind][lang][template].format(x=fact.x[lang], y=y))
 
-    def prompts(self, lang: str) -> list[dict]:
-        """Every question in `lang` as a prompt record; `prompt_id` is the same in every language."""
-        return [
-            {
-                "prompt_id": prompt_id(fact, p),
-                "lang": lang,
-                "instruction": self.question(fact, lang, p),
-                "split": fact.split,
-            }
-            for fact in self.facts
-            for p in range(len(self.questions[fact.kind][lang]))
-        ]
+    def prompts(self, lang: str) -> list[Prompt]:
+        """Every question in `lang`; `prompt_id` is the same in every language."""
+        found = []
+        for fact in self.facts:
+            for phrasing in range(len(self.questions[fact.kind][lang])):
+                question = self.question(fact, lang, phrasing)
+                found.append(Prompt(prompt_id(fact, phrasing), lang, question, fact.split))
+        return found
 
     def fact(self, prompt_id: str) -> Fact:
         """The fact that a prompt asks for. Raises KeyError for a prompt that is not the lab's."""

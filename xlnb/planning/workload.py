@@ -65,7 +65,7 @@ def workload(
         f"{langs} languages, {length:.0f} tokens a prompt ({how}), {response:.0f} a response "
         f"({'as given' if response_tokens else 'assumed, see --response-tokens'})"
     )
-    train = math.ceil(train / preset.iterations) if config.fresh else train
+    train = math.ceil(train / config.parts) if config.parts else train
     return Workload(
         langs,
         lab.english,

@@ -1,4 +1,4 @@
-""""""
+"""What has to stand beside a result: versions, device, revision."""
 
 import platform
 import subprocess
@@ -16,14 +16,12 @@ def versions() -> dict[str, str]:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, device and git revision: what has to stand beside a result."""
+    """Versions, device and git revision."""
     import torch
 
-    device = (
-        torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"CPU, {torch.get_num_threads()} threads"
-    )
+    device = f"CPU, {torch.get_num_threads()} threads"
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
     git = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=ROOT,
@@ -40,6 +38,9 @@ def environment() -> dict[str, Any]:
 
 def provenance(run: Run) -> str:
     """What made the run, in a line: preset, seed, versions, device and git revision."""
-    record = read_json(run.path / "preset.json")
+    record = read_json(run.record)
     made_with = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
-    return f"{run.preset.name}, seed {run.preset.seed}; {made_with}; {record['device']}; xlnb {record['git']}"
+    return (
+        f"{run.preset.name}, seed {run.preset.seed}; {made_with}; {record['device']}; "
+        f"xlnb {record['git']}"
+    )

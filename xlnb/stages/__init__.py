@@ -15,6 +15,7 @@ their work out, batch by batch or step by step, the others are the main process'
 from xlnb.stages.adapters import train
 from xlnb.stages.annotations import judge
 from xlnb.stages.localised import localise
+from xlnb.stages.logps import logps
 from xlnb.stages.metrics import report
 from xlnb.stages.pairs import pair
 from xlnb.stages.pipeline import run_until, steps
@@ -30,6 +31,7 @@ __all__ = [
     "collect_prompts",
     "judge",
     "localise",
+    "logps",
     "pair",
     "prefer",
     "read_prompts",
