@@ -83,6 +83,10 @@ def instructions(preset: Preset, path: str) -> dict[str, list[str]]:
     if not Path(path).is_dir() if path else not preset.lab.train:
         return {}
     langs, world = preset.prompts.langs, load_world()
-    lab = {lang: world.prompts(lang) for lang in split_langs(langs) or world.langs}
-    records = read_parallel(path, langs) if path else lab
-    return {lang: [record["instruction"] for record in some] for lang, some in records.items()}
+    if path:
+        records = read_parallel(path, langs)
+        return {lang: [record["instruction"] for record in some] for lang, some in records.items()}
+    return {
+        lang: [prompt.instruction for prompt in world.prompts(lang)]
+        for lang in split_langs(langs) or world.langs
+    }
