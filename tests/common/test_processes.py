@@ -24,7 +24,6 @@ from xlnb.logprobs import sequence_logprobs
 from xlnb.models.base import deal_out, load_base, read_base
 from xlnb.presets import Models, Training
 from xlnb.runs.run import open_run
-from xlnb.stages import sharing
 from xlnb.training import check_training
 
 BIN = Path(sys.executable).parent
@@ -38,7 +37,7 @@ QUESTIONS = [
 ]  # fmt: skip
 FILES = [
     f"{stage}/{lang}"
-    for stage in ("icr1/samples", "icr1/scores")
+    for stage in ("icr1/samples", "icr1/logps/cross_lingual", "icr1/scores")
     for lang in ("en.jsonl", "es.jsonl")
 ] + [f"eval/icr1/{lang}/model_outputs.json" for lang in ("en", "es")]
 
@@ -69,6 +68,8 @@ def begin(tmp_path_factory):
         stages.collect_prompts(run)
         pairs = [
             {
+                "prompt_id": str(i),
+                "lang": "en",
                 "prompt": [{"role": "user", "content": text}],
                 "chosen": [{"role": "assistant", "content": "Of course. " * i}],
                 "rejected": [{"role": "assistant", "content": "No."}],
@@ -83,6 +84,7 @@ def begin(tmp_path_factory):
 
 def all_stages(run):
     stages.sample(run, 1)
+    stages.logps(run, 1)
     stages.score(run, 1)
     stages.train(run, 1)
     stages.respond(run, "icr1")
@@ -95,7 +97,7 @@ def alone(begin):
     torch.set_num_threads(1)
     run = begin("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharing, "PROMPTS_AT_ONCE", 2)
+        patch.setattr("xlnb.stages.logps.SAMPLES_AT_ONCE", 2)
         all_stages(run)
     torch.set_num_threads(threads)
     return run
@@ -250,15 +252,17 @@ def test_two_checkpoints_in_4_bit_are_sharded(begin, tmp_path):
         two,
     ):  # a ninth pair: 6 are trained on, 3 held out, which do not fill the two processes' last turn
         pairs = read_jsonl(run.path / "icr1/pairs/en.jsonl")
-        write_jsonl(run.path / "icr1/pairs/en.jsonl", [*pairs, pairs[0]])
+        write_jsonl(run.path / "icr1/pairs/en.jsonl", [*pairs, pairs[0] | {"prompt_id": "9"}])
     stages.sample(one, 1)
+    stages.logps(one, 1)
     stages.score(one, 1)
     stages.train(one, 1)
     done = launch(TORCHRUN, ROOT / "tests" / "support" / "worked.py", two.path)
     assert done.returncode == 0, done.stderr[-3000:]
     for name in FILES[:2]:
         assert (two.path / name).read_bytes() == (one.path / name).read_bytes(), name
-    for name in FILES[2:4]:
+    for lang in ("en", "es"):
+        name = f"icr1/logps/multilingual/{lang}.jsonl"
         ours, theirs = (read_jsonl(run.path / name) for run in (two, one))
         for column in ("policy_logps", "ref_logps"):
             values = [

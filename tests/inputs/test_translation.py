@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
 
 import pytest
 from endpoint import Handler, serving
@@ -18,15 +20,19 @@ from xlnb import stages
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_json, read_jsonl, write_jsonl
 from xlnb.common.journal import Journal
+from xlnb.common.language_id import wrong_language
+from xlnb.common.records import Response, Sample, write_records
 from xlnb.inputs.localisation import chrf, translation_request
 from xlnb.inputs.parallel_prompts import read_parallel
 from xlnb.inputs.translation import find_translations, translation_prompt, translation_tasks
 from xlnb.models.base import load_base
 from xlnb.models.batches import Budget
 from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
-from xlnb.rewards import score_responses
+from xlnb.rewards import score_responses, score_sample
 from xlnb.runs.run import open_run
-from xlnb.stages import generation, metrics, scores
+from xlnb.stages import generation, metrics
+
+logps = import_module("xlnb.stages.logps")
 
 
 def said(text, finish_reason="stop"):
@@ -37,7 +43,7 @@ SAMPLE = {
     "prompt_id": "fact#1",
     "lang": "es",
     "split": "train",
-    "prompt": "¿Capital?",
+    "instruction": "¿Capital?",
     "responses": [
         said("París"),
         said("París"),
@@ -82,57 +88,62 @@ def test_failures_are_marked_by_reason():
 
 
 def test_translations_are_scored_under_the_english_prompt_and_failures_are_not(tmp_path):
-    run = open_run(
-        tmp_path / "run",
-        "lab-quick",
-        {"scoring.scorers": "translated", "scoring.keep_tokens": "true"},
-    )
+    run = open_run(tmp_path / "run", "lab-quick")
     model, tokenizer = load_base(fp32("llama3")), load_tokenizer(fp32("llama3"))
-    path = tmp_path / "es.jsonl"
-    asked = {f"fact#1#{i}": text for i, text in enumerate(GIVEN)}
-    write_jsonl(
-        path,
-        [
-            {"prompt_id": i, "prompt": translation_prompt(text), "responses": [GIVEN[text]]}
-            for i, text in asked.items()
-        ],
-    )
-    (record,) = scores.with_translations([SAMPLE], path)
-    assert record["translation_failure"][:3] == [None, None, "no_whole_text"]
+    here = run.iteration(1)
+    records = [
+        Sample.from_json(
+            {
+                "prompt_id": f"fact#1#{i}",
+                "lang": "es",
+                "split": "train",
+                "instruction": translation_prompt(text),
+                "responses": [answer],
+            }
+        )
+        for i, (text, answer) in enumerate(GIVEN.items())
+    ]
+    write_records(here.translations("es"), records)
+    translations = logps._translations(here, "es")
     english = "What is the capital of France?"
-    (scored,) = scores.score_chunk(
-        run,
-        model,
-        None,
+    sample = Sample.from_json(SAMPLE)
+    read = partial(
+        logps.read_translated,
         tokenizer,
-        "sft",
-        "translated",
         {"fact#1": english},
-        Budget(4096),
-        [record],
+        translations,
+        wrong_language("en", ["en", "es"]),
     )
-    n_scored = sum(failure is None for failure in scored["translation_failure"])
-    assert 2 <= n_scored <= 3  # the detector may or may not be sure of "no inglés"
-    for name in (
-        "policy_logps",
-        "ref_logps",
-        "reward",
-        "n_tokens",
-        "policy_token_logps",
-        "ref_token_logps",
-    ):
-        missing = [value is None for value in scored[name]]
-        assert missing == [failure is not None for failure in scored["translation_failure"]], name
+    assert read(sample).failures[:3] == [None, None, "no_whole_text"]
+    loaded = logps.Loaded("sft", model, None, tokenizer)
+    (found,) = logps.sample_logps(loaded, [sample], read, Budget(4096), keep_tokens=True)
+    n_scored = sum(failure is None for failure in found.failures)
+    # The detector may or may not be sure of "no inglés".
+    assert 2 <= n_scored <= 3
+    score = score_sample(sample, {"translated": found}, ["translated"], beta=0.1, seed=0)
+    rewards = score.scores["translated"]
+    columns = {
+        "reward": rewards,
+        "policy_logps": found.policy_logps,
+        "ref_logps": found.ref_logps,
+        "n_tokens": found.n_tokens,
+        "policy_token_logps": found.policy_token_logps,
+        "ref_token_logps": found.ref_token_logps,
+    }
+    failed = [failure is not None for failure in found.failures]
+    for name, values in columns.items():
+        assert [value is None for value in values] == failed, name
+    assert score.failures == {"translated": found.failures}
     y = response_ids(tokenizer, english, "Paris")
     ((expected,), _) = score_responses(
         model, "sft", "sft", [prompt_ids(tokenizer, english)], [y], batch_tokens=4096
     )
-    assert abs(scored["policy_logps"][0] - expected.sum().item()) < 1e-3
-    assert scored["reward"][0] == 0.0  # one model against itself
-    assert len(scored["policy_token_logps"][0]) == scored["n_tokens"][0] == len(y)
-    assert scored["n_chars"] == [
-        len(response["text"]) for response in SAMPLE["responses"]
-    ]  # of the response itself
+    assert abs(found.policy_logps[0] - expected.sum().item()) < 1e-3
+    # One model against itself.
+    assert rewards[0] == 0.0
+    assert len(found.policy_token_logps[0]) == found.n_tokens[0] == len(y)
+    # Of the response itself.
+    assert score.n_chars == [len(response["text"]) for response in SAMPLE["responses"]]
 
 
 def test_the_stage_and_its_scores(tmp_path):
@@ -150,20 +161,29 @@ def test_the_stage_and_its_scores(tmp_path):
     run = stages.run_until(open_run(tmp_path / "run", "lab-quick", overrides), "icr1/scores")
     samples = [r for r in read_jsonl(run.path / "icr1/samples/es.jsonl") if r["split"] == "reward"]
     translations = read_jsonl(run.path / "icr1/translations/es.jsonl")
-    assert [r["prompt"] for r in translations] == [
+    assert [r["instruction"] for r in translations] == [
         task["instruction"] for task in translation_tasks(samples)
     ]
     assert not (run.path / "icr1/translations/en.jsonl").exists()
-    for record in read_jsonl(run.path / "icr1/scores/translated/es.jsonl"):
-        assert [r is None for r in record["reward"]] == [
-            bool(f) for f in record["translation_failure"]
-        ]
-    for record in read_jsonl(run.path / "icr1/scores/translated/en.jsonl"):
-        assert "translation_failure" not in record and None not in record["reward"]
-    assert set(metrics._rewards_against_truth(run, run.path / "icr1")) <= {
-        "cross_lingual",
-        "translated",
-    }
+    for lang in ("en", "es"):
+        read = read_jsonl(run.path / f"icr1/logps/translated/{lang}.jsonl")
+        assert {record["split"] for record in read} == {"reward"}
+        scores = {
+            record["prompt_id"]: record
+            for record in read_jsonl(run.path / f"icr1/scores/{lang}.jsonl")
+            if "translated" in record["scores"]
+        }
+        assert scores.keys() == {record["prompt_id"] for record in read}
+        for record in read:
+            score = scores[record["prompt_id"]]
+            rewards = score["scores"]["translated"]
+            if lang == "en":
+                assert "failures" not in record and "failures" not in score
+                assert None not in rewards
+            else:
+                assert score["failures"] == {"translated": record["failures"]}
+                assert [r is None for r in rewards] == [bool(f) for f in record["failures"]]
+    assert set(metrics.rewards_against_truth(run.iteration(1))) <= {"cross_lingual", "translated"}
 
 
 # Prompts in English alone, put into other languages.
@@ -293,7 +313,7 @@ def test_chrf_is_linear_in_the_length():
 def test_drafts_are_checked_and_failures_set_apart_in_every_language(tmp_path, monkeypatch, capsys):
     run = english_run(tmp_path)
     with interpreting(monkeypatch) as server:
-        assert [name for name, _ in stages.steps(run)][:2] == ["localised", "prompts"]
+        assert [step.name for step in stages.steps(run)][:2] == ["localised", "prompts"]
         monkeypatch.setattr("sys.stdin", io.StringIO())
         with pytest.raises(InputError, match="nothing was asked of endpoint:test yet; --yes"):
             stages.localise(run)
@@ -356,7 +376,7 @@ def test_an_endpoint_that_goes_away_is_not_asked_twice(tmp_path, monkeypatch):
         ):
             stages.localise(run, yes=True)
         answered = {
-            r["prompt"].partition("\n\n")[2]
+            r["instruction"].partition("\n\n")[2]
             for r in Journal(run.path / "drafts/es/drafts.jsonl").records
         }
         assert len(answered) == 5
@@ -408,10 +428,7 @@ def test_a_local_model_translates_as_an_endpoint_does(tmp_path, monkeypatch):
                 BACK.get(text, given.get(name, "")) if given is ENGLISH else given.get(name, "")
             )
             cut = given is GERMAN and name == "cut"
-            found.append(
-                [{"text": answer, "token_ids": [1], "finish_reason": "length" if cut else "stop"}]
-                * n
-            )
+            found.append([Response(answer, [1], "length" if cut else "stop")] * n)
         return found
 
     monkeypatch.setattr(generation, "sample_responses", interpret)
@@ -443,7 +460,9 @@ def test_a_killed_translation_goes_on_and_a_model_that_cannot_translate_leaves_n
         stages.localise(run)
     drafts = read_jsonl(run.path / "drafts/es/drafts.jsonl")
     assert [r["prompt_id"] for r in drafts] == list(ENGLISH)[:4] and kept[0] in drafts
-    assert all(r["prompt"] == translation_request(ENGLISH[r["prompt_id"]], "es") for r in drafts)
+    assert all(
+        r["instruction"] == translation_request(ENGLISH[r["prompt_id"]], "es") for r in drafts
+    )
     failed = read_jsonl(run.path / "localised/failed/es.jsonl")
     assert len(failed) == 4 and {r["reason"] for r in failed} <= {
         "wrong_language",

@@ -491,7 +491,7 @@ def run(tmp_path):
     for model in ("sft", "dpo"):
         for lang, records in reading.eval_prompts(run).items():
             outputs = [
-                {"generator": model, "id": r["prompt_id"], "instruction": r["instruction"], "dataset": "lab",
+                {"generator": model, "id": r.prompt_id, "instruction": r.instruction, "dataset": "lab",
                  "output": f"a {'good' if model == 'dpo' and i % 3 else 'bad'} answer, {i}"}
                 for i, r in enumerate(records)
             ]  # fmt: skip
@@ -626,7 +626,7 @@ def test_a_run_with_prompts_of_its_own_is_judged_where_its_judge_is_not_the_orac
         preset = get_preset(
             "lab-quick", {key.replace("__", "."): value for key, value in overrides.items()}
         )
-        return [name for name, _ in stages.steps(Run(tmp_path, preset))]
+        return [step.name for step in stages.steps(Run(tmp_path, preset))]
 
     assert names(prompts__path="a", prompts__eval_path="b")[-1] == "eval/icr2/responses"
     assert (
