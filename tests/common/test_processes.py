@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,7 @@ def alone(begin):
     torch.set_num_threads(1)
     run = begin("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("xlnb.stages.logps.SAMPLES_AT_ONCE", 2)
+        patch.setattr(import_module("xlnb.stages.logps"), "SAMPLES_AT_ONCE", 2)
         all_stages(run)
     torch.set_num_threads(threads)
     return run
