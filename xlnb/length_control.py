@@ -40,7 +40,8 @@ Search = Callable[[Rows, Rows], LengthControl]
 
 
 def length_alpha(rewards: Rows, n_chars: Rows, *, allow_negative: bool = False) -> LengthControl:
-    """The α >= 0 at which the mean of len(chosen) - len(rejected) is nearest 0: exact, with no grid.
+    """The α >= 0 at which the mean of len(chosen) - len(rejected) is nearest 0: exact, with no
+    grid.
 
     All α within a step of the gap's staircase select the same pairs. Of the best step the answer is
     0 if the step holds it, else the middle, away from ties; of two equally good, the one nearer 0.
