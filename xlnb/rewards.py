@@ -135,7 +135,8 @@ def prompts_read(names: str) -> dict[str, list[str]]:
 def score_sample(
     sample: Sample, logps: Mapping[str, Logps], names: Sequence[str], *, beta: float, seed: int
 ) -> Score:
-    """The scores of a sample's responses that can be had of `logps`, by the prompt that was read."""
+    """The scores of a sample's responses that can be had of `logps`, by the prompt that was
+    read."""
     scores: dict[str, Values] = {}
     failures = {}
     for name in names:

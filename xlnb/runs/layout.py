@@ -70,7 +70,8 @@ class Run:
         return replace(models, base=models.dpo) if models.dpo and model != "sft" else models
 
     def adapter(self, model: str) -> Path | None:
-        """A model's adapter; None for `sft`, the bare base, and for a `dpo` that is a checkpoint."""
+        """A model's adapter; None for `sft`, the bare base, and for a `dpo` that is a
+        checkpoint."""
         if model not in self.models:
             raise InputError(f"unknown model '{model}'; this run has {', '.join(self.models)}")
         if model == "sft" or (model == "dpo" and self.preset.models.dpo):

@@ -20,7 +20,7 @@ from xlnb.runs.lock import held
 class Stage:
     """One step of a run: its inputs, the preset fields it uses, and the file or folder it makes.
 
-        stage = Stage(run, "icr1/samples", inputs=[…], uses=fields(run.preset, "sampling"), out=folder)
+        stage = Stage(run, "icr1/samples", inputs=[…], uses=fields(…), out=folder)
         return stage.make(function)
 
     `function` runs where the stage has not finished with these inputs and fields; killed, it finds

@@ -27,7 +27,7 @@ def policy_and_reference(run: Run, policy: str, **changes: Any) -> tuple[Any, An
 
 
 def load_sampler(run: Run, name: str) -> tuple[Any, Any]:
-    """A model to sample from, in vLLM or in transformers (`sampling.backend`), and its tokenizer."""
+    """A model to sample from, by vLLM or transformers (`sampling.backend`), and its tokenizer."""
     base = run.base(name)
     adapter = run.adapter(name)
     tokenizer = load_tokenizer(base)
