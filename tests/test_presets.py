@@ -120,10 +120,6 @@ def test_a_bad_override_is_refused_with_what_was_expected(key, given, message):
             "models.quantization 'nf5': expected one of nf4, int8, none",
         ),
         (
-            {"scoring.scorers": "crosslingual"},
-            "scoring.scorers 'crosslingual': expected one of cross_lingual, multi",
-        ),
-        (
             {"evaluation.judge": "gpt-4"},
             "evaluation.judge 'gpt-4': expected oracle, endpoint:MODEL or local:FOLDER",
         ),

@@ -85,7 +85,8 @@ class Sampling:
 @dataclass(frozen=True)
 class Scoring:
     beta: float = 0.1  # r = beta * (log π − log π_I), so rewards are in beta nats
-    scorers: str = "cross_lingual,multilingual"  # the first makes the pairs, the others are compared; also: translated
+    # The first makes the pairs, the others are compared: names of `xlnb.rewards.SCORERS`.
+    scorers: str = "cross_lingual,multilingual"
     batch_tokens: int = 16384  # tokens in one forward pass, padding included
     keep_tokens: bool = False  # score records keep the log-probabilities of every token
 
@@ -245,7 +246,6 @@ ONE_OF = {
     "report_to": "none tensorboard wandb",
     "judge_order": "random both",
 }
-SCORERS = ("cross_lingual", "multilingual", "translated")
 
 
 def check(preset: Preset) -> None:
@@ -275,9 +275,6 @@ def check(preset: Preset) -> None:
             raise InputError(
                 f"KTO estimates its KL term over a micro-batch: {section}.micro_batch must be at least 2"
             )
-    for scorer in map(str.strip, preset.scoring.scorers.split(",")):
-        if scorer not in SCORERS:
-            raise InputError(f"scoring.scorers '{scorer}': expected one of {', '.join(SCORERS)}")
     kind, _, model = preset.evaluation.judge.partition(":")
     if preset.evaluation.judge != "oracle" and not (kind in ("endpoint", "local") and model):
         raise InputError(

@@ -2,7 +2,6 @@
 
 from xlnb.common.errors import InputError
 from xlnb.common.languages import language_name
-from xlnb.presets import SCORERS
 
 
 def cross_lingual(instruction: str, lang: str) -> str:
@@ -24,4 +23,4 @@ def scorer_prompt(scorer: str, lang: str, instruction: str, english: str) -> str
         return instruction
     if scorer == "translated":
         return english
-    raise InputError(f"unknown scorer '{scorer}'; known: {', '.join(SCORERS)}")
+    raise InputError(f"unknown scorer '{scorer}'; known: cross_lingual, multilingual, translated")

@@ -20,13 +20,13 @@ METHOD = {
     "Rewarding ([arXiv 2503.04647](https://arxiv.org/abs/2503.04647)).",
     False: "Iteration {iteration} of Implicit Cross-Lingual Rewarding ([arXiv 2503.04647]"
     "(https://arxiv.org/abs/2503.04647)): trained ({loss} + {nll} · NLL) from {start} on pairs of its own responses, "
-    "ordered by the implicit reward β log {start}/π_I {scorer}.",
+    "ordered by {scorer}.",
 }
 
 SCORER = {
-    "cross_lingual": "under English instructions",
-    "multilingual": "under instructions in each response's language",
-    "translated": "of their English translations under English instructions",
+    "cross_lingual": "the implicit reward β log {start}/π_I under English instructions",
+    "multilingual": "the implicit reward β log {start}/π_I under instructions in each response's language",
+    "translated": "the implicit reward β log {start}/π_I of their English translations under English instructions",
 }
 
 
@@ -36,7 +36,8 @@ def model_card(run: Run, iteration: int, pairs: dict[str, int], record: dict[str
     base, preset = run.base(start).base, run.preset
     config = preset.training if iteration else preset.english
     local = not is_hub_id(base) or Path(base).is_dir()
-    scorer = SCORER[split_langs(preset.scoring.scorers)[0]]
+    first = split_langs(preset.scoring.scorers)[0]
+    scorer = SCORER.get(first, f"their score `{first}`").format(start=start)
     method = METHOD[iteration == 0].format(
         loss=config.loss.upper(), nll=config.nll, iteration=iteration, start=start, scorer=scorer
     )
