@@ -56,7 +56,8 @@ def begin(tmp_path_factory):
             write_jsonl(folder / name / f"{lang}.jsonl", records)
     preset = {
         "iterations": "1", "prompts.path": str(folder / "train"), "prompts.eval_path": str(folder / "eval"),
-        "prompts.langs": "", "models.base": str(checkpoint("llama3")), "models.quantization": "none",
+        "prompts.langs": "", "prompts.parts": "0",
+        "models.base": str(checkpoint("llama3")), "models.quantization": "none",
         "models.dpo_adapter": str(save_adapter(fp32("llama3"), folder / "dpo", seed=1)),
         "sampling.n": "3", "sampling.max_new_tokens": "8", "sampling.batch_tokens": "200",
         "scoring.batch_tokens": "500", "scoring.scorers": "cross_lingual", "evaluation.max_new_tokens": "8",

@@ -46,6 +46,7 @@ def test_sampling_and_scoring(tmp_path):
         "prompts.path": str(_long_and_short(tmp_path / "train")),
         "prompts.eval_path": str(PUBLISHED / "x_alpacaeval/prompts"),
         "prompts.limit": "3",
+        "prompts.parts": "0",
         "prompts.langs": "",
         "lab.english": "8",
         "sampling.n": "2",
