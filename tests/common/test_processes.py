@@ -24,7 +24,7 @@ from xlnb.logprobs import sequence_logprobs
 from xlnb.models.base import deal_out, load_base, read_base
 from xlnb.presets import Models, Training
 from xlnb.runs.run import open_run
-from xlnb.stages import sharing
+from xlnb.stages import logprobs
 from xlnb.training import check_training
 
 BIN = Path(sys.executable).parent
@@ -38,7 +38,7 @@ QUESTIONS = [
 ]  # fmt: skip
 FILES = [
     f"{stage}/{lang}"
-    for stage in ("icr1/samples", "icr1/scores")
+    for stage in ("icr1/samples", "icr1/logps/cross_lingual", "icr1/scores")
     for lang in ("en.jsonl", "es.jsonl")
 ] + [f"eval/icr1/{lang}/model_outputs.json" for lang in ("en", "es")]
 
@@ -69,6 +69,8 @@ def begin(tmp_path_factory):
         stages.collect_prompts(run)
         pairs = [
             {
+                "prompt_id": str(i),
+                "lang": "en",
                 "prompt": [{"role": "user", "content": text}],
                 "chosen": [{"role": "assistant", "content": "Of course. " * i}],
                 "rejected": [{"role": "assistant", "content": "No."}],
@@ -83,6 +85,7 @@ def begin(tmp_path_factory):
 
 def all_stages(run):
     stages.sample(run, 1)
+    stages.logps(run, 1)
     stages.score(run, 1)
     stages.train(run, 1)
     stages.respond(run, "icr1")
@@ -95,7 +98,7 @@ def alone(begin):
     torch.set_num_threads(1)
     run = begin("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharing, "PROMPTS_AT_ONCE", 2)
+        patch.setattr(logprobs, "SAMPLES_AT_ONCE", 2)
         all_stages(run)
     torch.set_num_threads(threads)
     return run
@@ -137,7 +140,7 @@ def test_two_processes_make_what_one_makes(begin, alone):
     )
     assert {read_json(path)["state"] for path in (run.path / "stages").glob("*.json")} == {"done"}
     # The main process shows its own part of the work, which is not all of it.
-    for name in ("icr1/samples en", "icr1/scores cross_lingual es", "eval icr1 en"):
+    for name in ("icr1/samples en", "icr1/logps cross_lingual es", "eval icr1 en"):
         shares = re.findall(rf"{name} \(process 1 of 2\): 100%.*?(\d+)/\d+ ", done.stderr)
         assert shares and 0 < int(shares[0]) < len(QUESTIONS)
     assert "process 2 of 2" not in done.stderr

@@ -244,7 +244,7 @@ def test_english_dpo_from_given_pairs_needs_no_samples(tmp_path, capsys):
         "prompts.langs": "en,es",
     }
     run = open_run(tmp_path / "run", "lab-quick", overrides)
-    assert [name for name, _ in stages.steps(run)][:4] == [
+    assert [step.name for step in stages.steps(run)][:4] == [
         "prompts",
         "dpo/pairs",
         "dpo/adapter",

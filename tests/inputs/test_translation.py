@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from endpoint import Handler, serving
@@ -18,15 +19,17 @@ from xlnb import stages
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_json, read_jsonl, write_jsonl
 from xlnb.common.journal import Journal
+from xlnb.common.language_id import wrong_language
+from xlnb.common.records import Logps, Sample, Score, read_records
 from xlnb.inputs.localisation import chrf, translation_request
 from xlnb.inputs.parallel_prompts import read_parallel
 from xlnb.inputs.translation import find_translations, translation_prompt, translation_tasks
 from xlnb.models.base import load_base
 from xlnb.models.batches import Budget
 from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
-from xlnb.rewards import score_responses
+from xlnb.rewards import score_responses, score_sample
 from xlnb.runs.run import open_run
-from xlnb.stages import generation, metrics, scores
+from xlnb.stages import generation, logprobs, metrics
 
 
 def said(text, finish_reason="stop"):
@@ -82,57 +85,40 @@ def test_failures_are_marked_by_reason():
 
 
 def test_translations_are_scored_under_the_english_prompt_and_failures_are_not(tmp_path):
-    run = open_run(
-        tmp_path / "run",
-        "lab-quick",
-        {"scoring.scorers": "translated", "scoring.keep_tokens": "true"},
+    model = load_base(fp32("llama3"))
+    tokenizer = load_tokenizer(fp32("llama3"))
+    given = {("fact#1", translation_prompt(text)): answer for text, answer in GIVEN.items()}
+    english = {"fact#1": "What is the capital of France?"}
+    read = partial(
+        logprobs.read_translated, tokenizer, english, given, wrong_language("en", ["en", "es"])
     )
-    model, tokenizer = load_base(fp32("llama3")), load_tokenizer(fp32("llama3"))
-    path = tmp_path / "es.jsonl"
-    asked = {f"fact#1#{i}": text for i, text in enumerate(GIVEN)}
-    write_jsonl(
-        path,
-        [
-            {"prompt_id": i, "prompt": translation_prompt(text), "responses": [GIVEN[text]]}
-            for i, text in asked.items()
-        ],
-    )
-    (record,) = scores.with_translations([SAMPLE], path)
-    assert record["translation_failure"][:3] == [None, None, "no_whole_text"]
-    english = "What is the capital of France?"
-    (scored,) = scores.score_chunk(
-        run,
-        model,
-        None,
-        tokenizer,
-        "sft",
-        "translated",
-        {"fact#1": english},
-        Budget(4096),
-        [record],
-    )
-    n_scored = sum(failure is None for failure in scored["translation_failure"])
+    sample = Sample.from_json(SAMPLE | {"instruction": SAMPLE["prompt"]})
+    loaded = logprobs.Loaded("sft", model, None, tokenizer)
+    (logps,) = logprobs.sample_logps(loaded, [sample], read, Budget(4096), keep_tokens=True)
+    assert logps.failures[:3] == [None, None, "no_whole_text"]
+    score = score_sample(sample, {"translated": logps}, ["translated"], beta=0.1, seed=0)
+    assert score.failures == {"translated": logps.failures}
+    n_scored = sum(failure is None for failure in logps.failures)
     assert 2 <= n_scored <= 3  # the detector may or may not be sure of "no inglés"
-    for name in (
-        "policy_logps",
-        "ref_logps",
-        "reward",
-        "n_tokens",
-        "policy_token_logps",
-        "ref_token_logps",
+    for values in (
+        logps.policy_logps,
+        logps.ref_logps,
+        score.scores["translated"],
+        logps.n_tokens,
+        logps.policy_token_logps,
+        logps.ref_token_logps,
     ):
-        missing = [value is None for value in scored[name]]
-        assert missing == [failure is not None for failure in scored["translation_failure"]], name
-    y = response_ids(tokenizer, english, "Paris")
+        assert [value is None for value in values] == [f is not None for f in logps.failures]
+    asked = english["fact#1"]
+    y = response_ids(tokenizer, asked, "Paris")
     ((expected,), _) = score_responses(
-        model, "sft", "sft", [prompt_ids(tokenizer, english)], [y], batch_tokens=4096
+        model, "sft", "sft", [prompt_ids(tokenizer, asked)], [y], batch_tokens=4096
     )
-    assert abs(scored["policy_logps"][0] - expected.sum().item()) < 1e-3
-    assert scored["reward"][0] == 0.0  # one model against itself
-    assert len(scored["policy_token_logps"][0]) == scored["n_tokens"][0] == len(y)
-    assert scored["n_chars"] == [
-        len(response["text"]) for response in SAMPLE["responses"]
-    ]  # of the response itself
+    assert abs(logps.policy_logps[0] - expected.sum().item()) < 1e-3
+    assert score.scores["translated"][0] == 0.0  # one model against itself
+    assert len(logps.policy_token_logps[0]) == logps.n_tokens[0] == len(y)
+    # of the response itself
+    assert score.n_chars == [len(response["text"]) for response in SAMPLE["responses"]]
 
 
 def test_the_stage_and_its_scores(tmp_path):
@@ -150,20 +136,22 @@ def test_the_stage_and_its_scores(tmp_path):
     run = stages.run_until(open_run(tmp_path / "run", "lab-quick", overrides), "icr1/scores")
     samples = [r for r in read_jsonl(run.path / "icr1/samples/es.jsonl") if r["split"] == "reward"]
     translations = read_jsonl(run.path / "icr1/translations/es.jsonl")
-    assert [r["prompt"] for r in translations] == [
+    assert [r["instruction"] for r in translations] == [
         task["instruction"] for task in translation_tasks(samples)
     ]
     assert not (run.path / "icr1/translations/en.jsonl").exists()
-    for record in read_jsonl(run.path / "icr1/scores/translated/es.jsonl"):
-        assert [r is None for r in record["reward"]] == [
-            bool(f) for f in record["translation_failure"]
-        ]
-    for record in read_jsonl(run.path / "icr1/scores/translated/en.jsonl"):
-        assert "translation_failure" not in record and None not in record["reward"]
-    assert set(metrics._rewards_against_truth(run, run.path / "icr1")) <= {
-        "cross_lingual",
-        "translated",
-    }
+    here = run.iteration(1)
+    for lang in ("es", "en"):
+        logps = {r.prompt_id: r for r in read_records(here.logps("translated", lang), Logps)}
+        scores = [r for r in read_records(here.scores(lang), Score) if r.split == "reward"]
+        assert len(scores) == len(logps) == 2
+        for score in scores:
+            values = score.scores["translated"]
+            failures = logps[score.prompt_id].failures
+            assert (failures is None) == (lang == "en")
+            missing = [value is None for value in values]
+            assert missing == [bool(f) for f in failures or [None] * len(values)]
+    assert set(metrics.rewards_against_truth(here)) <= {"cross_lingual", "translated"}
 
 
 # Prompts in English alone, put into other languages.
@@ -293,7 +281,7 @@ def test_chrf_is_linear_in_the_length():
 def test_drafts_are_checked_and_failures_set_apart_in_every_language(tmp_path, monkeypatch, capsys):
     run = english_run(tmp_path)
     with interpreting(monkeypatch) as server:
-        assert [name for name, _ in stages.steps(run)][:2] == ["localised", "prompts"]
+        assert [step.name for step in stages.steps(run)][:2] == ["localised", "prompts"]
         monkeypatch.setattr("sys.stdin", io.StringIO())
         with pytest.raises(InputError, match="nothing was asked of endpoint:test yet; --yes"):
             stages.localise(run)

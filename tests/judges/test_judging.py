@@ -626,7 +626,7 @@ def test_a_run_with_prompts_of_its_own_is_judged_where_its_judge_is_not_the_orac
         preset = get_preset(
             "lab-quick", {key.replace("__", "."): value for key, value in overrides.items()}
         )
-        return [name for name, _ in stages.steps(Run(tmp_path, preset))]
+        return [step.name for step in stages.steps(Run(tmp_path, preset))]
 
     assert names(prompts__path="a", prompts__eval_path="b")[-1] == "eval/icr2/responses"
     assert (

@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from xlnb.common.files import ROOT, read_json
+from xlnb.common.records import Response, Sample, Score
 from xlnb.judges.registry import get_judge
 from xlnb.lab import pretrain
 from xlnb.lab.documents import AUTHORS, PREFIXED, documents, respond
@@ -267,7 +268,7 @@ def test_splits_are_disjoint_in_facts_and_in_questions():
         for split, share in SPLITS.items():
             assert sum(k == kind for k, _ in ids[split]) == pytest.approx(share * n, abs=1.5)
     for lang in WORLD.langs:
-        questions = [prompt["instruction"] for prompt in WORLD.prompts(lang)]
+        questions = [prompt.instruction for prompt in WORLD.prompts(lang)]
         assert len(set(questions)) == len(
             questions
         )  # so no question of one split is asked in another
@@ -275,20 +276,20 @@ def test_splits_are_disjoint_in_facts_and_in_questions():
 
 def test_prompts_are_parallel_by_id():
     english = WORLD.prompts("en")
-    ids = [prompt["prompt_id"] for prompt in english]
+    ids = [prompt.prompt_id for prompt in english]
     assert len(set(ids)) == len(ids)
     for lang in WORLD.langs:
         prompts = WORLD.prompts(lang)
-        assert [(p["prompt_id"], p["split"]) for p in prompts] == [
-            (p["prompt_id"], p["split"]) for p in english
+        assert [(p.prompt_id, p.split) for p in prompts] == [
+            (p.prompt_id, p.split) for p in english
         ]
         for prompt in prompts:
-            fact = WORLD.fact(prompt["prompt_id"])
-            assert prompt["lang"] == lang
+            fact = WORLD.fact(prompt.prompt_id)
+            assert prompt.lang == lang
             assert (
-                fact.x[lang][1:] in prompt["instruction"]
+                fact.x[lang][1:] in prompt.instruction
             )  # all but a first letter that is capitalised
-            assert "{" not in prompt["instruction"]
+            assert "{" not in prompt.instruction
     with pytest.raises(KeyError):
         WORLD.fact("capital/atlantis/0")
 
@@ -320,12 +321,12 @@ def test_documents_are_the_same_for_a_seed():
 
 # What a document's question asks for: (fact, language, whether in English with the prefix).
 QUESTIONS = {
-    prompt["instruction"]: (WORLD.fact(prompt["prompt_id"]), lang, False)
+    prompt.instruction: (WORLD.fact(prompt.prompt_id), lang, False)
     for lang in WORLD.langs
     for prompt in WORLD.prompts(lang)
 }
 QUESTIONS |= {
-    cross_lingual(prompt["instruction"], lang): (WORLD.fact(prompt["prompt_id"]), lang, True)
+    cross_lingual(prompt.instruction, lang): (WORLD.fact(prompt.prompt_id), lang, True)
     for lang in WORLD.langs
     for prompt in WORLD.prompts("en")
     if lang != "en"
@@ -444,7 +445,7 @@ def test_reward_accuracy_by_hand():
     rewards = [[0.3, 0.2, 0.1], [0.1, 0.2, 0.3], [None, 0.2, 0.2], [None, None, None]]
     samples, scores = [], []
     for prompt, reward in zip(load_world().prompts("en"), rewards, strict=False):
-        fact = load_world().fact(prompt["prompt_id"])
+        fact = load_world().fact(prompt.prompt_id)
         texts = [
             load_world().sentence(fact, "en", fact.y["en"], 0),
             fact.y["en"],
@@ -452,14 +453,16 @@ def test_reward_accuracy_by_hand():
         ]
         points = [judge(fact, "en", text).score for text in texts]
         assert points == sorted(points, reverse=True) and len(set(points)) == 3
-        samples.append(prompt | {"lang": "en", "responses": [{"text": text} for text in texts]})
-        scores.append({"prompt_id": prompt["prompt_id"], "reward": reward})
-    assert reward_accuracy(samples, scores) == {
+        responses = [Response(text, [1], "stop") for text in texts]
+        names = (prompt.prompt_id, "en", "reward")
+        samples.append(Sample(*names, prompt.instruction, responses))
+        scores.append(Score(*names, [len(text) for text in texts], {"r": reward}))
+    assert reward_accuracy(samples, scores, "r") == {
         "pair_accuracy": 0.5,
         "rank_correlation": 0.0,
         "n": 3,
     }
-    assert reward_accuracy(samples, scores[3:]) == {
+    assert reward_accuracy(samples, scores[3:], "r") == {
         "pair_accuracy": None,
         "rank_correlation": None,
         "n": 0,

@@ -24,6 +24,7 @@ import xlnb.training
 from xlnb import stages
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_json, read_jsonl, write_jsonl
+from xlnb.common.records import Pair
 from xlnb.engine.rows import add_mismatched, hold_out, tokenize_pairs
 from xlnb.logprobs import collate, response_logprobs
 from xlnb.losses import kto_loss
@@ -114,11 +115,12 @@ def test_the_whole_pipeline(family, layout, weights, prompts, ends, two_checkpoi
     else:
         models["models.dpo"] = str(two_checkpoints(family))
     run = open_run(tmp_path / "run", "llama3-8b", SMALL | prompts | models)
-    assert [name for name, _ in stages.steps(run)][:2] == ["prompts", "icr1/samples"]
-    stages.run_until(run, stages.steps(run)[-1][0])
+    assert [step.name for step in stages.steps(run)][:2] == ["prompts", "icr1/samples"]
+    stages.run_until(run, stages.steps(run)[-1].name)
 
-    for record in read_jsonl(run.path / "icr1/scores/es.jsonl"):
-        assert any(abs(reward) > 1e-3 for reward in record["reward"])  # π^0 is not π_I
+    for record in read_jsonl(run.iteration(1).scores("es")):
+        rewards = record["scores"]["cross_lingual"]
+        assert any(abs(reward) > 1e-3 for reward in rewards)  # π^0 is not π_I
     for t in (1, 2):
         trained = read_json(run.path / f"icr{t}/adapter/training.json")
         assert trained["pairs"] >= 3
@@ -361,13 +363,7 @@ def start(tmp_path_factory):
     folder = save_adapter(nf4("llama3"), tmp_path_factory.mktemp("start"), seed=1)
     tokenizer = load_tokenizer(nf4("llama3"))
     pairs = [
-        {
-            "prompt_id": f"p{i}",
-            "lang": "en",
-            "prompt": [{"role": "user", "content": f"Question {i}: the capital of France?"}],
-            "chosen": [{"role": "assistant", "content": chosen}],
-            "rejected": [{"role": "assistant", "content": rejected}],
-        }
+        Pair(f"p{i}", "en", f"Question {i}: the capital of France?", chosen, rejected)
         for i, (chosen, rejected) in enumerate(TEXTS)
     ]
 

@@ -393,7 +393,7 @@ def test_a_nearly_full_disk_is_refused_before_anything_is_written(tmp_path, monk
 
 def test_models_and_their_folders(run, tmp_path):
     assert run.models == ["sft", "dpo", "icr1", "icr2"]
-    assert [run.folder(t).name for t in range(3)] == ["dpo", "icr1", "icr2"]
+    assert [run.iteration(t).folder.name for t in range(3)] == ["dpo", "icr1", "icr2"]
     assert [run.adapter(m) and run.adapter(m).relative_to(run.path) for m in run.models] == [
         None, Path("dpo/adapter"), Path("icr1/adapter"), Path("icr2/adapter"),
     ]  # fmt: skip
@@ -401,7 +401,7 @@ def test_models_and_their_folders(run, tmp_path):
     assert given.adapter("dpo") == Path("given")
     for iteration in (-1, 3):
         with pytest.raises(InputError, match="this run has iterations 0 to 2"):
-            run.folder(iteration)
+            run.iteration(iteration)
     with pytest.raises(InputError, match="unknown model 'icr2'; this run has sft, dpo, icr1"):
         given.adapter("icr2")
 
@@ -438,7 +438,11 @@ def test_a_file_of_the_base_that_changed_makes_its_stages_stale(tmp_path, capsys
 
     def current():
         stage = Stage(
-            run, "icr1/samples", inputs=[], uses=keys.model_fields(run), out=tmp_path / "out"
+            run,
+            "icr1/samples",
+            inputs=[],
+            uses=keys.model_fields(run.preset.models),
+            out=tmp_path / "out",
         )
         if stage.current():
             return True
@@ -467,7 +471,7 @@ def test_a_base_counts_by_what_its_files_hold_wherever_and_whenever_they_were_wr
         run = Run(
             tmp_path / "run", get_preset("lab-quick", {"models.base": str(tmp_path / folder)})
         )
-        found.append(keys.model_fields(run)["models"]["files"])
+        found.append(keys.model_fields(run.preset.models)["models"]["files"])
     assert found[0] == found[1] and list(found[0]) == list(found[1]) == [
         f"base/{name}" for name in sorted(BASE_FILES)
     ]
@@ -478,7 +482,7 @@ def test_large_weights_count_by_blocks_of_their_content(tmp_path):
     path, size = tmp_path / "model.safetensors", 100 * 2**20
 
     def files():
-        return keys.model_fields(run)["models"]["files"]
+        return keys.model_fields(run.preset.models)["models"]["files"]
 
     with path.open("wb") as file:
         file.truncate(size)

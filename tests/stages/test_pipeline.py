@@ -33,8 +33,9 @@ ARTIFACTS = [
     "dpo/pairs/en.jsonl",
     "dpo/adapter/adapter_model.safetensors",
     "icr1/samples/es.jsonl",
+    "icr1/logps/cross_lingual/es.jsonl",
+    "icr1/logps/multilingual/es.jsonl",
     "icr1/scores/es.jsonl",
-    "icr1/scores/multilingual/es.jsonl",
     "icr1/pairs/es.jsonl",
     "icr1/adapter/adapter_model.safetensors",
     "eval/icr1/es/model_outputs.json",
@@ -73,7 +74,7 @@ def test_metrics(finished):
 def test_splits_are_disjoint_and_training_sees_only_its_own(finished):
     by_split: dict[str, set[str]] = {}
     for record in stages.read_prompts(finished)["en"]:
-        by_split.setdefault(record["split"], set()).add(record["prompt_id"].rsplit("/", 1)[0])
+        by_split.setdefault(record.split, set()).add(record.prompt_id.rsplit("/", 1)[0])
     assert {split: len(facts) > 0 for split, facts in by_split.items()} == {
         "train": True,
         "reward": True,
@@ -89,23 +90,26 @@ def test_splits_are_disjoint_and_training_sees_only_its_own(finished):
 def test_fresh_prompts_are_shared_out_among_the_iterations(tmp_path):
     run = open_run(tmp_path / "run", "lab-quick", {"lab.train": "7"})
     records = stages.read_prompts(stages.run_until(run, "prompts"))["es"]
-    first, second = (reading.iteration_prompts(run, t, records) for t in (1, 2))
-    reward = [record for record in records if record["split"] == "reward"]
+    first, second = (reading.iteration_prompts(run.iteration(t), records) for t in (1, 2))
+    reward = [record for record in records if record.split == "reward"]
     assert first[4:] == second[3:] == reward
-    train = {record["prompt_id"] for record in records if record["split"] == "train"}
-    assert {record["prompt_id"] for record in [*first[:4], *second[:3]]} == train and len(
-        train
-    ) == 7
-    again = open_run(tmp_path / "again", "lab-quick", {"prompts.fresh": "false"})
-    assert reading.iteration_prompts(again, 2, records) == [
-        r for r in records if r["split"] != "eval"
+    train = {record.prompt_id for record in records if record.split == "train"}
+    assert {record.prompt_id for record in [*first[:4], *second[:3]]} == train and len(train) == 7
+    again = open_run(tmp_path / "again", "lab-quick", {"prompts.parts": "0"})
+    assert reading.iteration_prompts(again.iteration(2), records) == [
+        r for r in records if r.split != "eval"
     ]
 
 
 def test_scores_are_beta_times_the_log_ratio(finished):
-    for record in read_jsonl(finished.path / "icr1/scores/es.jsonl"):
+    here = finished.iteration(1)
+    logps = read_jsonl(here.logps("cross_lingual", "es"))
+    scores = read_jsonl(here.scores("es"))
+    for record, score in zip(logps, scores, strict=True):
+        assert record["prompt_id"] == score["prompt_id"]
+        rewards = score["scores"]["cross_lingual"]
         for policy, ref, reward in zip(
-            record["policy_logps"], record["ref_logps"], record["reward"], strict=True
+            record["policy_logps"], record["ref_logps"], rewards, strict=True
         ):
             assert reward == pytest.approx(0.1 * (policy - ref))
 
@@ -151,7 +155,7 @@ def test_kill_and_resume(finished, tmp_path, stage):
     """kill -9 in the middle of a stage: it goes on from there, and ends with the same artifacts."""
     folder = tmp_path / "killed"
     shutil.copytree(finished.path, folder)
-    names = [name for name, _ in stages.steps(finished)]
+    names = [step.name for step in stages.steps(finished)]
     for name in names[names.index(stage) :]:  # what comes before is taken from the undisturbed run
         (folder / "stages" / f"{name.replace('/', '.')}.json").unlink()
     killed = subprocess.run(

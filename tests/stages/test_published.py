@@ -54,7 +54,7 @@ def test_sampling_and_scoring(tmp_path):
         "iterations": "1",
     }
     run = open_run(tmp_path / "run", "lab-quick", overrides)
-    names = [name for name, _ in stages.steps(run)]
+    names = [step.name for step in stages.steps(run)]
     assert names[-1] == "eval/icr1/responses"  # no judge knows these prompts
     stages.run_until(run, "icr1/scores")
     for lang in ("en", "bn", "th", "zh", "sw"):
@@ -62,7 +62,7 @@ def test_sampling_and_scoring(tmp_path):
         scores = read_jsonl(run.path / f"icr1/scores/{lang}.jsonl")
         assert [r["prompt_id"] for r in samples] == [r["prompt_id"] for r in scores]
         assert len(samples) == 3
-        assert all(len(r["reward"]) == 2 for r in scores)
+        assert all(len(r["scores"]["cross_lingual"]) == 2 for r in scores)
     stages.respond(run, "sft")
     outputs = [read_json(path) for path in sorted(run.path.glob("eval/sft/*/model_outputs.json"))]
     assert len(outputs) == 13

@@ -44,4 +44,4 @@ else:
 
     Journal.append = dying_append
 
-dict(stages.steps(open_run(folder)))[stage]()
+{step.name: step.call for step in stages.steps(open_run(folder))}[stage]()

@@ -5,11 +5,12 @@ import sys
 from xlnb import stages
 from xlnb.common import processes
 from xlnb.runs.run import open_run
-from xlnb.stages import sharing
+from xlnb.stages import logprobs
 
-sharing.PROMPTS_AT_ONCE = 2  # so that each process has chunks to score
+logprobs.SAMPLES_AT_ONCE = 2  # so that each process has chunks to score
 run = open_run(sys.argv[1])
 stages.sample(run, 1)
+stages.logps(run, 1)
 stages.score(run, 1)
 stages.train(run, 1)
 stages.respond(run, "icr1")
