@@ -217,7 +217,7 @@ def _run(args: argparse.Namespace) -> None:
         raise InputError(
             "run: the notebooks need one process; with several, name the last stage: --until STAGE"
         )
-    folder = args.run or ROOT / "runs" / (args.preset or "lab")
+    folder = args.run or Path("runs") / (args.preset or "lab")
     preset = args.preset or ("" if (folder / "preset.json").exists() else "lab")
     run = open_run(folder, preset, _overrides(args))
     last = args.until or stages.steps(run)[-1][0]

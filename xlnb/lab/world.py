@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-LAB = Path(__file__).resolve().parents[2] / "data" / "lab"
+from xlnb.common.files import ROOT
+
+LAB = ROOT / "data" / "lab"
 
 # Share of the facts of each kind that a split receives. Splits are disjoint in facts, not only in wording.
 SPLITS = {"train": 0.5, "reward": 0.15, "eval": 0.35}

@@ -5,7 +5,8 @@ import subprocess
 from importlib.metadata import version
 from typing import Any
 
-from xlnb.common.files import ROOT, read_json
+from xlnb import __version__
+from xlnb.common.files import INSTALLED, ROOT, read_json
 from xlnb.runs.layout import Run
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
@@ -24,18 +25,26 @@ def environment() -> dict[str, Any]:
         if torch.cuda.is_available()
         else f"CPU, {torch.get_num_threads()} threads"
     )
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return {
         "versions": versions(),
         "device": device,
-        "git": git.stdout.strip() or "not a git checkout",
+        "git": revision(),
     }
+
+
+def revision() -> str:
+    """The git revision of a checkout, and the version of what was installed without one."""
+    if not INSTALLED:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if described.stdout:
+            return described.stdout.strip()
+    return f"{__version__}, not a git checkout"
 
 
 def provenance(run: Run) -> str:
