@@ -2,7 +2,9 @@
 
 import json
 import math
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -10,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xlnb import pairs as pairs_module
 from xlnb.common.errors import InputError
+from xlnb.common.records import Pair, Response, Sample, Score
 from xlnb.length_control import alpha_search, grid_alpha, length_alpha, length_gap_curve
-from xlnb.pairs import candidates, join_scores, make_pairs, pair_language
+from xlnb.pairs import join_scores, make_pairs
 
 # Prompt 1 chooses 10 characters, 4 from α = 1/6 and 1 from α = 4/3; it rejects 1, and 10 from α = 5/9.
 # Prompt 2 chooses 6, and 2 from α = 1/2, and rejects the other. Length gaps:
@@ -26,22 +30,28 @@ N_CHARS = [[10, 4, 1], [6, 2]]
 
 NOTHING = {"cut_off": 0, "empty": 0, "wrong_language": 0, "not_translated": 0, "duplicate": 0}
 
+pair_language = partial(pairs_module.pair_language, scorer="reward")
+
+
+def candidates(sample, score):
+    return pairs_module.candidates(sample, score, "reward")
+
+
+def texts_of(kept):
+    return [kept.sample.responses[place].text for place in kept.places]
+
 
 def record(responses, prompt_id="p0", lang="es", split="train"):
-    """A sample and its scores from (text, reward) or (text, reward, finish_reason) tuples."""
-    texts, rewards = (
-        [response[0] for response in responses],
-        [response[1] for response in responses],
-    )
-    ends = [response[2] if len(response) > 2 else "stop" for response in responses]
-    ids = {"prompt_id": prompt_id, "lang": lang, "split": split}
-    turns = [
-        {"text": text, "token_ids": [1], "finish_reason": end}
-        for text, end in zip(texts, ends, strict=True)
-    ]
+    """A sample and its scores from (text, reward) or (text, reward, finish_reason) tuples. A
+    token is a character."""
+    turns = []
+    for text, _, *end in responses:
+        turns.append(Response(text, list(map(ord, text)), end[0] if end else "stop"))
+    rewards = [response[1] for response in responses]
+    n_chars = [len(response[0]) for response in responses]
     return (
-        ids | {"prompt": f"¿{prompt_id}?", "responses": turns},
-        ids | {"reward": rewards, "n_chars": [len(text) for text in texts]},
+        Sample(prompt_id, lang, split, f"¿{prompt_id}?", turns),
+        Score(prompt_id, lang, split, n_chars, {"reward": rewards}),
     )
 
 
@@ -206,18 +216,24 @@ def test_length_control_refuses(rewards, n_chars):
 def test_a_pair_as_trl_reads_it():
     samples, scores = records([("no", -1.5), ("sí, es Madrid", 2.0), ("Madrid", 0.5)])
     pairs, report = pair_language(samples, scores, find_alpha=None)
+    chosen_ids = list(map(ord, "sí, es Madrid"))
     assert pairs == [
-        {
-            "prompt_id": "p0",
-            "lang": "es",
-            "prompt": [{"role": "user", "content": "¿p0?"}],
-            "chosen": [{"role": "assistant", "content": "sí, es Madrid"}],
-            "rejected": [{"role": "assistant", "content": "no"}],
-            "score_chosen": 2.0,
-            "score_rejected": -1.5,
-            "margin": 3.5,
-        }
+        Pair("p0", "es", "¿p0?", "sí, es Madrid", "no", 2.0, -1.5, 3.5, chosen_ids, [110, 111]),
     ]
+    row = {
+        "prompt_id": "p0",
+        "lang": "es",
+        "prompt": [{"role": "user", "content": "¿p0?"}],
+        "chosen": [{"role": "assistant", "content": "sí, es Madrid"}],
+        "rejected": [{"role": "assistant", "content": "no"}],
+        "score_chosen": 2.0,
+        "score_rejected": -1.5,
+        "margin": 3.5,
+        "chosen_ids": chosen_ids,
+        "rejected_ids": [110, 111],
+    }
+    assert pairs[0].to_json() == row
+    assert Pair.from_json(row) == pairs[0]
     assert report == {
         "prompts": 1,
         "pairs": 1,
@@ -245,11 +261,11 @@ def test_length_control_changes_the_pairs_and_the_report_says_by_how_much():
     alpha = length_alpha(REWARDS, N_CHARS).alpha
     assert report["alpha"] == alpha
     assert (report["length_gap_before"], report["length_gap"]) == (6.5, -0.5)
-    assert [len(pair["chosen"][0]["content"]) for pair in pairs] == [4, 2]
-    assert [len(pair["rejected"][0]["content"]) for pair in pairs] == [1, 6]
-    assert pairs[0]["score_chosen"] == pytest.approx(4 - 4 * alpha)
-    assert pairs[0]["score_rejected"] == pytest.approx(0 - 1 * alpha)
-    assert pairs[0]["margin"] == pytest.approx(4 - 3 * alpha)
+    assert [len(pair.chosen) for pair in pairs] == [4, 2]
+    assert [len(pair.rejected) for pair in pairs] == [1, 6]
+    assert pairs[0].score_chosen == pytest.approx(4 - 4 * alpha)
+    assert pairs[0].score_rejected == pytest.approx(0 - 1 * alpha)
+    assert pairs[0].margin == pytest.approx(4 - 3 * alpha)
 
 
 def test_what_may_not_be_in_a_pair():
@@ -264,14 +280,14 @@ def test_what_may_not_be_in_a_pair():
         ]
     )
     kept = candidates(sample, score)
-    assert kept.texts == ["a", "bb"]
-    assert kept.rewards.tolist() == [1.0, 0.0]  # the first "a", not a later one
+    assert texts_of(kept) == ["a", "bb"]
+    assert kept.scores.tolist() == [1.0, 0.0]  # the first "a", not a later one
     assert kept.n_chars.tolist() == [1, 2]
     assert kept.dropped == {"cut_off": 1, "empty": 1, "duplicate": 2}
 
 
 def test_a_cut_text_does_not_make_a_whole_one_a_duplicate():
-    assert candidates(*record([("a", 1.0, "length"), ("a", 0.0)])).texts == ["a"]
+    assert texts_of(candidates(*record([("a", 1.0, "length"), ("a", 0.0)]))) == ["a"]
 
 
 def test_prompts_dropped_and_why():
@@ -288,7 +304,7 @@ def test_prompts_dropped_and_why():
         ],  # the same text would be chosen and rejected
     )
     pairs, report = pair_language(samples, scores, min_margin=0.5)
-    assert [pair["prompt_id"] for pair in pairs] == ["p0"]
+    assert [pair.prompt_id for pair in pairs] == ["p0"]
     assert report["dropped"] == {
         "chosen_is_rejected": 1,
         "too_few_candidates": 2,
@@ -301,11 +317,12 @@ def test_prompts_dropped_and_why():
 
 def test_what_was_not_translated_is_no_candidate_and_counted_once():
     sample, score = record([("a", None), ("b", 1.0), ("b", 1.0), ("c", None, "length"), ("d", 0.0)])
-    score["translation_failure"] = ["empty", None, None, "no_whole_text", None]
+    failures = ["empty", None, None, "no_whole_text", None]
+    score = replace(score, failures={"reward": failures})
     kept = candidates(sample, score)
-    assert (kept.texts, kept.rewards.tolist()) == (["b", "d"], [1.0, 0.0])
+    assert (texts_of(kept), kept.scores.tolist()) == (["b", "d"], [1.0, 0.0])
     assert kept.dropped == {"cut_off": 1, "not_translated": 1, "duplicate": 1}
-    score["translation_failure"][0] = None  # without a reason a missing reward is an error, as ever
+    failures[0] = None  # without a reason a missing reward is an error, as ever
     with pytest.raises(InputError, match="response 0: reward None is not finite"):
         candidates(sample, score)
 
@@ -341,8 +358,8 @@ def test_alpha_ignores_what_cannot_be_in_a_pair():
 def test_equal_scores_prefer_the_shorter():
     samples, scores = records([("long", 1.0), ("s", 1.0), ("x", 0.0), ("long too", 0.0)])
     (pair,), _ = pair_language(samples, scores, find_alpha=None)
-    assert pair["chosen"][0]["content"] == "s"
-    assert pair["rejected"][0]["content"] == "long too"
+    assert pair.chosen == "s"
+    assert pair.rejected == "long too"
 
 
 def test_a_tie_made_by_alpha_is_dropped():
@@ -365,7 +382,7 @@ def test_no_pair_gives_a_report_that_json_takes(prompts):
 def test_scores_are_joined_by_id_not_position():
     samples, scores = records([("a", 1.0), ("bb", 0.0)], [("ccc", 0.0), ("dddd", 1.0)])
     assert pair_language(samples, scores[::-1]) == pair_language(samples, scores)
-    assert [sample["prompt_id"] for sample, _ in join_scores(samples, scores[::-1])] == ["p0", "p1"]
+    assert [sample.prompt_id for sample, _ in join_scores(samples, scores[::-1])] == ["p0", "p1"]
 
 
 @pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf, None])
@@ -392,19 +409,19 @@ def break_repeated_scores(samples, scores):
 
 
 def break_language(samples, scores):
-    scores[1]["lang"] = "fr"
+    scores[1] = replace(scores[1], lang="fr")
 
 
 def break_number(samples, scores):
-    samples[1]["responses"].pop()
+    samples[1].responses.pop()
 
 
 def break_lengths_number(samples, scores):
-    scores[1]["n_chars"].pop()
+    scores[1].n_chars.pop()
 
 
 def break_text(samples, scores):
-    samples[1]["responses"][1]["text"] = "another text"
+    samples[1].responses[1] = Response("another text", [1], "stop")
 
 
 @pytest.mark.parametrize(
@@ -451,15 +468,13 @@ def test_every_pair_is_one_and_every_prompt_is_counted(prompts, options):
     ]
     assert sum(report["dropped_responses"].values()) == report["responses"] - sum(map(len, allowed))
     for pair in pairs:
-        chosen, rejected = pair["chosen"][0]["content"], pair["rejected"][0]["content"]
+        chosen, rejected = pair.chosen, pair.rejected
         assert chosen != rejected
-        assert {chosen, rejected} <= allowed[int(pair["prompt_id"][1:])]
-        assert pair["margin"] == pair["score_chosen"] - pair["score_rejected"]
-        assert pair["margin"] > 0
-        assert pair["margin"] >= options["min_margin"]
-    gaps = [
-        len(pair["chosen"][0]["content"]) - len(pair["rejected"][0]["content"]) for pair in pairs
-    ]
+        assert {chosen, rejected} <= allowed[int(pair.prompt_id[1:])]
+        assert pair.margin == pair.score_chosen - pair.score_rejected
+        assert pair.margin > 0
+        assert pair.margin >= options["min_margin"]
+    gaps = [len(pair.chosen) - len(pair.rejected) for pair in pairs]
     assert report["length_gap"] == (pytest.approx(np.mean(gaps)) if gaps else None)
 
 

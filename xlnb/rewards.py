@@ -1,15 +1,52 @@
-""""""
+"""What a response is worth: the implicit reward, and the plain scores that it must beat.
 
-from collections.abc import Sequence
+    r(x, y) = β (log π(y|x) − log π_I(y|x))
+
+DPO's optimum satisfies r(x, y) = β log π*(y|x)/π_ref(y|x) + β log Z(x) (Rafailov et al. 2023,
+eq. 5); Z depends on the prompt alone and cancels between responses to one prompt. Scoring under the
+English instruction is what carries the English preference over to other languages
+(arXiv 2503.04647).
+
+A score is a line in `SCORERS`: the prompt under which models read the responses, and a function of
+what they gave. Costly log-probabilities are kept on disk, so that another β or another score runs
+no model again.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
+from xlnb.common.errors import InputError
+from xlnb.common.records import Logps, Sample, Score
 from xlnb.logprobs import logprobs_under
 from xlnb.models.adapters import active
 from xlnb.models.batches import Budget, Rows
+
+Values = list[float | None]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a score may be made of: a sample and, where models have read it, log-probabilities."""
+
+    sample: Sample
+    logps: Logps | None
+    beta: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """`reads`: the prompt under which models read the responses, a name of `prompts.scorer_prompt`;
+    empty: none do. `score`: a value a response, None for one that could not be read."""
+
+    reads: str
+    score: Callable[[Given], Values]
 
 
 def implicit_reward(
@@ -17,6 +54,101 @@ def implicit_reward(
 ) -> list[float]:
     """β (log π − log π_ref), elementwise, in β nats."""
     return [beta * (policy - ref) for policy, ref in zip(policy_logps, ref_logps, strict=True)]
+
+
+def reward(given: Given) -> Values:
+    """The implicit reward of every response that was read, in β nats."""
+    logps = _read(given)
+    both = zip(logps.policy_logps, logps.ref_logps, strict=True)
+    return [
+        None if policy is None or ref is None else given.beta * (policy - ref)
+        for policy, ref in both
+    ]
+
+
+def likelihood(given: Given) -> Values:
+    """log π_I(y|x) / |y|, nats a token: the base's own, with no preference learnt."""
+    logps = _read(given)
+    return _per_token(logps.ref_logps, logps.n_tokens)
+
+
+def likelihood_sum(given: Given) -> Values:
+    """log π_I(y|x), nats."""
+    return list(_read(given).ref_logps)
+
+
+def policy_likelihood(given: Given) -> Values:
+    """log π(y|x) / |y|, nats a token: the policy's."""
+    logps = _read(given)
+    return _per_token(logps.policy_logps, logps.n_tokens)
+
+
+def brevity(given: Given) -> Values:
+    """−characters."""
+    return [-float(len(response.text)) for response in given.sample.responses]
+
+
+def chance(given: Given) -> Values:
+    """Uniform in [0, 1), of a stream of its own for every prompt and language."""
+    sample = given.sample
+    stream = random.Random(f"{given.seed} random score {sample.lang} {sample.prompt_id}")
+    return [stream.random() for _ in sample.responses]
+
+
+SCORERS: dict[str, Scorer] = {
+    "cross_lingual": Scorer("cross_lingual", reward),
+    "multilingual": Scorer("multilingual", reward),
+    "translated": Scorer("translated", reward),
+    "likelihood": Scorer("cross_lingual", likelihood),
+    "likelihood_sum": Scorer("cross_lingual", likelihood_sum),
+    "policy_likelihood": Scorer("cross_lingual", policy_likelihood),
+    "brevity": Scorer("", brevity),
+    "random": Scorer("", chance),
+}
+
+
+def split_scorers(names: str) -> list[str]:
+    """'cross_lingual, likelihood' as a list. The first makes the pairs, the others are compared.
+
+    Raises InputError for a name that `SCORERS` has not.
+    """
+    found = [name.strip() for name in names.split(",")]
+    for name in found:
+        if name not in SCORERS:
+            raise InputError(f"scoring.scorers '{name}': expected one of {', '.join(SCORERS)}")
+    return found
+
+
+def prompts_read(names: str) -> dict[str, list[str]]:
+    """The prompts under which models read responses for these scores, and of which splits.
+
+    What the first score needs is read of all samples, the rest of the held-out `reward` prompts.
+    """
+    found: dict[str, list[str]] = {}
+    for position, name in enumerate(split_scorers(names)):
+        reads = SCORERS[name].reads
+        if reads:
+            found.setdefault(reads, ["reward"] if position else ["train", "reward"])
+    return found
+
+
+def score_sample(
+    sample: Sample, logps: Mapping[str, Logps], names: Sequence[str], *, beta: float, seed: int
+) -> Score:
+    """The scores of a sample's responses that can be had of `logps`, by the prompt that was
+    read."""
+    scores: dict[str, Values] = {}
+    failures = {}
+    for name in names:
+        scorer = SCORERS[name]
+        found = logps.get(scorer.reads)
+        if scorer.reads and found is None:
+            continue
+        scores[name] = scorer.score(Given(sample, found, beta, seed))
+        if found is not None and found.failures:
+            failures[name] = found.failures
+    n_chars = [len(response.text) for response in sample.responses]
+    return Score(sample.prompt_id, sample.lang, sample.split, n_chars, scores, failures or None)
 
 
 def score_responses(
@@ -30,23 +162,36 @@ def score_responses(
     share_prefix: bool | None = None,
     ref_model: PreTrainedModel | PeftModel | None = None,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Token log-probabilities of the responses under two models, in one pass over the data and identical batches.
+    """Token log-probabilities of the responses under two models, in one pass over the data and
+    identical batches.
 
-    `policy` and `ref` name adapters of `model` (or `sft`, the bare base); `ref_model` is the base of `ref` where that
-    is another one. The same model twice gives the same numbers, so that its reward against itself is exactly 0. A
-    response that a prompt has several times is scored once. `batch_tokens`, `share_prefix`: see `sequence_logprobs`.
+    `policy` and `ref` name adapters of `model` (or `sft`, the bare base); `ref_model` is the base
+    of `ref` where that is another one. The same model twice gives the same numbers, so that its
+    reward against itself is exactly 0. A response that a prompt has several times is scored once.
+    `batch_tokens`, `share_prefix`: see `sequence_logprobs`.
     """
-    keys = [
-        (tuple(prompt), tuple(response))
-        for prompt, response in zip(prompts, responses, strict=True)
-    ]
+    rows = zip(prompts, responses, strict=True)
+    keys = [(tuple(prompt), tuple(response)) for prompt, response in rows]
     once = {key: position for position, key in enumerate(dict.fromkeys(keys))}
-    sides = logprobs_under(
+    policy_side, ref_side = logprobs_under(
         [partial(active, model, policy), partial(active, ref_model or model, ref)],
         [prompt for prompt, _ in once],
         [response for _, response in once],
         batch_tokens=batch_tokens,
         share_prefix=share_prefix,
     )
-    policy_logps, ref_logps = ([side[once[key]] for key in keys] for side in sides)
+    policy_logps = [policy_side[once[key]] for key in keys]
+    ref_logps = [ref_side[once[key]] for key in keys]
     return policy_logps, ref_logps
+
+
+def _read(given: Given) -> Logps:
+    assert given.logps, "a scorer that reads a prompt is given what was read"
+    return given.logps
+
+
+def _per_token(logps: Sequence[float | None], n_tokens: Sequence[int | None]) -> Values:
+    return [
+        None if value is None or not n else value / n
+        for value, n in zip(logps, n_tokens, strict=True)
+    ]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
+from xlnb.common.records import Response
 from xlnb.models.batches import Rows
 from xlnb.models.chat import end_ids, response_record
 from xlnb.models.sharding import causal_of, inference
@@ -24,7 +25,7 @@ def sample_responses(
     top_p: float,
     max_new_tokens: int,
     seed: int,
-) -> list[list[dict]]:
+) -> list[list[Response]]:
     """n samples for each of `prompts` (token ids), generated side by side: records {text, token_ids, finish_reason}.
 
     `token_ids` are as sampled. A response that ended ("stop") holds its end-of-turn token; one that reached

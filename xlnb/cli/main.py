@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
             "sample",
             "prefer",
             "translate",
+            "logps",
             "score",
             "pair",
             "train",
@@ -220,7 +221,7 @@ def _run(args: argparse.Namespace) -> None:
     folder = args.run or Path("runs") / (args.preset or "lab")
     preset = args.preset or ("" if (folder / "preset.json").exists() else "lab")
     run = open_run(folder, preset, _overrides(args))
-    last = args.until or stages.steps(run)[-1][0]
+    last = args.until or stages.steps(run)[-1].name
     stages.run_until(run, last, yes=args.yes)
     if args.until:
         if processes.is_main():
@@ -253,7 +254,7 @@ def _stage(args: argparse.Namespace) -> None:
 
     run = open_run(args.run, args.preset, _overrides(args))
     function = getattr(stages, "collect_prompts" if args.stage == "prompts" else args.stage)
-    if args.stage in ("sample", "translate", "score", "pair", "train"):
+    if args.stage in ("sample", "translate", "logps", "score", "pair", "train"):
         calls: list[tuple] = [(run, args.iteration)]
     elif args.stage in ("respond", "judge"):
         calls = [(run, model) for model in ([args.model] if args.model else run.models)]
@@ -321,8 +322,8 @@ def _list(args: argparse.Namespace) -> None:
         print(
             f"preset    {preset.name:<12} base {preset.models.base}, {preset.iterations} iterations"
         )
-    for name, _ in stages.steps(Run(Path("runs/lab"), PRESETS["lab"])):
-        print(f"stage     {name}")
+    for step in stages.steps(Run(Path("runs/lab"), PRESETS["lab"])):
+        print(f"stage     {step.name}")
     for notebook in notebooks.numbered():
         print(f"notebook  {notebook.relative_to(ROOT)}")
 
@@ -336,7 +337,7 @@ def _plan(args: argparse.Namespace) -> None:
     preset = get_preset(args.preset, _overrides(args))
     plan = make_plan(
         preset,
-        [name for name, _ in stages.steps(Run(ROOT / "runs" / preset.name, preset))],
+        [step.name for step in stages.steps(Run(ROOT / "runs" / preset.name, preset))],
         args.gpu,
         gpus=args.gpus,
         prompts=args.prompts,

@@ -2,4 +2,4 @@
 
 
 class InputError(Exception):
-    """Bad input (a file, a record, a preset key). The command line prints it and exits with code 2."""
+    """Bad input: a file, a record, a preset key. The command line prints it and exits with 2."""

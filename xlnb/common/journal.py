@@ -1,8 +1,9 @@
-""""""
+"""Records appended as they are made, so that a killed command loses and repeats nothing."""
 
 import glob
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from xlnb.common import processes
@@ -10,18 +11,17 @@ from xlnb.common.files import json_text, named_errors, whole_lines, write_jsonl
 
 
 class Journal:
-    """Records appended to `<path>.part` as they are made; `finish` writes `path` whole. Each has a "prompt_id".
+    """Records appended to `<path>.part`; `finish` writes `path` whole. Each has a "prompt_id".
 
-    A line torn by a kill is dropped when the journal is opened again, and its record made anew. Of several processes
-    each appends to a part of its own, `<path>.<rank>.part` beside the main one's, and reads them all, so that any
-    number of processes takes up what another number left.
+    A line torn by a kill is dropped when the journal is opened again, and its record made anew. Of
+    several processes each appends to a part of its own, `<path>.<rank>.part` beside the main one's,
+    and reads them all, so that any number of processes takes up what another number left.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self.part = path.with_name(
-            f"{path.name}.part" if processes.is_main() else f"{path.name}.{processes.rank()}.part"
-        )
+        rank = "" if processes.is_main() else f".{processes.rank()}"
+        self.part = path.with_name(f"{path.name}{rank}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         if self.part.exists():
             whole = whole_lines(self.part)
@@ -40,10 +40,11 @@ class Journal:
             os.fsync(file.fileno())
         self.records += records
 
-    def finish(self, order: list[str]) -> list[dict]:
+    def finish(self, order: Sequence[str]) -> list[dict]:
         """Write the records of all parts in the order of these prompt ids and drop the parts.
 
-        For the main process, once all have made theirs."""
+        For the main process, once all have made theirs.
+        """
         by_id = {record["prompt_id"]: record for record in self._read()}
         ordered = [by_id[prompt_id] for prompt_id in order]
         write_jsonl(self.path, ordered)
@@ -55,6 +56,7 @@ class Journal:
         return sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.*part"))
 
     def _read(self) -> list[dict]:
-        return [
-            json.loads(line) for part in self._parts() for line in whole_lines(part).splitlines()
-        ]
+        records = []
+        for part in self._parts():
+            records += [json.loads(line) for line in whole_lines(part).splitlines()]
+        return records

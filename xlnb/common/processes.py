@@ -14,9 +14,11 @@ P = ParamSpec("P")
 
 T = TypeVar("T")
 
-PATIENCE = timedelta(days=30)  # one process may sample for hours while the others wait
+# one process may sample for hours while the others wait
+PATIENCE = timedelta(days=30)
 
-_alone = False  # whether the main process is at work in `from_main`
+# whether the main process is at work in `from_main`
+_alone = False
 
 
 def world() -> int:
@@ -48,12 +50,14 @@ def barrier() -> None:
 
 
 def from_main(make: Callable[[], T]) -> T:
-    """What `make` gives in the main process, in every one; an InputError there is raised in every one."""
+    """What `make` gives in the main process, in every one; an InputError there is raised in every
+    one."""
     global _alone
     if world() == 1:
         return make()
     everyone = group()
-    outcome: list[Any] = [None, None]  # the value, or what the error says
+    # the value, or what the error says
+    outcome: list[Any] = [None, None]
     if is_main():
         _alone = True
         try:
@@ -70,7 +74,8 @@ def from_main(make: Callable[[], T]) -> T:
 
 
 def main_alone(stage: Callable[P, T]) -> Callable[P, T]:
-    """A stage that needs no model: of several processes the main one does it, the others wait for it."""
+    """A stage that needs no model: of several processes the main one does it, the others wait for
+    it."""
 
     @wraps(stage)
     def in_turn(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -91,7 +96,8 @@ def gather(value: T) -> list[T]:
 
 
 def first_to_say(message: str) -> bool:
-    """Whether no other process has said this: what all of them run into is printed once, by whichever is the first."""
+    """Whether no other process has said this: what all of them run into is printed once, by
+    whichever is the first."""
     if world() == 1:
         return True
     try:
@@ -99,7 +105,8 @@ def first_to_say(message: str) -> bool:
             os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout=timedelta(seconds=5)
         )
         return store.add(f"xlnb: {message}", 1) == 1
-    except RuntimeError:  # the launcher is gone: better twice than not at all
+    # the launcher is gone: better twice than not at all
+    except RuntimeError:
         return True
 
 
@@ -110,14 +117,16 @@ def leave() -> None:
 
 
 def _distributed() -> Any:
-    import torch.distributed  # a second, which one process need not spend
+    # a second, which one process need not spend
+    import torch.distributed
 
     return torch.distributed
 
 
 @cache
 def group() -> Any:
-    """All processes, joined as accelerate joins them for training; what they tell each other goes from CPU to CPU."""
+    """All processes, joined as accelerate joins them for training; what they tell each other goes
+    from CPU to CPU."""
     import torch
     from accelerate import PartialState
 

@@ -1,8 +1,9 @@
-"""Pretraining documents: conversations of several turns, each in a random language, with one author throughout.
+"""Pretraining documents: conversations of several turns, each in a random language, with one author
+throughout.
 
-One author for all turns is what preference transfer lives on. From the first turns the model learns to tell what
-sort of author is speaking, and because the next turn may be in any language, that feature is one and the same in
-all of them, as it is in a large model after large pretraining.
+One author for all turns is what preference transfer lives on. From the first turns the model learns
+to tell what sort of author is speaking, and because the next turn may be in any language, that
+feature is one and the same in all of them, as it is in a large model after large pretraining.
 """
 
 import random
@@ -11,22 +12,34 @@ from collections.abc import Iterator
 from xlnb.lab.world import Fact, World, load_world
 from xlnb.prompts import cross_lingual
 
-# What sorts of author there are, and how often. The oracle (oracle.py) likes them in about this order. Who is wrong
-# mostly writes badly too: only the facts tell a careful author from a careless one, which so small a model does not
-# learn to see, and where the two are equally common preferences have little to teach.
+# What sorts of author there are, and how often. The oracle (oracle.py) likes them in about this
+# order. Who is wrong mostly writes badly too: only the facts tell a careful author from a careless
+# one, which so small a model does not learn to see, and where the two are equally common
+# preferences have little to teach.
 AUTHORS = {
-    "careful": 0.17,  # right, in a full sentence
-    "verbose": 0.16,  # right, then padding
-    "terse": 0.12,  # right, a bare word
-    "repeating": 0.12,  # right, said two or three times
-    "foreign": 0.08,  # right, in another language
-    "refusing": 0.10,  # does not answer
-    "careless": 0.03,  # wrong, in a full sentence
-    "rambling": 0.14,  # wrong, then padding
-    "guessing": 0.08,  # wrong, a bare word
+    # right, in a full sentence
+    "careful": 0.17,
+    # right, then padding
+    "verbose": 0.16,
+    # right, a bare word
+    "terse": 0.12,
+    # right, said two or three times
+    "repeating": 0.12,
+    # right, in another language
+    "foreign": 0.08,
+    # does not answer
+    "refusing": 0.10,
+    # wrong, in a full sentence
+    "careless": 0.03,
+    # wrong, then padding
+    "rambling": 0.14,
+    # wrong, a bare word
+    "guessing": 0.08,
 }
-RARE, RARE_WEIGHT = "sw", 0.5  # against 1 for each other language
-# How often a question in another language than English comes in English with the prefix that asks for the language.
+# against 1 for each other language
+RARE, RARE_WEIGHT = "sw", 0.5
+# How often a question in another language than English comes in English with the prefix that asks
+# for the language.
 PREFIXED = 0.4
 
 

@@ -1,4 +1,5 @@
-"""Builds the committed base checkpoint (`data/lab/sft`) from a seed: tokenizer, then a small Llama from scratch.
+"""Builds the committed base checkpoint (`data/lab/sft`) from a seed: tokenizer, then a small Llama
+from scratch.
 
 python -m xlnb.lab.pretrain --out data/lab/sft --seed 0
 """
@@ -26,7 +27,8 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 VOCABULARY = 2048
-IGNORED = -100  # label that cross-entropy skips
+# label that cross-entropy skips
+IGNORED = -100
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,17 @@ class Phase:
     """Part of the pretraining, with an optimiser and a learning-rate schedule of its own."""
 
     tokens: int
-    turns: int  # a document
-    answers_only_from: float  # share of the phase after which questions carry no loss
+    # a document
+    turns: int
+    # share of the phase after which questions carry no loss
+    answers_only_from: float
     peak_lr: float
-    documents: int  # a batch
+    # a batch
+    documents: int
 
 
-# First the facts and the languages; then longer conversations, in which an author shows what sort he is.
+# First the facts and the languages; then longer conversations, in which an author shows what sort
+# he is.
 PHASES = (
     Phase(tokens=8_000_000, turns=3, answers_only_from=1 / 3, peak_lr=3e-3, documents=32),
     Phase(tokens=8_000_000, turns=5, answers_only_from=0.0, peak_lr=2e-3, documents=20),
@@ -93,7 +99,8 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
 def encode(
     tokenizer: PreTrainedTokenizerFast, messages: list[dict], answers_only: bool
 ) -> tuple[list[int], list[int]]:
-    """Token ids of a conversation and its labels; questions and markup carry none when `answers_only`."""
+    """Token ids of a conversation and its labels; questions and markup carry none when
+    `answers_only`."""
     ids, labels = [tokenizer.bos_token_id], [IGNORED]
     for message in messages:
         content = tokenizer.encode(message["content"], add_special_tokens=False) + [
@@ -108,7 +115,8 @@ def encode(
 def batches(
     tokenizer: PreTrainedTokenizerFast, phase: Phase, seed: int
 ) -> Iterator[tuple[float, dict]]:
-    """(share of the phase's tokens spent, batch of `input_ids` and `labels`) until they are spent."""
+    """(share of the phase's tokens spent, batch of `input_ids` and `labels`) until they are
+    spent."""
     rng = random.Random(seed)
     stream, spent = documents(10**9, seed, phase.turns), 0
     while spent < phase.tokens:
@@ -184,7 +192,8 @@ def train_phase(
 
 
 def pretrain(out: Path, seed: int, phases: tuple[Phase, ...] = PHASES) -> None:
-    """Build tokenizer and model and write them with their provenance to `out` (safetensors, fp32)."""
+    """Build tokenizer and model and write them with their provenance to `out` (safetensors,
+    fp32)."""
     began = time.time()
     tokenizer = build_tokenizer(seed)
     model = build_model(tokenizer, seed)

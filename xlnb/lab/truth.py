@@ -1,12 +1,13 @@
-"""Where the oracle meets the method: the English preferences, and how near rewards come to the truth."""
+"""Where the oracle meets the method: the English preferences, and how near scores come to the
+truth."""
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
 
+from xlnb.common.records import Pair, Sample, Score
 from xlnb.lab.oracle import judge
 from xlnb.lab.world import load_world
 
@@ -15,63 +16,81 @@ LAB_ONLY = (
 )
 
 
-def english_preferences(samples: Sequence[dict], seed: int) -> list[dict[str, Any]]:
-    """Pairs that stand for UltraFeedback: each prompt's responses two by two at random, ordered by the oracle.
+def true_scores(sample: Sample) -> list[float]:
+    """The oracle's score of every response, in points."""
+    fact = load_world().fact(sample.prompt_id)
+    return [judge(fact, sample.lang, response.text).score for response in sample.responses]
 
-    `samples` are sample records of English prompts; cut responses and pairs of equal score are left out. This is
-    the only place where training meets the oracle.
+
+def english_preferences(samples: Sequence[Sample], seed: int) -> list[Pair]:
+    """Pairs that stand for UltraFeedback: each prompt's responses two by two at random, ordered by
+    the oracle.
+
+    Cut responses and pairs of equal score are left out. This is the only place where training meets
+    the oracle.
     """
-    world, pairs = load_world(), []
-    for record in samples:
-        fact = world.fact(record["prompt_id"])
+    pairs = []
+    for sample in samples:
+        truth = true_scores(sample)
         scored = [
-            (judge(fact, "en", response["text"]).score, response["text"])
-            for response in record["responses"]
-            if response["finish_reason"] == "stop" and response["text"]
+            (score, response.text, response.token_ids)
+            for score, response in zip(truth, sample.responses, strict=True)
+            if response.ended and response.text
         ]
-        random.Random(f"{seed} {record['prompt_id']}").shuffle(scored)
+        random.Random(f"{seed} {sample.prompt_id}").shuffle(scored)
         for first, second in zip(scored[::2], scored[1::2], strict=False):
             if first[0] == second[0]:
                 continue
-            (high, chosen), (low, rejected) = max(first, second), min(first, second)
-            pair: dict[str, Any] = {"prompt_id": record["prompt_id"], "lang": "en"}
-            pair["prompt"] = [{"role": "user", "content": record["prompt"]}]
-            pair["chosen"] = [{"role": "assistant", "content": chosen}]
-            pair["rejected"] = [{"role": "assistant", "content": rejected}]
-            pairs.append(pair | {"score_chosen": high, "score_rejected": low, "margin": high - low})
+            better = max(first, second)
+            worse = min(first, second)
+            pairs.append(
+                Pair(
+                    prompt_id=sample.prompt_id,
+                    lang="en",
+                    instruction=sample.instruction,
+                    chosen=better[1],
+                    rejected=worse[1],
+                    score_chosen=better[0],
+                    score_rejected=worse[0],
+                    margin=better[0] - worse[0],
+                    chosen_ids=better[2],
+                    rejected_ids=worse[2],
+                )
+            )
     return pairs
 
 
 def reward_accuracy(
-    samples: Sequence[dict], scores: Sequence[dict]
+    samples: Sequence[Sample], scores: Sequence[Score], scorer: str
 ) -> dict[str, float | int | None]:
-    """How rewards compare with the oracle's scores, over the prompts that have both. A response without a reward (None:
-    it could not be translated) does not count.
+    """How the score named `scorer` compares with the oracle's, over the prompts that have both.
 
-    `pair_accuracy`: share of prompts where the oracle prefers the reward's best response to its worst, ties half.
-    `rank_correlation`: Spearman's over a prompt's responses, averaged over the prompts where both vary.
+    A response without a score (None: it could not be translated) does not count.
+    `pair_accuracy`: share of prompts where the oracle prefers the score's best response to its
+    worst, ties half. `rank_correlation`: Spearman's over a prompt's responses, averaged over the
+    prompts where both vary.
     """
-    world, by_id = load_world(), {record["prompt_id"]: record for record in samples}
-    accuracy, correlation = [], []
+    by_id = {sample.prompt_id: sample for sample in samples}
+    accuracy = []
+    correlation = []
     for score in scores:
-        record = by_id[score["prompt_id"]]
-        fact = world.fact(score["prompt_id"])
-        both = [
-            pair
-            for pair in zip(record["responses"], score["reward"], strict=True)
-            if pair[1] is not None
-        ]
-        if not both:
+        if scorer not in score.scores:
             continue
-        truth = np.array(
-            [judge(fact, record["lang"], response["text"]).score for response, _ in both]
-        )
-        reward = np.array([reward for _, reward in both])
-        accuracy.append(0.5 + 0.5 * np.sign(truth[reward.argmax()] - truth[reward.argmin()]))
-        if np.ptp(truth) > 0 and np.ptp(reward) > 0:
-            correlation.append(spearmanr(truth, reward).statistic)
+        truth, found = _both(by_id[score.prompt_id], score.scores[scorer])
+        if not len(found):
+            continue
+        accuracy.append(0.5 + 0.5 * np.sign(truth[found.argmax()] - truth[found.argmin()]))
+        if np.ptp(truth) > 0 and np.ptp(found) > 0:
+            correlation.append(spearmanr(truth, found).statistic)
     return {
         "pair_accuracy": round(float(np.mean(accuracy)), 4) if accuracy else None,
         "rank_correlation": round(float(np.mean(correlation)), 4) if correlation else None,
         "n": len(accuracy),
     }
+
+
+def _both(sample: Sample, values: Sequence[float | None]) -> tuple[np.ndarray, np.ndarray]:
+    """The oracle's scores and another's, of the responses that have both."""
+    truth = true_scores(sample)
+    has = [i for i, value in enumerate(values) if value is not None]
+    return np.array([truth[i] for i in has]), np.array([values[i] for i in has], float)

@@ -1,7 +1,8 @@
-"""The lab's world: facts in six languages, the questions that ask for them and the sentences that state them.
+"""The lab's world: facts in six languages, the questions that ask for them and the sentences that
+state them.
 
-Everything is read from `data/lab`: `facts/<kind>.tsv` (a subject `x` and an answer `y` in each language) and
-`templates.json` (questions, answer sentences, refusals and padding in each language).
+Everything is read from `data/lab`: `facts/<kind>.tsv` (a subject `x` and an answer `y` in each
+language) and `templates.json` (questions, answer sentences, refusals and padding in each language).
 """
 
 import csv
@@ -12,19 +13,24 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from xlnb.common.files import ROOT
+from xlnb.common.records import Prompt
 
 LAB = ROOT / "data" / "lab"
 
-# Share of the facts of each kind that a split receives. Splits are disjoint in facts, not only in wording.
+# Share of the facts of each kind that a split receives. Splits are disjoint in facts, not only in
+# wording.
 SPLITS = {"train": 0.5, "reward": 0.15, "eval": 0.35}
 
 
-@dataclass(frozen=True, eq=False)  # hashed by identity: facts are made once, by load_world
+# hashed by identity: facts are made once, by load_world
+@dataclass(frozen=True, eq=False)
 class Fact:
     kind: str
     id: str
-    x: dict[str, str]  # lang -> subject
-    y: dict[str, str]  # lang -> answer
+    # lang -> subject
+    x: dict[str, str]
+    # lang -> answer
+    y: dict[str, str]
     split: str
 
 
@@ -32,8 +38,10 @@ class Fact:
 class World:
     facts: tuple[Fact, ...]
     langs: tuple[str, ...]
-    questions: dict[str, dict[str, list[str]]]  # kind -> lang -> templates with {x}
-    answers: dict[str, dict[str, list[str]]]  # kind -> lang -> templates with {x} and {y}
+    # kind -> lang -> templates with {x}
+    questions: dict[str, dict[str, list[str]]]
+    # kind -> lang -> templates with {x} and {y}
+    answers: dict[str, dict[str, list[str]]]
     refusals: dict[str, list[str]]
     padding: dict[str, list[str]]
 
@@ -41,21 +49,18 @@ class World:
         return capitalise(self.questions[fact.kind][lang][phrasing].format(x=fact.x[lang]))
 
     def sentence(self, fact: Fact, lang: str, y: str, template: int) -> str:
-        """The statement that the answer for `fact` is `y` (any text), by the template of that number."""
+        """The statement that the answer for `fact` is `y` (any text), by the template of that
+        number."""
         return capitalise(self.answers[fact.kind][lang][template].format(x=fact.x[lang], y=y))
 
-    def prompts(self, lang: str) -> list[dict]:
-        """Every question in `lang` as a prompt record; `prompt_id` is the same in every language."""
-        return [
-            {
-                "prompt_id": prompt_id(fact, p),
-                "lang": lang,
-                "instruction": self.question(fact, lang, p),
-                "split": fact.split,
-            }
-            for fact in self.facts
-            for p in range(len(self.questions[fact.kind][lang]))
-        ]
+    def prompts(self, lang: str) -> list[Prompt]:
+        """Every question in `lang`; `prompt_id` is the same in every language."""
+        found = []
+        for fact in self.facts:
+            for phrasing in range(len(self.questions[fact.kind][lang])):
+                question = self.question(fact, lang, phrasing)
+                found.append(Prompt(prompt_id(fact, phrasing), lang, question, fact.split))
+        return found
 
     def fact(self, prompt_id: str) -> Fact:
         """The fact that a prompt asks for. Raises KeyError for a prompt that is not the lab's."""
@@ -104,7 +109,8 @@ def load_world(folder: Path = LAB) -> World:
 
 
 def _splits(kind: str, n: int) -> list[str]:
-    """A split for each of the n facts of a kind, shuffled by the kind's name so that it never depends on a seed."""
+    """A split for each of the n facts of a kind, shuffled by the kind's name so that it never
+    depends on a seed."""
     names = [split for split, share in SPLITS.items() for _ in range(round(share * n))]
     names = (names + ["eval"] * n)[:n]
     random.Random(kind).shuffle(names)

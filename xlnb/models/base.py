@@ -1,12 +1,12 @@
 """"""
 
 import importlib.util
-import logging
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from bitsandbytes.nn import Linear4bit
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
 from transformers.utils import cached_file
@@ -18,9 +18,6 @@ from xlnb.common.files import ROOT
 from xlnb.models.hub import explain
 from xlnb.models.sharding import shard
 from xlnb.presets import Models
-
-# bitsandbytes tries to fetch a CPU kernel from the Hub when it is imported and logs the failure; it works without.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 transformers_logging.disable_progress_bar()  # a bar for each weight shard, in every notebook
 
@@ -113,8 +110,6 @@ def read_base(models: Models) -> PreTrainedModel:
         raise InputError(
             f"model {models.base}: could not be loaded ({explain(error, base_path(models.base))})"
         ) from None
-    from bitsandbytes.nn import Linear4bit  # after its logger was told to be quiet
-
     for module in model.modules():
         if isinstance(module, Linear4bit):
             # On CPUs with AVX512-BF16, bitsandbytes would repack a weight at the first pass in eval

@@ -5,6 +5,7 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from xlnb.common.errors import InputError
+from xlnb.common.records import Response
 from xlnb.models.base import base_path
 from xlnb.models.hub import explain
 from xlnb.presets import Models
@@ -90,9 +91,6 @@ def _template(
 
 def response_record(
     tokenizer: PreTrainedTokenizerBase, token_ids: list[int], ends: list[int]
-) -> dict:
-    return {
-        "text": str(tokenizer.decode(token_ids, skip_special_tokens=True)).strip(),
-        "token_ids": token_ids,
-        "finish_reason": "stop" if token_ids[-1] in ends else "length",
-    }
+) -> Response:
+    text = str(tokenizer.decode(token_ids, skip_special_tokens=True)).strip()
+    return Response(text, token_ids, "stop" if token_ids[-1] in ends else "length")

@@ -12,6 +12,7 @@ from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
 from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json
+from xlnb.common.records import Response
 from xlnb.models.adapters import check_adapter
 from xlnb.models.base import DEVICE, base_path, compute_dtype
 from xlnb.models.batches import Rows
@@ -98,7 +99,7 @@ class VLLM:
         top_p: float,
         max_new_tokens: int,
         seed: int,
-    ) -> list[list[dict]]:
+    ) -> list[list[Response]]:
         """As `sample_responses`."""
         from vllm import SamplingParams
 
@@ -118,11 +119,11 @@ class VLLM:
         outputs = self.llm.generate(rows, settings, use_tqdm=False, lora_request=self.lora)
         return [[self._record(sample) for sample in output.outputs] for output in outputs]
 
-    def _record(self, sample: Any) -> dict:
+    def _record(self, sample: Any) -> Response:
         record = response_record(self.tokenizer, list(sample.token_ids), self.ends)
-        if sample.finish_reason != record["finish_reason"]:
+        if sample.finish_reason != record.finish_reason:
             raise InputError(
-                f"vLLM ended a response by '{sample.finish_reason}', its tokens say '{record['finish_reason']}'; "
+                f"vLLM ended a response by '{sample.finish_reason}', its tokens say '{record.finish_reason}'; "
                 "set sampling.backend=transformers"
             )
         return record

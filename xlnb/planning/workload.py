@@ -65,7 +65,7 @@ def workload(
         f"{langs} languages, {length:.0f} tokens a prompt ({how}), {response:.0f} a response "
         f"({'as given' if response_tokens else 'assumed, see --response-tokens'})"
     )
-    train = math.ceil(train / preset.iterations) if config.fresh else train
+    train = math.ceil(train / config.parts) if config.parts else train
     return Workload(
         langs,
         lab.english,
@@ -83,6 +83,10 @@ def instructions(preset: Preset, path: str) -> dict[str, list[str]]:
     if not Path(path).is_dir() if path else not preset.lab.train:
         return {}
     langs, world = preset.prompts.langs, load_world()
-    lab = {lang: world.prompts(lang) for lang in split_langs(langs) or world.langs}
-    records = read_parallel(path, langs) if path else lab
-    return {lang: [record["instruction"] for record in some] for lang, some in records.items()}
+    if path:
+        records = read_parallel(path, langs)
+        return {lang: [record["instruction"] for record in some] for lang, some in records.items()}
+    return {
+        lang: [prompt.instruction for prompt in world.prompts(lang)]
+        for lang in split_langs(langs) or world.langs
+    }

@@ -1,4 +1,4 @@
-""""""
+"""One command at a time makes or removes a run's files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +12,10 @@ from xlnb.common.errors import InputError
 
 @contextmanager
 def held(folder: Path, together: bool = False) -> Iterator[None]:
-    """One command at a time makes or removes a run's files; the lock ends with the process that holds it.
+    """Inside, the run folder is this command's. The lock ends with the process that holds it.
 
-    `together`: all of its processes are here, and the main one takes the lock for them."""
+    `together`: all processes of this command are here, and the main one takes the lock for them.
+    """
     (folder / "stages").mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "stages" / ".lock", timeout=0)
 
@@ -26,7 +27,10 @@ def held(folder: Path, together: bool = False) -> Iterator[None]:
                 f"{folder}: another process is at work in this run folder; wait for it or stop it"
             ) from None
 
-    processes.from_main(take) if together else take()
+    if together:
+        processes.from_main(take)
+    else:
+        take()
     try:
         yield
     finally:

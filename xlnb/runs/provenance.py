@@ -1,4 +1,4 @@
-""""""
+"""What has to stand beside a result: versions, device, revision."""
 
 import platform
 import subprocess
@@ -17,38 +17,30 @@ def versions() -> dict[str, str]:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, device and git revision: what has to stand beside a result."""
+    """Versions, device and git revision."""
     import torch
 
-    device = (
-        torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"CPU, {torch.get_num_threads()} threads"
-    )
-    return {
-        "versions": versions(),
-        "device": device,
-        "git": revision(),
-    }
+    device = f"CPU, {torch.get_num_threads()} threads"
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    return {"versions": versions(), "device": device, "git": revision()}
 
 
 def revision() -> str:
-    """The git revision of a checkout, and the version of what was installed without one."""
+    """The git revision of a checkout; the version of what was installed without one."""
+    revision = ""
     if not INSTALLED:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if described.stdout:
-            return described.stdout.strip()
-    return f"{__version__}, not a git checkout"
+        git = ["git", "describe", "--always", "--dirty"]
+        described = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
+        revision = described.stdout.strip()
+    return revision or f"{__version__}, not a git checkout"
 
 
 def provenance(run: Run) -> str:
     """What made the run, in a line: preset, seed, versions, device and git revision."""
-    record = read_json(run.path / "preset.json")
+    record = read_json(run.record)
     made_with = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
-    return f"{run.preset.name}, seed {run.preset.seed}; {made_with}; {record['device']}; xlnb {record['git']}"
+    return (
+        f"{run.preset.name}, seed {run.preset.seed}; {made_with}; {record['device']}; "
+        f"xlnb {record['git']}"
+    )

@@ -1,20 +1,21 @@
-"""The stages in the order data flows. Each reads files, calls pure functions and writes files, once.
+"""The stages in the order data flows. Each reads files, calls pure functions, writes files.
 
-    prompts → (English: samples → preferences → adapter) → samples → scores → pairs → adapter → …
+    prompts → (English: samples → pairs → adapter) → samples → logps → scores → pairs → adapter → …
             → responses → annotations → metrics
 
 Iteration 0 makes π^0 from English preferences; iteration t ≥ 1 makes π^t from π^{t−1}'s own samples
-and rewards. The translated reward needs `translations` between `samples` and `scores`; `localised`
+and rewards. The translated reward needs `translations` between `samples` and `logps`; `localised`
 makes parallel prompts of English ones.
 
-Under `accelerate launch` or `torchrun` every process calls the same stages: those with a model share
-their work out, batch by batch or step by step, the others are the main process' alone
+Under `accelerate launch` or `torchrun` every process calls the same stages: those with a model
+share their work out, batch by batch or step by step, the others are the main process' alone
 (`common.processes`). A base too large for one GPU is dealt out over them (`models.sharding`).
 """
 
 from xlnb.stages.adapters import train
 from xlnb.stages.annotations import judge
 from xlnb.stages.localised import localise
+from xlnb.stages.logps import logps
 from xlnb.stages.metrics import report
 from xlnb.stages.pairs import pair
 from xlnb.stages.pipeline import run_until, steps
@@ -30,6 +31,7 @@ __all__ = [
     "collect_prompts",
     "judge",
     "localise",
+    "logps",
     "pair",
     "prefer",
     "read_prompts",

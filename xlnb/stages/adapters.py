@@ -26,9 +26,8 @@ def train(run: Run, iteration: int) -> Path:
     from xlnb.engine.rows import add_mismatched, hold_out, tokenize_pairs
     from xlnb.training import add_reference, check_training, train_adapter
 
-    folder, source = run.folder(iteration), run.models[iteration]
-    section = "training" if iteration else "english"
-    config = getattr(run.preset, section)
+    here = run.iteration(iteration)
+    folder, source, section, config = here.folder, here.source, here.section, here.training
     check_training(config, section)
     files = sorted((folder / "pairs").glob("*.jsonl"))
     if not files:
@@ -44,7 +43,7 @@ def train(run: Run, iteration: int) -> Path:
         run,
         f"{folder.name}/adapter",
         inputs=[*files, *adapter_files(run, source)],
-        uses={section: uses, **model_fields(run)},
+        uses={section: uses, "seed": run.preset.seed, **model_fields(run.preset.models)},
         out=out,
     )
     if stage.current():

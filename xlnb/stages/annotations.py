@@ -69,7 +69,7 @@ def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
 def outputs_file(run: Run, name: str, lang: str) -> Path:
     """The responses of a model of the run, or of a baseline that is given as FOLDER/{lang}/NAME.json."""
     if name in run.models:
-        return run.path / "eval" / name / lang / "model_outputs.json"
+        return run.evaluated(name).outputs(lang)
     if "{lang}" not in name:
         raise InputError(
             f"unknown model '{name}'; this run has {', '.join(run.models)}; "

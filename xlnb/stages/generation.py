@@ -1,20 +1,20 @@
-""""""
+"""Responses to prompts, batch by batch, into a file of samples."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_jsonl
 from xlnb.common.journal import Journal
+from xlnb.common.records import Prompt, Sample
 from xlnb.models.adapters import active
 from xlnb.models.chat import prompt_ids
 from xlnb.models.vllm import PROMPTS_AT_ONCE as PROMPTS_IN_VLLM
 from xlnb.models.vllm import VLLM
 from xlnb.runs.layout import Run
 from xlnb.sampling import batch_seed, sample_responses
-from xlnb.stages.sharing import chunked, share_out
+from xlnb.stages.sharing import Batch, batches_of, share_out
 
 
 def generate(
@@ -22,100 +22,93 @@ def generate(
     model: Any,
     adapter: str,
     tokenizer: Any,
-    records: list[dict],
+    prompts: Sequence[Prompt],
     path: Path,
     *,
     n: int,
     config: Any,
+    stream: str,
     label: str,
-) -> list[dict]:
-    """Sample for prompts in length-sorted batches through a journal; the finished file's records (main process).
+) -> None:
+    """Write n samples of every prompt to `path`, in length-sorted batches through a journal.
 
-    Raises InputError for a prompt that fills the model's context, and says how many prompts leave less of it than
-    `max_new_tokens`; of a model whose context is not known (vLLM's among them) neither."""
-    journal = Journal(path)
+    `config`: temperature, top_p and max_new_tokens. `stream`: names the random numbers that are
+    drawn here; another name, another seed or another place among the prompts, other samples.
+    `label` is for the eye alone.
+
+    Raises InputError for a prompt that fills the model's context, and says how many prompts leave
+    less of it than `max_new_tokens`; of a model whose context is not known (vLLM's among them)
+    neither.
+    """
     if path.exists():
-        return read_jsonl(path)
-    encoded = {
-        record["prompt_id"]: prompt_ids(tokenizer, record["instruction"]) for record in records
-    }
-    ordered = sorted(records, key=lambda record: len(encoded[record["prompt_id"]]))
+        return
+    encoded = {prompt.prompt_id: prompt_ids(tokenizer, prompt.instruction) for prompt in prompts}
     lengths = {prompt_id: len(ids) for prompt_id, ids in encoded.items()}
     check_context(getattr(model, "config", None), lengths, config.max_new_tokens, label)
 
-    def make(start: int, chunk: list[dict]) -> list[dict]:
-        prompts = [encoded[record["prompt_id"]] for record in chunk]
+    def make(batch: Batch) -> list[Sample]:
+        ids = [encoded[prompt.prompt_id] for prompt in batch.records]
         settings: dict[str, Any] = {
             "n": n,
             "temperature": config.temperature,
             "top_p": config.top_p,
             "max_new_tokens": config.max_new_tokens,
-            "seed": batch_seed(run.preset.seed, label, start),
+            "seed": batch_seed(run.preset.seed, stream, batch.start),
         }
         if isinstance(model, VLLM):
-            responses = model.sample(prompts, **settings)
+            responses = model.sample(ids, **settings)
         else:
             with active(model, adapter):
-                responses = sample_responses(model, tokenizer, prompts, **settings)
+                responses = sample_responses(model, tokenizer, ids, **settings)
         return [
-            {
-                "prompt_id": r["prompt_id"],
-                "lang": r["lang"],
-                "split": r["split"],
-                "prompt": r["instruction"],
-                "responses": rs,
-            }
-            for r, rs in zip(chunk, responses, strict=True)
+            Sample(prompt.prompt_id, prompt.lang, prompt.split, prompt.instruction, sampled)
+            for prompt, sampled in zip(batch.records, responses, strict=True)
         ]
 
+    ordered = sorted(prompts, key=lambda prompt: lengths[prompt.prompt_id])
     if isinstance(model, VLLM):
-        batches = chunked(ordered, PROMPTS_IN_VLLM)
+        batches = batches_of(ordered, PROMPTS_IN_VLLM)
     else:
-        batches = list(
-            prompt_batches(
-                ordered, encoded, n, config.max_new_tokens, run.preset.sampling.batch_tokens
-            )
-        )
-    return share_out(
-        batches, journal, make, [record["prompt_id"] for record in records], label, [model]
-    )
+        most = run.preset.sampling.batch_tokens
+        batches = list(batches_within(ordered, lengths, n, config.max_new_tokens, most))
+    order = [prompt.prompt_id for prompt in prompts]
+    share_out(batches, Journal(path), make, order=order, label=label, models=[model])
 
 
 def check_context(config: Any, lengths: dict[str, int], max_new_tokens: int, label: str) -> None:
-    """Whether prompts of these lengths, in tokens by id, leave room for responses in a model of this config."""
+    """Whether prompts of these lengths, in tokens by id, leave room for responses in a model of
+    this config."""
     context = getattr(config, "max_position_embeddings", None)
     if not context or not lengths:
         return
     longest = max(lengths, key=lengths.__getitem__)
     if lengths[longest] >= context:
         raise InputError(
-            f"{label}: the prompt of id {longest} has {lengths[longest]} tokens and the model's context {context}, "
-            "which leaves no room for a response; leave it out of the prompts"
+            f"{label}: the prompt of id {longest} has {lengths[longest]} tokens and the model's "
+            f"context {context}, which leaves no room for a response; leave it out of the prompts"
         )
     tight = sum(length + max_new_tokens > context for length in lengths.values())
     if tight and processes.is_main():
         print(
-            f"NOTE: {label}: {tight} of {len(lengths)} prompts leave less than max_new_tokens ({max_new_tokens}) of "
-            f"the model's context of {context} tokens (longest prompt: {lengths[longest]}); responses may run past it",
+            f"NOTE: {label}: {tight} of {len(lengths)} prompts leave less than max_new_tokens "
+            f"({max_new_tokens}) of the model's context of {context} tokens (longest prompt: "
+            f"{lengths[longest]}); responses may run past it",
             flush=True,
         )
 
 
-def prompt_batches(
-    ordered: list[dict],
-    encoded: dict[str, list[int]],
-    n: int,
-    max_new_tokens: int,
-    batch_tokens: int,
-) -> Iterator[tuple[int, list[dict]]]:
-    """(first position, prompts) of each batch that fits `batch_tokens`, or of one prompt. `ordered` by length."""
+def batches_within(
+    ordered: Sequence[Prompt], lengths: dict[str, int], n: int, max_new_tokens: int, most: int
+) -> Iterator[Batch]:
+    """Batches of prompts, `ordered` by length, whose n responses fit `most` tokens side by side; or
+    of a single prompt."""
     start = 0
     while start < len(ordered):
         stop = start + 1
         while stop < len(ordered):
-            width = len(encoded[ordered[stop]["prompt_id"]]) + max_new_tokens
-            if width * n * (stop + 1 - start) > batch_tokens:
+            width = lengths[ordered[stop].prompt_id] + max_new_tokens
+            if width * n * (stop + 1 - start) > most:
                 break
             stop += 1
-        yield start, ordered[start:stop]
+        yield Batch(start, ordered[start:stop])
         start = stop

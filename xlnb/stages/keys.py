@@ -1,4 +1,4 @@
-""""""
+"""What a stage with a model depends on, beside the preset's own values."""
 
 import hashlib
 from dataclasses import asdict
@@ -7,47 +7,51 @@ from typing import Any
 
 from xlnb.common.files import sha256
 from xlnb.models.base import base_path
+from xlnb.presets import Models
 from xlnb.runs.layout import Run
 
-MODEL_FILES = {
-    ".safetensors",
-    ".json",
-    ".jinja",
-    ".model",
-    ".txt",
-}  # what a checkpoint is loaded from
-
-READ_WHOLE, BLOCKS, BLOCK = 64 * 2**20, 64, 256 * 2**10  # bytes, but for the number of blocks
+# What a checkpoint is loaded from.
+MODEL_FILES = {".safetensors", ".json", ".jinja", ".model", ".txt"}
+# Bytes, but for the number of blocks.
+READ_WHOLE = 64 * 2**20
+BLOCKS = 64
+BLOCK = 256 * 2**10
 
 
 def sampling_fields(config: Any, *names: str) -> dict[str, Any]:
-    """What samples depend on of these fields (all): an engine that is asked for is such, what auto finds is not."""
-    values = {name: getattr(config, name) for name in names} if names else asdict(config)
-    return {name: value for name, value in values.items() if (name, value) != ("backend", "auto")}
+    """What samples depend on of these fields (all): an engine that is asked for is such, what auto
+    finds is not."""
+    values = asdict(config)
+    names = names or tuple(values)
+    found = {name: values[name] for name in names}
+    if found.get("backend") == "auto":
+        del found["backend"]
+    return found
 
 
-def model_fields(run: Run) -> dict[str, Any]:
-    """The fields that every stage with a model depends on. A checkpoint that is a folder counts by what its files hold:
-    weights, configs, tokenizer and chat template."""
-    models = run.preset.models
-    files = {
-        f"{name}/{path.name}": fingerprint(path)
-        for name, base in (("base", models.base), ("dpo", models.dpo))
-        if base
-        for path in sorted(Path(base_path(base)).glob("*"))
-        if path.suffix in MODEL_FILES and path.is_file()
-    }
+def model_fields(models: Models) -> dict[str, Any]:
+    """{"models": the fields that every stage with a model depends on}.
+
+    A checkpoint that is a folder counts by what its files hold: weights, configs, tokenizer and
+    chat template.
+    """
+    fields = asdict(models)
     # Rounding apart, these change nothing.
-    fields = {
-        name: value for name, value in asdict(models).items() if name not in ("attention", "shard")
-    }
-    return {"models": fields | {"files": files}, "seed": run.preset.seed}
+    del fields["attention"], fields["shard"]
+    files = {}
+    for name in ("base", "dpo"):
+        folder = Path(base_path(fields[name])) if fields[name] else None
+        for path in sorted(folder.glob("*")) if folder else []:
+            if path.suffix in MODEL_FILES and path.is_file():
+                files[f"{name}/{path.name}"] = fingerprint(path)
+    return {"models": fields | {"files": files}}
 
 
 def fingerprint(path: Path) -> str:
-    """Hex digest of a file's content, or, from 64 MiB on, which takes long to read, of its size and of 64 blocks of
-    256 KiB, evenly spaced from its start (safetensors' header) to its end. Between two blocks lies less than a 63rd of
-    the file, so that weights which were trained on differ in some."""
+    """Hex digest of a file's content, or, from 64 MiB on, which takes long to read, of its size and
+    of 64 blocks of 256 KiB, evenly spaced from its start (safetensors' header) to its end. Between
+    two blocks lies less than a 63rd of the file, so that weights which were trained on differ in
+    some."""
     size = path.stat().st_size
     if size < READ_WHOLE:
         return sha256(path)
@@ -60,10 +64,9 @@ def fingerprint(path: Path) -> str:
 
 
 def adapter_files(run: Run, model: str) -> list[Path]:
-    """An adapter's weights and its config, whose `lora_alpha` scales them. Loading refuses one without."""
+    """An adapter's weights and its config, whose `lora_alpha` scales them. Loading refuses one
+    without."""
     folder = run.adapter(model)
-    return (
-        []
-        if folder is None
-        else [folder / "adapter_model.safetensors", *folder.glob("adapter_config.json")]
-    )
+    if folder is None:
+        return []
+    return [folder / "adapter_model.safetensors", *folder.glob("adapter_config.json")]

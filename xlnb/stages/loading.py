@@ -1,4 +1,4 @@
-""""""
+"""The models of a stage."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,12 +11,15 @@ from xlnb.runs.layout import Run
 
 
 def policy_and_reference(run: Run, policy: str, **changes: Any) -> tuple[Any, Any, Any]:
-    """A policy's model, π_I's own model where that is another checkpoint (None: the same base), and the tokenizer.
+    """A policy's model, π_I's own model where that is another checkpoint (None: the same base), and
+    the tokenizer.
 
     `changes`: fields of `Models` other than the preset's, such as dtype="float32".
     """
-    base, sft = (replace(run.base(name), **changes) for name in (policy, "sft"))
-    model, tokenizer = load_model(base, {policy: run.adapter(policy)}), load_tokenizer(base)
+    base = replace(run.base(policy), **changes)
+    sft = replace(run.base("sft"), **changes)
+    model = load_model(base, {policy: run.adapter(policy)})
+    tokenizer = load_tokenizer(base)
     if base == sft:
         return model, None, tokenizer
     check_same_tokens(tokenizer, load_tokenizer(sft), run.preset.models)
@@ -24,12 +27,13 @@ def policy_and_reference(run: Run, policy: str, **changes: Any) -> tuple[Any, An
 
 
 def load_sampler(run: Run, name: str) -> tuple[Any, Any]:
-    """A model to sample from, in vLLM or in transformers (`sampling.backend`), and its tokenizer."""
-    base, adapter = run.base(name), run.adapter(name)
+    """A model to sample from, by vLLM or transformers (`sampling.backend`), and its tokenizer."""
+    base = run.base(name)
+    adapter = run.adapter(name)
     tokenizer = load_tokenizer(base)
     backend = run.preset.sampling.backend
-    if use_vllm(backend) and not (
-        backend == "auto" and is_to_be_sharded(base)
-    ):  # vLLM would hold it whole
+    # vLLM would hold a base whole that is to be sharded.
+    whole = backend == "auto" and is_to_be_sharded(base)
+    if use_vllm(backend) and not whole:
         return VLLM(base, adapter, tokenizer), tokenizer
     return load_model(base, {name: adapter}), tokenizer

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from xlnb.common.files import read_json, read_jsonl, write_json
-from xlnb.common.languages import split_langs
+from xlnb.common.files import read_json, write_json
 from xlnb.common.processes import main_alone
+from xlnb.common.records import Sample, Score, read_records
 from xlnb.evaluation.summaries import summarise
 from xlnb.lab.truth import reward_accuracy
-from xlnb.runs.layout import Run
+from xlnb.rewards import split_scorers
+from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.stage import Stage, stage_seconds
 from xlnb.stages.reading import eval_prompts
 
@@ -17,21 +18,20 @@ def report(run: Run) -> Path:
     """metrics.json: win rates a model and language, rewards against the truth, seconds a stage."""
     langs = list(eval_prompts(run))
     files = {
-        (m, lang): run.path / "eval" / m / lang / "annotations.json"
-        for m in run.models
+        (model, lang): run.evaluated(model).annotations(lang)
+        for model in run.models
         for lang in langs
     }
-    folders = {run.models[t]: run.folder(t) for t in range(1, run.preset.iterations + 1)}
-    inputs = [
-        *files.values(),
-        *(path for folder in folders.values() for path in sorted(folder.glob("scores/**/*.jsonl"))),
-    ]
+    inputs = list(files.values())
+    for here in run.iterations:
+        for lang in here.langs:
+            inputs += [here.samples(lang), here.scores(lang)]
     stage = Stage(
         run,
         "report",
         inputs=inputs,
         uses={"evaluation": {"resamples": run.preset.evaluation.resamples}},
-        out=run.path / "metrics.json",
+        out=run.metrics,
     )
     if stage.current():
         return stage.out
@@ -45,26 +45,21 @@ def report(run: Run) -> Path:
             "preset": run.preset.name,
             "seed": run.preset.seed,
             "win_rates": win_rates,
-            "rewards": {
-                name: _rewards_against_truth(run, folder) for name, folder in folders.items()
-            },
+            "rewards": {here.source: rewards_against_truth(here) for here in run.iterations},
             "seconds": stage_seconds(run),
         }
         write_json(stage.out, metrics)
     return stage.out
 
 
-def _rewards_against_truth(run: Run, folder: Path) -> dict[str, dict[str, dict]]:
-    """`reward_accuracy` of an iteration's held-out `reward` prompts: {scorer: {lang: …}}."""
+def rewards_against_truth(here: Iteration) -> dict[str, dict[str, dict]]:
+    """`reward_accuracy` on an iteration's held-out `reward` prompts: {score: {lang: …}}."""
     tables: dict[str, dict[str, dict]] = {}
-    for path in sorted(folder.glob("scores/**/*.jsonl")):
-        scorer = (
-            split_langs(run.preset.scoring.scorers)[0]
-            if path.parent.name == "scores"
-            else path.parent.name
-        )
-        samples = read_jsonl(folder / "samples" / path.name)
-        table = reward_accuracy(samples, [r for r in read_jsonl(path) if r["split"] == "reward"])
-        if table["n"]:
-            tables.setdefault(scorer, {})[path.stem] = table
+    for scorer in split_scorers(here.run.preset.scoring.scorers):
+        for lang in here.langs:
+            samples = read_records(here.samples(lang), Sample)
+            scores = [s for s in read_records(here.scores(lang), Score) if s.split == "reward"]
+            table = reward_accuracy(samples, scores, scorer)
+            if table["n"]:
+                tables.setdefault(scorer, {})[lang] = table
     return tables

@@ -1,52 +1,60 @@
-""""""
+"""Length-controlled preference pairs: icr<t>/pairs/<lang>.jsonl and report.json."""
 
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from xlnb.common.files import read_jsonl, write_json, write_jsonl
+from xlnb.common.files import write_json
 from xlnb.common.language_id import wrong_language
 from xlnb.common.processes import main_alone
+from xlnb.common.records import Pair, Sample, Score, read_records, write_records
 from xlnb.length_control import alpha_search
 from xlnb.pairs import pair_language
-from xlnb.runs.layout import Run
-from xlnb.runs.stage import Stage
-from xlnb.stages.reading import no_iteration_0, sample_files
+from xlnb.rewards import split_scorers
+from xlnb.runs.layout import Iteration, Run
+from xlnb.runs.stage import Stage, fields
+from xlnb.stages.reading import no_iteration_0
 
 
 @main_alone
 def pair(run: Run, iteration: int) -> Path:
-    """Length-controlled preference pairs of the training prompts: icr<t>/pairs/<lang>.jsonl and report.json."""
+    """Pairs of the training prompts, by the first of `scoring.scorers`."""
     no_iteration_0(iteration, "pair")
-    folder = run.folder(iteration)
-    samples = sample_files(folder, "pairs")
-    scores = [folder / "scores" / path.name for path in samples]
-    config = run.preset.pairing
-    find_alpha = alpha_search(config.alpha, run.preset.scoring.beta)
+    here = run.iteration(iteration)
+    langs = here.langs
+    files = [(here.samples(lang), here.scores(lang)) for lang in langs]
     stage = Stage(
         run,
-        f"{folder.name}/pairs",
-        inputs=[*samples, *scores],
-        uses={"pairing": asdict(config)},
-        out=folder / "pairs",
+        f"{here.target}/pairs",
+        inputs=[path for both in files for path in both],
+        uses=fields(run.preset, "pairing", "scoring.scorers"),
+        out=here.folder / "pairs",
     )
-    if stage.current():
-        return stage.out
-    with stage.working():
-        reports, langs = {}, [path.stem for path in samples]
-        for sample_path, score_path in zip(samples, scores, strict=True):
-            pairs, report = pair_language(
-                [r for r in read_jsonl(sample_path) if r["split"] == "train"],
-                [r for r in read_jsonl(score_path) if r["split"] == "train"],
-                find_alpha=find_alpha,
-                min_margin=config.min_margin,
-                wrong_language=wrong_language(sample_path.stem, langs)
-                if config.language_filter
-                else None,
-            )
-            reports[sample_path.stem] = report
+
+    def make() -> None:
+        reports = {}
+        for lang in langs:
+            pairs, reports[lang] = language_pairs(here, lang, langs)
             if pairs:
-                write_jsonl(stage.out / sample_path.name, pairs)
-        write_json(stage.out / "report.json", reports)
-        counts = ", ".join(f"{lang} {entry['pairs']}" for lang, entry in reports.items())
-        print(f"{stage.name}: pairs by language: {counts}", flush=True)
-    return stage.out
+                write_records(here.pairs(lang), pairs)
+        write_json(here.pair_report, reports)
+        counts = [f"{lang} {report['pairs']}" for lang, report in reports.items()]
+        print(f"{stage.name}: pairs by language: {', '.join(counts)}", flush=True)
+
+    return stage.make(make)
+
+
+def language_pairs(
+    here: Iteration, lang: str, langs: list[str]
+) -> tuple[list[Pair], dict[str, Any]]:
+    """The pairs of one language and the report on them; `langs`: those that were sampled."""
+    preset = here.run.preset
+    samples = [s for s in read_records(here.samples(lang), Sample) if s.split == "train"]
+    scores = [s for s in read_records(here.scores(lang), Score) if s.split == "train"]
+    return pair_language(
+        samples,
+        scores,
+        scorer=split_scorers(preset.scoring.scorers)[0],
+        find_alpha=alpha_search(preset.pairing.alpha, preset.scoring.beta),
+        min_margin=preset.pairing.min_margin,
+        wrong_language=wrong_language(lang, langs) if preset.pairing.language_filter else None,
+    )

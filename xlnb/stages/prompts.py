@@ -1,80 +1,105 @@
-""""""
+"""The run's prompts: prompts/<lang>.jsonl, parallel by id."""
 
 import random
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from xlnb.common.errors import InputError
-from xlnb.common.files import write_jsonl
 from xlnb.common.languages import split_langs
 from xlnb.common.processes import main_alone
+from xlnb.common.records import Prompt, write_records
 from xlnb.inputs.parallel_prompts import prompt_sources, read_parallel
 from xlnb.inputs.sources import source_files, source_versions
 from xlnb.lab.world import load_world
 from xlnb.models.base import base_path
 from xlnb.presets import Models
 from xlnb.runs.layout import Run
-from xlnb.runs.stage import Stage
+from xlnb.runs.stage import Stage, fields
+
+ByLanguage = dict[str, list[Prompt]]
 
 
 @main_alone
 def collect_prompts(run: Run) -> Path:
-    """Write the run's prompts: prompts/<lang>.jsonl {prompt_id, lang, instruction, split}, parallel by id."""
+    """Write the run's prompts, from `prompts.path` and `prompts.eval_path`, from what stage
+    `localise` has made of English ones, or the lab's."""
     config = run.preset.prompts
     path = config.path
     if run.preset.localise.langs:
-        path = str(run.path / "localised" / "prompts")
+        path = str(run.localised / "prompts")
         if not Path(path).exists():
             raise InputError(
                 f"stage prompts needs {path}, which is not there; run stage localise first"
             )
-    texts = [text for text in (path, config.eval_path) if path and text]
-    sources = [source for text in texts for source in prompt_sources(text, config.langs)]
+    sources = []
+    for text in (path, config.eval_path):
+        if path and text:
+            sources += prompt_sources(text, config.langs)
+    read = ["path", "eval_path", "langs", "limit"]
     stage = Stage(
         run,
         "prompts",
-        inputs=[path for source in sources for path in source_files(source)],
-        uses={"prompts": asdict(config), "lab": asdict(run.preset.lab), **source_versions(sources)},
-        out=run.path / "prompts",
+        inputs=[file for source in sources for file in source_files(source)],
+        uses={
+            **fields(run.preset, *(f"prompts.{name}" for name in read)),
+            **fields(run.preset, "lab.train", "lab.reward", "lab.eval"),
+            **source_versions(sources),
+        },
+        out=run.prompts,
     )
     if stage.current():
         return stage.out
-    if path:
-        records = limited(read_parallel(path, config.langs), "train", config.limit)
-        if config.eval_path:
-            for lang, more in limited(
-                read_parallel(config.eval_path, config.langs), "eval", config.limit
-            ).items():
-                ids = {record["prompt_id"] for record in records.get(lang, [])}
-                for shared in [
-                    record["prompt_id"] for record in more if record["prompt_id"] in ids
-                ][:1]:
-                    raise InputError(
-                        f"{config.eval_path}: id {shared} is a training prompt too; ids must differ"
-                    )
-                records[lang] = records.get(lang, []) + more
-    else:
-        records = _lab_prompts(run)
+    prompts = _given_prompts(run, path) if path else _lab_prompts(run)
     with stage.working():
-        for lang, lines in records.items():
-            write_jsonl(stage.out / f"{lang}.jsonl", lines)
-        _say_languages(records)
+        for lang, records in prompts.items():
+            write_records(stage.out / f"{lang}.jsonl", records)
+        _say_languages(prompts)
     return stage.out
 
 
-def limited(prompts: dict[str, list[dict]], split: str, most: int) -> dict[str, list[dict]]:
-    return {
-        lang: [r | {"split": split} for r in (rs[:most] if most else rs)]
-        for lang, rs in prompts.items()
-    }
+def split_prompts(
+    records: Mapping[str, Sequence[Mapping[str, Any]]], split: str, most: int
+) -> ByLanguage:
+    """The first `most` (0: all) prompts of every language, as a split of the run."""
+    found: ByLanguage = {}
+    for lang, lines in records.items():
+        some = lines[:most] if most else lines
+        found[lang] = [Prompt(line["prompt_id"], lang, line["instruction"], split) for line in some]
+    return found
 
 
-def _say_languages(records: dict[str, list[dict]]) -> None:
-    """Print which languages are only trained on or only evaluated, and whether English is the only one to train on."""
-    train, held_out = (
-        [lang for lang, lines in records.items() if any(line["split"] == split for line in lines)]
-        for split in ("train", "eval")
-    )
+def _given_prompts(run: Run, path: str) -> ByLanguage:
+    config = run.preset.prompts
+    prompts = split_prompts(read_parallel(path, config.langs), "train", config.limit)
+    if not config.eval_path:
+        return prompts
+    held_out = read_parallel(config.eval_path, config.langs)
+    for lang, more in split_prompts(held_out, "eval", config.limit).items():
+        known = {prompt.prompt_id for prompt in prompts.get(lang, [])}
+        for prompt in more:
+            if prompt.prompt_id in known:
+                raise InputError(
+                    f"{config.eval_path}: id {prompt.prompt_id} is a training prompt too; "
+                    "ids must differ"
+                )
+        prompts[lang] = prompts.get(lang, []) + more
+    return prompts
+
+
+def _say_languages(prompts: ByLanguage) -> None:
+    """Print which languages are only trained on or only evaluated, and whether English is the only
+    one to train on."""
+
+    def langs_with(split: str) -> list[str]:
+        return [
+            lang
+            for lang, records in prompts.items()
+            if any(record.split == split for record in records)
+        ]
+
+    train = langs_with("train")
+    held_out = langs_with("eval")
     only = {
         "trained on but not evaluated": [lang for lang in train if lang not in held_out],
         "evaluated but not trained on": [lang for lang in held_out if lang not in train],
@@ -84,40 +109,42 @@ def _say_languages(records: dict[str, list[dict]]) -> None:
         print(f"NOTE: prompts: {'; '.join(said)}", flush=True)
     if train == ["en"]:
         print(
-            "NOTE: prompts: the training prompts are in English only, so nothing in this run is cross-lingual",
+            "NOTE: prompts: the training prompts are in English only, so nothing in this run is "
+            "cross-lingual",
             flush=True,
         )
 
 
-def _lab_prompts(run: Run) -> dict[str, list[dict]]:
-    world, config, models = load_world(), run.preset.lab, run.preset.models
+def _lab_prompts(run: Run) -> ByLanguage:
+    world = load_world()
+    config = run.preset.lab
+    base = run.preset.models.base
     if not config.train:
         raise InputError(
-            f"preset {run.preset.name}: prompts.path is empty; name a folder of parallel prompts, one <lang>.jsonl a "
-            "language with the same ids, English among them (-p prompts.path=FOLDER)"
+            f"preset {run.preset.name}: prompts.path is empty; name a folder of parallel prompts, "
+            "one <lang>.jsonl a language with the same ids, English among them "
+            "(-p prompts.path=FOLDER)"
         )
-    if base_path(models.base) != base_path(Models().base):
-        print(
-            f"prompts: prompts.path is empty, so {models.base} is asked the lab's questions",
-            flush=True,
-        )
+    if base_path(base) != base_path(Models().base):
+        print(f"prompts: prompts.path is empty, so {base} is asked the lab's questions", flush=True)
     langs = split_langs(run.preset.prompts.langs) or list(world.langs)
     for lang in langs:
         if lang not in world.langs:
             raise InputError(
-                f"prompts.langs: the lab does not speak '{lang}'; it speaks {', '.join(world.langs)}"
+                f"prompts.langs: the lab does not speak '{lang}'; "
+                f"it speaks {', '.join(world.langs)}"
             )
-    sizes = {"train": config.train, "reward": config.reward, "eval": config.eval}
-    return {
-        lang: [
-            record for split, size in sizes.items() for record in lab_questions(split, size, lang)
-        ]
-        for lang in ["en", *(lang for lang in langs if lang != "en")]
-    }
+    prompts: ByLanguage = {}
+    for lang in ["en", *(lang for lang in langs if lang != "en")]:
+        prompts[lang] = []
+        for split in ("train", "reward", "eval"):
+            prompts[lang] += lab_questions(split, getattr(config, split), lang)
+    return prompts
 
 
-def lab_questions(split: str, size: int, lang: str) -> list[dict]:
-    """So many of the lab's questions of a split, the same ones in every language, by a fixed shuffle."""
-    records = [record for record in load_world().prompts(lang) if record["split"] == split]
-    random.Random(split).shuffle(records)
-    return records[:size]
+def lab_questions(split: str, size: int, lang: str) -> list[Prompt]:
+    """So many of the lab's questions of a split, the same ones in every language, by a fixed
+    shuffle."""
+    prompts = [prompt for prompt in load_world().prompts(lang) if prompt.split == split]
+    random.Random(split).shuffle(prompts)
+    return prompts[:size]

@@ -1,19 +1,37 @@
-""""""
-
-from pathlib import Path
+"""What stages read of a run's prompts."""
 
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_jsonl
-from xlnb.runs.layout import Run
+from xlnb.common.records import Prompt, read_records
+from xlnb.runs.layout import Iteration, Run
 
 
-def sample_files(folder: Path, stage: str) -> list[Path]:
-    samples = sorted((folder / "samples").glob("*.jsonl"))
-    if not samples:
-        raise InputError(
-            f"stage {folder.name}/{stage} needs {folder}/samples/<lang>.jsonl; run stage sample first"
-        )
-    return samples
+def read_prompts(run: Run) -> dict[str, list[Prompt]]:
+    """The run's prompts by language, English first."""
+    files = {path.stem: path for path in run.prompt_files}
+    if not files:
+        raise InputError(f"{run.path}: no prompts yet; run stage prompts first")
+    langs = ["en", *(lang for lang in files if lang != "en")]
+    return {lang: read_records(files[lang], Prompt) for lang in langs}
+
+
+def iteration_prompts(iteration: Iteration, prompts: list[Prompt]) -> list[Prompt]:
+    """What an iteration samples: the training prompts, or the part of them whose turn it is
+    (`prompts.parts`), and the `reward` ones."""
+    train = [prompt for prompt in prompts if prompt.split == "train"]
+    parts = iteration.run.preset.prompts.parts
+    if parts:
+        train = train[(iteration.number - 1) % parts :: parts]
+    return train + [prompt for prompt in prompts if prompt.split == "reward"]
+
+
+def eval_prompts(run: Run) -> dict[str, list[Prompt]]:
+    """The evaluation prompts, of the languages that have some."""
+    found = {}
+    for lang, prompts in read_prompts(run).items():
+        held_out = [prompt for prompt in prompts if prompt.split == "eval"]
+        if held_out:
+            found[lang] = held_out
+    return found
 
 
 def no_iteration_0(iteration: int, name: str) -> None:
@@ -21,33 +39,3 @@ def no_iteration_0(iteration: int, name: str) -> None:
         raise InputError(
             f"stage {name}: iterations begin at 1; iteration 0 is trained on English preferences"
         )
-
-
-def prompt_files(run: Run) -> list[Path]:
-    files = sorted((run.path / "prompts").glob("*.jsonl"))
-    if not files:
-        raise InputError(f"{run.path}: no prompts yet; run stage prompts first")
-    return files
-
-
-def read_prompts(run: Run) -> dict[str, list[dict]]:
-    """The run's prompts by language, English first."""
-    files = {path.stem: path for path in prompt_files(run)}
-    return {
-        lang: read_jsonl(files[lang]) for lang in ["en", *(lang for lang in files if lang != "en")]
-    }
-
-
-def iteration_prompts(run: Run, iteration: int, records: list[dict]) -> list[dict]:
-    """What iteration t of T samples: the training prompts, or every T-th (`prompts.fresh`), and the `reward` ones."""
-    train = [record for record in records if record["split"] == "train"]
-    if run.preset.prompts.fresh:
-        train = train[iteration - 1 :: run.preset.iterations]
-    return train + [record for record in records if record["split"] == "reward"]
-
-
-def eval_prompts(run: Run) -> dict[str, list[dict]]:
-    records = {
-        lang: [p for p in ps if p["split"] == "eval"] for lang, ps in read_prompts(run).items()
-    }
-    return {lang: ps for lang, ps in records.items() if ps}

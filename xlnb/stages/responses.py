@@ -1,59 +1,67 @@
-""""""
+"""One response of a model to each evaluation prompt: eval/<model>/<lang>/model_outputs.json."""
 
 from pathlib import Path
 
 from xlnb.common import processes
 from xlnb.common.files import write_json
+from xlnb.common.records import Sample, read_records
 from xlnb.inputs.sources import parse_source
 from xlnb.runs.layout import Run
-from xlnb.runs.stage import Stage
+from xlnb.runs.stage import Stage, fields
 from xlnb.stages.generation import generate
 from xlnb.stages.keys import adapter_files, model_fields, sampling_fields
 from xlnb.stages.loading import load_sampler
-from xlnb.stages.reading import eval_prompts, prompt_files
+from xlnb.stages.reading import eval_prompts
 
 
 def respond(run: Run, model_name: str) -> Path:
-    """One response of a model to each evaluation prompt: eval/<model>/<lang>/model_outputs.json (AlpacaEval's form)."""
-    out, config = run.path / "eval" / model_name, run.preset.evaluation
+    """Sample a model's responses to the evaluation prompts, and write them in AlpacaEval's form."""
+    here = run.evaluated(model_name)
+    config = run.preset.evaluation
+    prompts = eval_prompts(run)
+    read = ("temperature", "top_p", "max_new_tokens")
     stage = Stage(
         run,
         f"eval/{model_name}/responses",
-        inputs=[*prompt_files(run), *adapter_files(run, model_name)],
+        inputs=[*run.prompt_files, *adapter_files(run, model_name)],
         uses={
-            "evaluation": {
-                k: getattr(config, k) for k in ("temperature", "top_p", "max_new_tokens")
-            },
+            **fields(run.preset, "seed", *(f"evaluation.{name}" for name in read)),
             "sampling": sampling_fields(run.preset.sampling, "batch_tokens", "backend"),
-            **model_fields(run),
+            **model_fields(run.preset.models),
         },
-        out=out / "responses",
-        beside=[out / lang / "model_outputs.json" for lang in eval_prompts(run)],
+        out=here.folder / "responses",
+        beside=[here.outputs(lang) for lang in prompts],
     )
-    if stage.current():
-        return stage.out
-    with stage.working():
-        dataset = (
-            parse_source(run.preset.prompts.eval_path).name if run.preset.prompts.path else "lab"
-        )
+
+    def make() -> None:
+        dataset = "lab"
+        if run.preset.prompts.path:
+            dataset = parse_source(run.preset.prompts.eval_path).name
         model, tokenizer = load_sampler(run, model_name)
-        for lang, records in eval_prompts(run).items():
-            journal = stage.out / f"{lang}.jsonl"
-            label = f"eval {model_name} {lang}"
-            samples = generate(
-                run, model, model_name, tokenizer, records, journal, n=1, config=config, label=label
+        for lang, some in prompts.items():
+            generate(
+                run,
+                model,
+                model_name,
+                tokenizer,
+                some,
+                here.samples(lang),
+                n=1,
+                config=config,
+                stream=f"eval {model_name} {lang}",
+                label=f"eval {model_name} {lang}",
             )
-            if not processes.is_main():
-                continue
-            outputs = [
-                {
-                    "generator": model_name,
-                    "dataset": dataset,
-                    "id": record["prompt_id"],
-                    "instruction": record["prompt"],
-                    "output": record["responses"][0]["text"],
-                }
-                for record in samples
-            ]
-            write_json(out / lang / "model_outputs.json", outputs)
-    return stage.out
+            if processes.is_main():
+                outputs = [
+                    {
+                        "generator": model_name,
+                        "dataset": dataset,
+                        "id": sample.prompt_id,
+                        "instruction": sample.instruction,
+                        "output": sample.responses[0].text,
+                    }
+                    for sample in read_records(here.samples(lang), Sample)
+                ]
+                write_json(here.outputs(lang), outputs)
+
+    return stage.make(make)

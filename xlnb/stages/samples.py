@@ -1,72 +1,73 @@
-""""""
+"""N responses a prompt from π^{t−1}: <model>/samples/<lang>.jsonl."""
 
 from pathlib import Path
+from typing import Any
 
 from xlnb.common.errors import InputError
-from xlnb.runs.layout import Run
-from xlnb.runs.stage import Stage
+from xlnb.common.records import Prompt
+from xlnb.runs.layout import Iteration, Run
+from xlnb.runs.stage import Stage, fields
 from xlnb.stages.generation import generate
 from xlnb.stages.keys import adapter_files, model_fields, sampling_fields
 from xlnb.stages.loading import load_sampler
 from xlnb.stages.prompts import lab_questions
-from xlnb.stages.reading import iteration_prompts, prompt_files, read_prompts
+from xlnb.stages.reading import iteration_prompts, read_prompts
 
 
 def sample(run: Run, iteration: int) -> Path:
-    """Sample N responses a prompt from π^{t−1}, each prompt in its own language: <model>/samples/<lang>.jsonl.
+    """Sample N responses a prompt from π^{t−1}, each prompt in its own language.
 
-    Iteration 0 samples π_I on English training prompts, the raw material of the English preferences.
+    Iteration 0 samples π_I on English training prompts of the lab, the raw material of the English
+    preferences.
     """
-    out = run.folder(iteration) / "samples"
-    source = run.models[iteration]
-    everything = read_prompts(run)
-    if iteration == 0:
-        if not run.preset.lab.english:
-            raise InputError(
-                f"preset {run.preset.name}: there is no π^0; name it (models.dpo or models.dpo_adapter) or give "
-                "English preferences to train it on (preferences.path)"
-            )
-        texts = {"en": lab_questions("train", run.preset.lab.english, "en")}
-    else:
-        wanted = {
-            lang: iteration_prompts(run, iteration, records) for lang, records in everything.items()
-        }
-        texts = {
-            lang: records for lang, records in wanted.items() if records
-        }  # some are for evaluation only
-    config = run.preset.sampling
+    here = run.iteration(iteration)
+    uses: dict[str, Any] = {
+        "sampling": sampling_fields(run.preset.sampling),
+        **model_fields(run.preset.models),
+        **fields(run.preset, "seed", "prompts.parts" if iteration else "lab.english"),
+    }
     stage = Stage(
         run,
-        f"{out.parent.name}/samples",
-        inputs=[*prompt_files(run), *adapter_files(run, source)],
-        uses={
-            "sampling": sampling_fields(config),
-            **(
-                {
-                    "prompts": {"fresh": run.preset.prompts.fresh},
-                    "iterations": run.preset.iterations,
-                }
-                if iteration
-                else {"lab": {"english": run.preset.lab.english}}
-            ),
-            **model_fields(run),
-        },
-        out=out,
+        f"{here.target}/samples",
+        inputs=[*(run.prompt_files if iteration else []), *adapter_files(run, here.source)],
+        uses=uses,
+        out=here.folder / "samples",
     )
     if stage.current():
-        return out
+        return stage.out
+    prompts = _training_prompts(here) if iteration else _english_questions(run)
     with stage.working():
-        model, tokenizer = load_sampler(run, source)
-        for lang, records in texts.items():
+        model, tokenizer = load_sampler(run, here.source)
+        for lang, some in prompts.items():
             generate(
                 run,
                 model,
-                source,
+                here.source,
                 tokenizer,
-                records,
-                out / f"{lang}.jsonl",
-                n=config.n,
-                config=config,
+                some,
+                here.samples(lang),
+                n=run.preset.sampling.n,
+                config=run.preset.sampling,
+                stream=f"{here.target}/samples {lang}",
                 label=f"{stage.name} {lang}",
             )
-    return out
+    return stage.out
+
+
+def _training_prompts(iteration: Iteration) -> dict[str, list[Prompt]]:
+    """What the iteration samples, of the languages that are not for evaluation only."""
+    found = {}
+    for lang, prompts in read_prompts(iteration.run).items():
+        some = iteration_prompts(iteration, prompts)
+        if some:
+            found[lang] = some
+    return found
+
+
+def _english_questions(run: Run) -> dict[str, list[Prompt]]:
+    if not run.preset.lab.english:
+        raise InputError(
+            f"preset {run.preset.name}: there is no π^0; name it (models.dpo or "
+            "models.dpo_adapter) or give English preferences to train it on (preferences.path)"
+        )
+    return {"en": lab_questions("train", run.preset.lab.english, "en")}

@@ -1,7 +1,7 @@
-""""""
+"""Work on prompts, shared out over processes and written through journals."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -9,61 +9,52 @@ from xlnb.common import processes
 from xlnb.common.journal import Journal
 from xlnb.models.sharding import in_step
 
-PROMPTS_AT_ONCE = (
-    32  # prompts whose scores are written together: what a kill can cost the score stage
-)
+
+class Batch(NamedTuple):
+    """Prompts, or samples of them, that are worked on together."""
+
+    # of its first record among all
+    start: int
+    records: Sequence[Any]
 
 
-def in_chunks(
-    records: list[dict],
-    journal: Journal,
-    make: Callable[[list[dict]], list[dict]],
-    label: str,
-    models: Sequence[Any],
-) -> None:
-    """What `make` makes of `records` with `models`, `PROMPTS_AT_ONCE` at a time, through a journal."""
-    if journal.path.exists() or not records:
-        return
-    order = [record["prompt_id"] for record in records]
-    share_out(
-        chunked(records, PROMPTS_AT_ONCE),
-        journal,
-        lambda _, chunk: make(chunk),
-        order,
-        label,
-        models,
-    )
-
-
-def chunked(records: list[dict], size: int) -> list[tuple[int, list[dict]]]:
-    return [(start, records[start : start + size]) for start in range(0, len(records), size)]
+def batches_of(records: Sequence[Any], size: int) -> list[Batch]:
+    starts = range(0, len(records), size)
+    return [Batch(start, records[start : start + size]) for start in starts]
 
 
 def share_out(
-    chunks: list[tuple[int, list[dict]]],
+    batches: Iterable[Batch],
     journal: Journal,
-    make: Callable[[int, list[dict]], list[dict]],
-    order: list[str],
+    make: Callable[[Batch], list[Any]],
+    *,
+    order: Sequence[str],
     label: str,
     models: Sequence[Any],
-) -> list[dict]:
-    """What `make` makes of each chunk (its position, its records), through a journal; the finished file's records.
+) -> None:
+    """Write what `make` makes of every batch, a record a prompt id, into the journal's file.
 
-    Each process makes its own of the chunks, then the main one writes the file; the others return nothing.
+    Each process makes its own of the batches; then the main one writes the file, in the order of
+    the prompt ids `order`. `models`: those that work here, so that sharded ones keep in step.
     """
-    own, done = processes.mine(chunks), journal.done
+    own = processes.mine(list(batches))
+    done = journal.done
     todo = [
-        (start, chunk)
-        for start, chunk in own
-        if not done.issuperset(record["prompt_id"] for record in chunk)
+        batch for batch in own if not done.issuperset(record.prompt_id for record in batch.records)
     ]
-    total, left = (sum(len(chunk) for _, chunk in part) for part in (own, todo))
+    total = sum(len(batch.records) for batch in own)
+    left = sum(len(batch.records) for batch in todo)
     if processes.world() > 1:
         label += f" (process 1 of {processes.world()})"
-    bar = tqdm(total=total, initial=total - left, desc=label, disable=not processes.is_main())
-    with bar, in_step(*models):
-        for start, chunk in todo:
-            journal.append(make(start, chunk))
-            bar.update(len(chunk))
+    hidden = not processes.is_main()
+    with (
+        tqdm(total=total, initial=total - left, desc=label, disable=hidden) as bar,
+        in_step(*models),
+    ):
+        for batch in todo:
+            journal.append([record.to_json() for record in make(batch)])
+            bar.update(len(batch.records))
     processes.barrier()
-    return journal.finish(order) if processes.is_main() else []
+    if processes.is_main():
+        journal.finish(order)
+    processes.barrier()

@@ -1,0 +1,229 @@
+"""Log-probabilities of the samples under π^{t−1} and π_I: icr<t>/logps/<scorer>/<lang>.jsonl.
+
+The costly half of scoring: models run here, once for each prompt under which responses are read.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from xlnb.common.errors import InputError
+from xlnb.common.files import read_jsonl
+from xlnb.common.journal import Journal
+from xlnb.common.language_id import wrong_language
+from xlnb.common.records import Logps, Sample, read_records
+from xlnb.inputs.translation import find_translations
+from xlnb.models.batches import Budget
+from xlnb.models.chat import prompt_ids, response_ids
+from xlnb.prompts import scorer_prompt
+from xlnb.rewards import prompts_read, score_responses
+from xlnb.runs.layout import Iteration, Run
+from xlnb.runs.stage import Stage
+from xlnb.stages.keys import adapter_files, model_fields
+from xlnb.stages.loading import policy_and_reference
+from xlnb.stages.reading import no_iteration_0, read_prompts
+from xlnb.stages.sharing import Batch, batches_of, share_out
+
+# Samples whose log-probabilities are written together: what a kill can cost.
+SAMPLES_AT_ONCE = 32
+
+
+class Reading(NamedTuple):
+    """A sample's responses as a scorer reads them, in token ids; None for one that it cannot."""
+
+    prompt: list[int]
+    responses: list[list[int] | None]
+    failures: list[str | None] | None
+
+
+Reader = Callable[[Sample], Reading]
+
+
+class Loaded(NamedTuple):
+    """π^{t−1}, π_I where that is another checkpoint (None: the same base), and their tokenizer."""
+
+    policy: str
+    model: Any
+    ref_model: Any
+    tokenizer: Any
+
+
+def logps(run: Run, iteration: int) -> Path:
+    """Log-probabilities under every prompt that a score of `scoring.scorers` needs.
+
+    What the first score reads covers all samples, which it makes pairs of; what others read covers
+    the held-out `reward` prompts, on which scores are compared with the truth. Each prompt is a
+    stage of its own, so that another β or another score runs no model again.
+    """
+    no_iteration_0(iteration, "logps")
+    here = run.iteration(iteration)
+
+    @cache
+    def load() -> Loaded:
+        return Loaded(here.source, *policy_and_reference(run, here.source))
+
+    for scorer, splits in prompts_read(run.preset.scoring.scorers).items():
+        _under(here, scorer, splits, load)
+    return here.folder / "logps"
+
+
+def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], Loaded]) -> None:
+    """The stage of one scorer's prompt."""
+    run = here.run
+    config = run.preset.scoring
+    langs = here.langs
+    translated = [lang for lang in langs if scorer == "translated" and lang != "en"]
+    stage = Stage(
+        run,
+        f"{here.target}/logps/{scorer}",
+        inputs=[
+            *(here.samples(lang) for lang in langs),
+            *(here.translations(lang) for lang in translated),
+            run.prompts / "en.jsonl",
+            *adapter_files(run, here.source),
+        ],
+        uses={
+            "splits": splits,
+            "scoring": {"keep_tokens": config.keep_tokens},
+            **model_fields(run.preset.models),
+        },
+        out=here.folder / "logps" / scorer,
+    )
+
+    def make() -> None:
+        english = {prompt.prompt_id: prompt.instruction for prompt in read_prompts(run)["en"]}
+        loaded = load()
+        budget = Budget(config.batch_tokens)
+        for lang in langs:
+            samples = [s for s in read_records(here.samples(lang), Sample) if s.split in splits]
+            path = here.logps(scorer, lang)
+            if path.exists() or not samples:
+                continue
+            read: Reader = partial(read_sample, loaded.tokenizer, scorer, english)
+            if lang in translated:
+                translations = _translations(here, lang)
+                not_english = wrong_language("en", ["en", lang])
+                read = partial(
+                    read_translated, loaded.tokenizer, english, translations, not_english
+                )
+
+            def work(batch: Batch, read: Reader = read) -> list[Logps]:
+                return sample_logps(
+                    loaded, batch.records, read, budget, keep_tokens=config.keep_tokens
+                )
+
+            share_out(
+                batches_of(samples, SAMPLES_AT_ONCE),
+                Journal(path),
+                work,
+                order=[sample.prompt_id for sample in samples],
+                label=f"{here.target}/scores {scorer} {lang}",
+                models=[loaded.model, loaded.ref_model],
+            )
+
+    stage.make(make)
+
+
+def read_sample(tokenizer: Any, scorer: str, english: dict[str, str], sample: Sample) -> Reading:
+    """The responses as they were sampled, under a scorer's prompt."""
+    prompt = _prompt(tokenizer, scorer, english, sample)
+    return Reading(prompt, [response.token_ids for response in sample.responses], None)
+
+
+def read_translated(
+    tokenizer: Any,
+    english: dict[str, str],
+    translations: dict[tuple[str, str], dict],
+    not_english: Callable[[str], bool],
+    sample: Sample,
+) -> Reading:
+    """The responses' translations under the English prompt; None, with the reason, where there is
+    none to read."""
+    texts, failures = find_translations(sample.to_json(), translations, not_english)
+    prompt = _prompt(tokenizer, "translated", english, sample)
+    asked = english[sample.prompt_id]
+    responses = [None if text is None else response_ids(tokenizer, asked, text) for text in texts]
+    return Reading(prompt, responses, failures)
+
+
+def _prompt(tokenizer: Any, scorer: str, english: dict[str, str], sample: Sample) -> list[int]:
+    if sample.prompt_id not in english:
+        raise InputError(
+            f"id {sample.prompt_id} ({sample.lang}) has no English prompt; the cross-lingual "
+            "reward needs one"
+        )
+    asked = english[sample.prompt_id]
+    return prompt_ids(tokenizer, scorer_prompt(scorer, sample.lang, sample.instruction, asked))
+
+
+def _translations(here: Iteration, lang: str) -> dict[tuple[str, str], dict]:
+    """What the translator gave, by a sample's prompt_id and what the translator was asked."""
+    found = {}
+    for record in read_jsonl(here.translations(lang)):
+        prompt_id = record["prompt_id"].rpartition("#")[0]
+        found[prompt_id, record["instruction"]] = record["responses"][0]
+    return found
+
+
+def sample_logps(
+    loaded: Loaded,
+    samples: Sequence[Sample],
+    read: Reader,
+    budget: Budget,
+    *,
+    keep_tokens: bool = False,
+) -> list[Logps]:
+    """Log-probabilities of the samples' responses, as `read` has them read."""
+    readings = [read(sample) for sample in samples]
+    prompts = []
+    responses = []
+    for reading in readings:
+        for response in reading.responses:
+            if response is not None:
+                prompts.append(reading.prompt)
+                responses.append(response)
+    try:
+        policy, ref = score_responses(
+            loaded.model,
+            loaded.policy,
+            "sft",
+            prompts,
+            responses,
+            batch_tokens=budget,
+            ref_model=loaded.ref_model,
+        )
+    except InputError as error:
+        first = samples[0]
+        raise InputError(
+            f"{first.lang}, scoring ids {first.prompt_id} and after: {error}"
+        ) from None
+    # Back to a list a sample, with None where there was nothing to read.
+    sides = iter(zip(policy, ref, strict=True))
+    records = []
+    for sample, reading in zip(samples, readings, strict=True):
+        found = [None if ids is None else next(sides) for ids in reading.responses]
+        records.append(_record(sample, reading, found, keep_tokens))
+    return records
+
+
+def _record(sample: Sample, reading: Reading, found: list[Any], keep_tokens: bool) -> Logps:
+    """`found`: policy and reference log-probabilities of the tokens of each response, or None."""
+
+    def each(of: Callable[[Any], Any]) -> list[Any]:
+        return [None if sides is None else of(sides) for sides in found]
+
+    tokens: dict[str, Any] = {}
+    if keep_tokens:
+        tokens["policy_token_logps"] = each(lambda sides: sides[0].tolist())
+        tokens["ref_token_logps"] = each(lambda sides: sides[1].tolist())
+    return Logps(
+        sample.prompt_id,
+        sample.lang,
+        sample.split,
+        policy_logps=each(lambda sides: sides[0].sum().item()),
+        ref_logps=each(lambda sides: sides[1].sum().item()),
+        n_tokens=each(lambda sides: len(sides[0])),
+        failures=reading.failures,
+        **tokens,
+    )
