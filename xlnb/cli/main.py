@@ -337,7 +337,7 @@ def _plan(args: argparse.Namespace) -> None:
     preset = get_preset(args.preset, _overrides(args))
     plan = make_plan(
         preset,
-        [step.name for step in stages.steps(Run(ROOT / "runs" / preset.name, preset))],
+        stages.steps(Run(Path("runs") / preset.name, preset)),
         args.gpu,
         gpus=args.gpus,
         prompts=args.prompts,
