@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,6 @@ from xlnb.logprobs import sequence_logprobs
 from xlnb.models.base import deal_out, load_base, read_base
 from xlnb.presets import Models, Training
 from xlnb.runs.run import open_run
-from xlnb.stages import logprobs
 from xlnb.training import check_training
 
 BIN = Path(sys.executable).parent
@@ -98,7 +98,7 @@ def alone(begin):
     torch.set_num_threads(1)
     run = begin("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(logprobs, "SAMPLES_AT_ONCE", 2)
+        patch.setattr(import_module("xlnb.stages.logps"), "SAMPLES_AT_ONCE", 2)
         all_stages(run)
     torch.set_num_threads(threads)
     return run
@@ -253,15 +253,17 @@ def test_two_checkpoints_in_4_bit_are_sharded(begin, tmp_path):
         two,
     ):  # a ninth pair: 6 are trained on, 3 held out, which do not fill the two processes' last turn
         pairs = read_jsonl(run.path / "icr1/pairs/en.jsonl")
-        write_jsonl(run.path / "icr1/pairs/en.jsonl", [*pairs, pairs[0]])
+        write_jsonl(run.path / "icr1/pairs/en.jsonl", [*pairs, pairs[0] | {"prompt_id": "9"}])
     stages.sample(one, 1)
+    stages.logps(one, 1)
     stages.score(one, 1)
     stages.train(one, 1)
     done = launch(TORCHRUN, ROOT / "tests" / "support" / "worked.py", two.path)
     assert done.returncode == 0, done.stderr[-3000:]
     for name in FILES[:2]:
         assert (two.path / name).read_bytes() == (one.path / name).read_bytes(), name
-    for name in FILES[2:4]:
+    for lang in ("en", "es"):
+        name = f"icr1/logps/multilingual/{lang}.jsonl"
         ours, theirs = (read_jsonl(run.path / name) for run in (two, one))
         for column in ("policy_logps", "ref_logps"):
             values = [

@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 
 import pytest
 from endpoint import Handler, serving
@@ -20,7 +21,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_json, read_jsonl, write_jsonl
 from xlnb.common.journal import Journal
 from xlnb.common.language_id import wrong_language
-from xlnb.common.records import Logps, Sample, Score, read_records
+from xlnb.common.records import Response, Sample, write_records
 from xlnb.inputs.localisation import chrf, translation_request
 from xlnb.inputs.parallel_prompts import read_parallel
 from xlnb.inputs.translation import find_translations, translation_prompt, translation_tasks
@@ -29,7 +30,9 @@ from xlnb.models.batches import Budget
 from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
 from xlnb.rewards import score_responses, score_sample
 from xlnb.runs.run import open_run
-from xlnb.stages import generation, logprobs, metrics
+from xlnb.stages import generation, metrics
+
+logps = import_module("xlnb.stages.logps")
 
 
 def said(text, finish_reason="stop"):
@@ -40,7 +43,7 @@ SAMPLE = {
     "prompt_id": "fact#1",
     "lang": "es",
     "split": "train",
-    "prompt": "¿Capital?",
+    "instruction": "¿Capital?",
     "responses": [
         said("París"),
         said("París"),
@@ -85,39 +88,61 @@ def test_failures_are_marked_by_reason():
 
 
 def test_translations_are_scored_under_the_english_prompt_and_failures_are_not(tmp_path):
-    model = load_base(fp32("llama3"))
-    tokenizer = load_tokenizer(fp32("llama3"))
-    given = {("fact#1", translation_prompt(text)): answer for text, answer in GIVEN.items()}
-    english = {"fact#1": "What is the capital of France?"}
+    run = open_run(tmp_path / "run", "lab-quick")
+    model, tokenizer = load_base(fp32("llama3")), load_tokenizer(fp32("llama3"))
+    here = run.iteration(1)
+    records = [
+        Sample.from_json(
+            {
+                "prompt_id": f"fact#1#{i}",
+                "lang": "es",
+                "split": "train",
+                "instruction": translation_prompt(text),
+                "responses": [answer],
+            }
+        )
+        for i, (text, answer) in enumerate(GIVEN.items())
+    ]
+    write_records(here.translations("es"), records)
+    translations = logps._translations(here, "es")
+    english = "What is the capital of France?"
+    sample = Sample.from_json(SAMPLE)
     read = partial(
-        logprobs.read_translated, tokenizer, english, given, wrong_language("en", ["en", "es"])
+        logps.read_translated,
+        tokenizer,
+        {"fact#1": english},
+        translations,
+        wrong_language("en", ["en", "es"]),
     )
-    sample = Sample.from_json(SAMPLE | {"instruction": SAMPLE["prompt"]})
-    loaded = logprobs.Loaded("sft", model, None, tokenizer)
-    (logps,) = logprobs.sample_logps(loaded, [sample], read, Budget(4096), keep_tokens=True)
-    assert logps.failures[:3] == [None, None, "no_whole_text"]
-    score = score_sample(sample, {"translated": logps}, ["translated"], beta=0.1, seed=0)
-    assert score.failures == {"translated": logps.failures}
-    n_scored = sum(failure is None for failure in logps.failures)
-    assert 2 <= n_scored <= 3  # the detector may or may not be sure of "no inglés"
-    for values in (
-        logps.policy_logps,
-        logps.ref_logps,
-        score.scores["translated"],
-        logps.n_tokens,
-        logps.policy_token_logps,
-        logps.ref_token_logps,
-    ):
-        assert [value is None for value in values] == [f is not None for f in logps.failures]
-    asked = english["fact#1"]
-    y = response_ids(tokenizer, asked, "Paris")
+    assert read(sample).failures[:3] == [None, None, "no_whole_text"]
+    loaded = logps.Loaded("sft", model, None, tokenizer)
+    (found,) = logps.sample_logps(loaded, [sample], read, Budget(4096), keep_tokens=True)
+    n_scored = sum(failure is None for failure in found.failures)
+    # The detector may or may not be sure of "no inglés".
+    assert 2 <= n_scored <= 3
+    score = score_sample(sample, {"translated": found}, ["translated"], beta=0.1, seed=0)
+    rewards = score.scores["translated"]
+    columns = {
+        "reward": rewards,
+        "policy_logps": found.policy_logps,
+        "ref_logps": found.ref_logps,
+        "n_tokens": found.n_tokens,
+        "policy_token_logps": found.policy_token_logps,
+        "ref_token_logps": found.ref_token_logps,
+    }
+    failed = [failure is not None for failure in found.failures]
+    for name, values in columns.items():
+        assert [value is None for value in values] == failed, name
+    assert score.failures == {"translated": found.failures}
+    y = response_ids(tokenizer, english, "Paris")
     ((expected,), _) = score_responses(
         model, "sft", "sft", [prompt_ids(tokenizer, asked)], [y], batch_tokens=4096
     )
-    assert abs(logps.policy_logps[0] - expected.sum().item()) < 1e-3
-    assert score.scores["translated"][0] == 0.0  # one model against itself
-    assert len(logps.policy_token_logps[0]) == logps.n_tokens[0] == len(y)
-    # of the response itself
+    assert abs(found.policy_logps[0] - expected.sum().item()) < 1e-3
+    # One model against itself.
+    assert rewards[0] == 0.0
+    assert len(found.policy_token_logps[0]) == found.n_tokens[0] == len(y)
+    # Of the response itself.
     assert score.n_chars == [len(response["text"]) for response in SAMPLE["responses"]]
 
 
@@ -140,18 +165,25 @@ def test_the_stage_and_its_scores(tmp_path):
         task["instruction"] for task in translation_tasks(samples)
     ]
     assert not (run.path / "icr1/translations/en.jsonl").exists()
-    here = run.iteration(1)
-    for lang in ("es", "en"):
-        logps = {r.prompt_id: r for r in read_records(here.logps("translated", lang), Logps)}
-        scores = [r for r in read_records(here.scores(lang), Score) if r.split == "reward"]
-        assert len(scores) == len(logps) == 2
-        for score in scores:
-            values = score.scores["translated"]
-            failures = logps[score.prompt_id].failures
-            assert (failures is None) == (lang == "en")
-            missing = [value is None for value in values]
-            assert missing == [bool(f) for f in failures or [None] * len(values)]
-    assert set(metrics.rewards_against_truth(here)) <= {"cross_lingual", "translated"}
+    for lang in ("en", "es"):
+        read = read_jsonl(run.path / f"icr1/logps/translated/{lang}.jsonl")
+        assert {record["split"] for record in read} == {"reward"}
+        scores = {
+            record["prompt_id"]: record
+            for record in read_jsonl(run.path / f"icr1/scores/{lang}.jsonl")
+            if "translated" in record["scores"]
+        }
+        assert scores.keys() == {record["prompt_id"] for record in read}
+        for record in read:
+            score = scores[record["prompt_id"]]
+            rewards = score["scores"]["translated"]
+            if lang == "en":
+                assert "failures" not in record and "failures" not in score
+                assert None not in rewards
+            else:
+                assert score["failures"] == {"translated": record["failures"]}
+                assert [r is None for r in rewards] == [bool(f) for f in record["failures"]]
+    assert set(metrics.rewards_against_truth(run.iteration(1))) <= {"cross_lingual", "translated"}
 
 
 # Prompts in English alone, put into other languages.
@@ -344,7 +376,7 @@ def test_an_endpoint_that_goes_away_is_not_asked_twice(tmp_path, monkeypatch):
         ):
             stages.localise(run, yes=True)
         answered = {
-            r["prompt"].partition("\n\n")[2]
+            r["instruction"].partition("\n\n")[2]
             for r in Journal(run.path / "drafts/es/drafts.jsonl").records
         }
         assert len(answered) == 5
@@ -396,10 +428,7 @@ def test_a_local_model_translates_as_an_endpoint_does(tmp_path, monkeypatch):
                 BACK.get(text, given.get(name, "")) if given is ENGLISH else given.get(name, "")
             )
             cut = given is GERMAN and name == "cut"
-            found.append(
-                [{"text": answer, "token_ids": [1], "finish_reason": "length" if cut else "stop"}]
-                * n
-            )
+            found.append([Response(answer, [1], "length" if cut else "stop")] * n)
         return found
 
     monkeypatch.setattr(generation, "sample_responses", interpret)
@@ -431,7 +460,9 @@ def test_a_killed_translation_goes_on_and_a_model_that_cannot_translate_leaves_n
         stages.localise(run)
     drafts = read_jsonl(run.path / "drafts/es/drafts.jsonl")
     assert [r["prompt_id"] for r in drafts] == list(ENGLISH)[:4] and kept[0] in drafts
-    assert all(r["prompt"] == translation_request(ENGLISH[r["prompt_id"]], "es") for r in drafts)
+    assert all(
+        r["instruction"] == translation_request(ENGLISH[r["prompt_id"]], "es") for r in drafts
+    )
     failed = read_jsonl(run.path / "localised/failed/es.jsonl")
     assert len(failed) == 4 and {r["reason"] for r in failed} <= {
         "wrong_language",

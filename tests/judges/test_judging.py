@@ -491,7 +491,7 @@ def run(tmp_path):
     for model in ("sft", "dpo"):
         for lang, records in reading.eval_prompts(run).items():
             outputs = [
-                {"generator": model, "id": r["prompt_id"], "instruction": r["instruction"], "dataset": "lab",
+                {"generator": model, "id": r.prompt_id, "instruction": r.instruction, "dataset": "lab",
                  "output": f"a {'good' if model == 'dpo' and i % 3 else 'bad'} answer, {i}"}
                 for i, r in enumerate(records)
             ]  # fmt: skip

@@ -454,16 +454,21 @@ def test_reward_accuracy_by_hand():
         points = [judge(fact, "en", text).score for text in texts]
         assert points == sorted(points, reverse=True) and len(set(points)) == 3
         responses = [Response(text, [1], "stop") for text in texts]
-        names = (prompt.prompt_id, "en", "reward")
-        samples.append(Sample(*names, prompt.instruction, responses))
-        scores.append(Score(*names, [len(text) for text in texts], {"r": reward}))
-    assert reward_accuracy(samples, scores, "r") == {
+        ids = (prompt.prompt_id, "en", prompt.split)
+        samples.append(Sample(*ids, prompt.instruction, responses))
+        # The other score is the truth itself.
+        values = {"translated": reward, "other": points}
+        scores.append(Score(*ids, [len(text) for text in texts], values))
+    assert reward_accuracy(samples, scores, "other") == {
+        "pair_accuracy": 1.0,
+        "rank_correlation": 1.0,
+        "n": 4,
+    }
+    assert reward_accuracy(samples, scores, "translated") == {
         "pair_accuracy": 0.5,
         "rank_correlation": 0.0,
         "n": 3,
     }
-    assert reward_accuracy(samples, scores[3:], "r") == {
-        "pair_accuracy": None,
-        "rank_correlation": None,
-        "n": 0,
-    }
+    nothing = {"pair_accuracy": None, "rank_correlation": None, "n": 0}
+    assert reward_accuracy(samples, scores, "absent") == nothing
+    assert reward_accuracy(samples, scores[3:], "translated") == nothing

@@ -118,9 +118,9 @@ def test_the_whole_pipeline(family, layout, weights, prompts, ends, two_checkpoi
     assert [step.name for step in stages.steps(run)][:2] == ["prompts", "icr1/samples"]
     stages.run_until(run, stages.steps(run)[-1].name)
 
-    for record in read_jsonl(run.iteration(1).scores("es")):
-        rewards = record["scores"]["cross_lingual"]
-        assert any(abs(reward) > 1e-3 for reward in rewards)  # π^0 is not π_I
+    for record in read_jsonl(run.path / "icr1/scores/es.jsonl"):
+        # π^0 is not π_I.
+        assert any(abs(reward) > 1e-3 for reward in record["scores"]["cross_lingual"])
     for t in (1, 2):
         trained = read_json(run.path / f"icr{t}/adapter/training.json")
         assert trained["pairs"] >= 3

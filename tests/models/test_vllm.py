@@ -230,7 +230,7 @@ def test_a_stage_samples_with_vllm_and_its_files_are_as_ever(fake, tmp_path, cap
         "".join(json.dumps({"id": i, "instruction": "a" * i}) + "\n" for i in (3, 1, 2))
     )
     changes = {
-        "prompts.path": str(source), "prompts.langs": "", "prompts.fresh": "false", "sampling.n": "2",
+        "prompts.path": str(source), "prompts.langs": "", "prompts.parts": "0", "sampling.n": "2",
         "sampling.max_new_tokens": "5", "models.base": str(checkpoint(FAMILY)), "models.dpo": str(checkpoint(FAMILY)),
     }  # fmt: skip
     run = open_run(tmp_path / "run", "lab-quick", changes | {"sampling.backend": "vllm"})
@@ -238,11 +238,11 @@ def test_a_stage_samples_with_vllm_and_its_files_are_as_ever(fake, tmp_path, cap
     records = read_jsonl(stages.sample(run, 1) / "en.jsonl")
     assert "sampling with vLLM double" in capsys.readouterr().out
     assert [r["prompt_id"] for r in records] == [
-        p["prompt_id"] for p in stages.read_prompts(run)["en"]
+        p.prompt_id for p in stages.read_prompts(run)["en"]
     ]
     lengths = [len(prompt["prompt_token_ids"]) for prompt in fake.made[0].calls[0].prompts]
     assert len(lengths) == 3 and lengths == sorted(lengths)
-    assert {"prompt_id", "lang", "split", "prompt", "responses"} == records[0].keys()
+    assert {"prompt_id", "lang", "split", "instruction", "responses"} == records[0].keys()
     assert [len(r["responses"]) for r in records] == [2, 2, 2]
     assert (
         read_json(run.path / "stages/icr1.samples.json")["key"]["uses"]["sampling"]["backend"]

@@ -13,6 +13,7 @@ from peft import PeftModel
 from xlnb import stages
 from xlnb.common.files import ROOT, read_json, read_jsonl
 from xlnb.models.base import base_path, load_base
+from xlnb.runs.layout import Run
 from xlnb.runs.run import open_run
 from xlnb.stages import reading
 
@@ -87,14 +88,15 @@ def test_splits_are_disjoint_and_training_sees_only_its_own(finished):
         assert {r["prompt_id"].rsplit("/", 1)[0] for r in read_jsonl(path)} <= by_split["train"]
 
 
-def test_fresh_prompts_are_shared_out_among_the_iterations(tmp_path):
+def test_prompts_are_shared_out_among_the_iterations(tmp_path):
     run = open_run(tmp_path / "run", "lab-quick", {"lab.train": "7"})
     records = stages.read_prompts(stages.run_until(run, "prompts"))["es"]
     first, second = (reading.iteration_prompts(run.iteration(t), records) for t in (1, 2))
     reward = [record for record in records if record.split == "reward"]
     assert first[4:] == second[3:] == reward
     train = {record.prompt_id for record in records if record.split == "train"}
-    assert {record.prompt_id for record in [*first[:4], *second[:3]]} == train and len(train) == 7
+    assert {record.prompt_id for record in [*first[:4], *second[:3]]} == train
+    assert len(train) == 7
     again = open_run(tmp_path / "again", "lab-quick", {"prompts.parts": "0"})
     assert reading.iteration_prompts(again.iteration(2), records) == [
         r for r in records if r.split != "eval"
@@ -102,16 +104,19 @@ def test_fresh_prompts_are_shared_out_among_the_iterations(tmp_path):
 
 
 def test_scores_are_beta_times_the_log_ratio(finished):
-    here = finished.iteration(1)
-    logps = read_jsonl(here.logps("cross_lingual", "es"))
-    scores = read_jsonl(here.scores("es"))
-    for record, score in zip(logps, scores, strict=True):
-        assert record["prompt_id"] == score["prompt_id"]
-        rewards = score["scores"]["cross_lingual"]
-        for policy, ref, reward in zip(
-            record["policy_logps"], record["ref_logps"], rewards, strict=True
-        ):
-            assert reward == pytest.approx(0.1 * (policy - ref))
+    scores = read_jsonl(finished.path / "icr1/scores/es.jsonl")
+    for name in ("cross_lingual", "multilingual"):
+        logps = read_jsonl(finished.path / f"icr1/logps/{name}/es.jsonl")
+        scored = [record for record in scores if name in record["scores"]]
+        # The first score covers all samples, the others the held-out ones.
+        assert {record["split"] for record in scored} == (
+            {"train", "reward"} if name == "cross_lingual" else {"reward"}
+        )
+        for record, read in zip(scored, logps, strict=True):
+            assert record["prompt_id"] == read["prompt_id"]
+            sides = zip(read["policy_logps"], read["ref_logps"], strict=True)
+            expected = [0.1 * (policy - ref) for policy, ref in sides]
+            assert record["scores"][name] == pytest.approx(expected)
 
 
 def test_pairs_load_as_trl_preferences_and_the_adapter_with_plain_peft(finished):
@@ -148,21 +153,31 @@ def test_a_changed_field_redoes_what_depends_on_it_and_says_why(finished, tmp_pa
     )
 
 
+def stamps_of(folder, step):
+    """A step's records: its own, or one a scorer's prompt."""
+    stamps = Run(folder, None).stamps
+    return [path for name, path in stamps.items() if name == step or name.startswith(f"{step}/")]
+
+
 @pytest.mark.parametrize(
-    "stage", ["icr1/samples", "icr1/scores", "icr1/adapter", "eval/icr1/annotations"]
+    "stage", ["icr1/samples", "icr1/logps", "icr1/adapter", "eval/icr1/annotations"]
 )
 def test_kill_and_resume(finished, tmp_path, stage):
     """kill -9 in the middle of a stage: it goes on from there, and ends with the same artifacts."""
     folder = tmp_path / "killed"
     shutil.copytree(finished.path, folder)
     names = [step.name for step in stages.steps(finished)]
-    for name in names[names.index(stage) :]:  # what comes before is taken from the undisturbed run
-        (folder / "stages" / f"{name.replace('/', '.')}.json").unlink()
+    # What comes before is taken from the undisturbed run.
+    for name in names[names.index(stage) :]:
+        own = stamps_of(folder, name)
+        assert own
+        for stamp in own:
+            stamp.unlink()
     killed = subprocess.run(
         [sys.executable, "tests/support/killed.py", str(folder), stage], cwd=ROOT, env=ENVIRONMENT
     )
     assert killed.returncode == -signal.SIGKILL
-    assert read_json(folder / "stages" / f"{stage.replace('/', '.')}.json")["state"] == "working"
+    assert [read_json(stamp)["state"] for stamp in stamps_of(folder, stage)] == ["working"]
     saved = {path: path.read_bytes() for path in folder.glob(f"{stage}/**/*.part")}
     checkpoints = {path.name for path in folder.glob(f"{stage}/checkpoints/checkpoint-*")}
     assert checkpoints == {"checkpoint-2"} if stage.endswith("adapter") else any(saved.values())
