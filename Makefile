@@ -27,12 +27,12 @@ lab: $(VENV)/installed
 notebooks: run
 	cp runs/lab/notebooks/*.ipynb notebooks/
 
-# The package is put on the environment's path, so that kernels find it from any folder.
-$(VENV)/installed: requirements.txt
+# The package is installed as a link to this folder, so that kernels find it from any other.
+$(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -c 'import pathlib, sysconfig; pathlib.Path(sysconfig.get_path("purelib"), "xlnb.pth").write_text(str(pathlib.Path().resolve()))'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
 clean:

@@ -17,6 +17,7 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 import xlnb.engine.trainer
 import xlnb.training
 from xlnb.common.errors import InputError
+from xlnb.common.records import Pair
 from xlnb.engine.rows import PairCollator, tokenize_pairs
 from xlnb.engine.trainer import DPONLLTrainer, newest_checkpoint
 from xlnb.logprobs import sequence_logprobs
@@ -43,16 +44,11 @@ ANSWERS = [
 
 
 def pairs(n):
-    return [
-        {
-            "prompt": [
-                {"role": "user", "content": f"Question {i}: what is the capital of France?"}
-            ],
-            "chosen": [{"role": "assistant", "content": chosen}],
-            "rejected": [{"role": "assistant", "content": rejected}],
-        }
-        for i, (chosen, rejected) in enumerate(ANSWERS[:n])
-    ]
+    found = []
+    for i, (chosen, rejected) in enumerate(ANSWERS[:n], 1):
+        question = f"Question {i - 1}: what is the capital of France?"
+        found.append(Pair(str(i), "", question, chosen, rejected))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -351,6 +347,18 @@ def test_long_pairs_are_dropped_and_counted_never_cut(tokenizer):
     shorter = [row for row, size in zip(rows, sizes, strict=True) if size < longest]
     assert tokenize_pairs(tokenizer, pairs(6), longest - 1) == (shorter, 6 - len(shorter))
     assert all(row[f"{side}_ids"][-1] == tokenizer.eos_token_id for row in rows for side in SIDES)
+
+
+def test_what_is_trained_on_is_what_was_sampled(tokenizer):
+    (pair,) = pairs(1)
+    (as_text,), _ = tokenize_pairs(tokenizer, [pair], max_tokens=256)
+    # The same text, letter by letter, and another token at its end.
+    letters = [tokenizer.encode(c, add_special_tokens=False)[-1] for c in pair.chosen] + [7]
+    assert letters[:-1] != as_text["chosen_ids"][:-1]
+    sampled = replace(pair, chosen_ids=letters, rejected_ids=[5, 6])
+    (row,), _ = tokenize_pairs(tokenizer, [sampled], max_tokens=256)
+    assert (row["chosen_ids"], row["rejected_ids"]) == (letters, [5, 6])
+    assert row["prompt_ids"] == as_text["prompt_ids"]
 
 
 def test_a_batch_that_micro_batches_do_not_fill_is_refused():

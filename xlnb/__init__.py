@@ -25,3 +25,5 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 # bitsandbytes tries to fetch a CPU kernel from the Hub when it is imported and logs the failure; it
 # works without.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+__version__ = "0.1.0"

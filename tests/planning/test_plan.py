@@ -230,7 +230,7 @@ LLAMA3 = {  # as a preset of a real model would have it, its prompts not at hand
     "prompts.path": "org/prompts",
     "prompts.eval_path": "org/evaluation",
     "prompts.langs": "en,es,ru,de,fr",
-    "prompts.fresh": "false",
+    "prompts.parts": "0",
     "sampling.max_new_tokens": "2400",
     "training.micro_batch": "1",
     "training.gradient_checkpointing": "true",
@@ -261,7 +261,7 @@ def assumed_speeds(tmp_path_factory, monkeypatch):
 
 def planned(gpu="h100", gpus=1, overrides=LLAMA3, **lengths):
     preset = get_preset("lab", overrides)
-    names = [name for name, _ in stages.steps(Run(devices.ROOT, preset))]
+    names = [step.name for step in stages.steps(Run(devices.ROOT, preset))]
     return report.make_plan(preset, names, gpu, gpus=gpus, **lengths)
 
 
@@ -414,7 +414,7 @@ def test_prompts_are_counted_where_they_are(tmp_path):
 def test_a_preset_without_prompts_is_planned_by_assumption():
     empty = {f"lab.{name}": "0" for name in ("english", "train", "reward", "eval")}
     work = workload_module.workload(
-        get_preset("lab", empty | {"prompts.fresh": "false", "prompts.limit": "2000"})
+        get_preset("lab", empty | {"prompts.parts": "0", "prompts.limit": "2000"})
     )
     assert (work.langs, work.train, work.eval) == (5, 2000, 0)
     assert "2000 prompts a language (assumed, see --prompts), 5 languages" in work.source

@@ -218,7 +218,7 @@ def _run(args: argparse.Namespace) -> None:
         raise InputError(
             "run: the notebooks need one process; with several, name the last stage: --until STAGE"
         )
-    folder = args.run or ROOT / "runs" / (args.preset or "lab")
+    folder = args.run or Path("runs") / (args.preset or "lab")
     preset = args.preset or ("" if (folder / "preset.json").exists() else "lab")
     run = open_run(folder, preset, _overrides(args))
     last = args.until or stages.steps(run)[-1].name
@@ -337,7 +337,7 @@ def _plan(args: argparse.Namespace) -> None:
     preset = get_preset(args.preset, _overrides(args))
     plan = make_plan(
         preset,
-        [step.name for step in stages.steps(Run(ROOT / "runs" / preset.name, preset))],
+        stages.steps(Run(Path("runs") / preset.name, preset)),
         args.gpu,
         gpus=args.gpus,
         prompts=args.prompts,

@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from xlnb.common.errors import InputError
+from xlnb.common.records import Pair
 from xlnb.logprobs import collate
 from xlnb.models.chat import prompt_ids, response_ids
 
@@ -15,24 +16,27 @@ SIDES = ("chosen", "rejected")
 
 
 def tokenize_pairs(
-    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[dict], max_tokens: int
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair], max_tokens: int
 ) -> tuple[list[dict[str, Any]], int]:
-    """Preference pairs (TRL's conversational format) as token ids, and how many were dropped as longer than
-    `max_tokens`. Nothing is truncated: a response without its end teaches to ramble."""
+    """Preference pairs as token ids, and how many were dropped as longer than `max_tokens`.
+
+    What is trained on is what was sampled and scored: a pair's own ids, where it has them, however
+    the tokenizer would cut its text and whichever of the model's end-of-turn tokens it ends with.
+    Other pairs, such as those from files, are tokenised by the chat template. Nothing is truncated:
+    a response without its end teaches to ramble.
+    """
     rows = []
-    for number, pair in enumerate(pairs, 1):
-        instruction = pair["prompt"][0]["content"]
+    for pair in pairs:
+        asked = pair.instruction
         row = {
-            "prompt_id": str(pair.get("prompt_id", number)),
-            "lang": pair.get("lang", ""),
-            "prompt_ids": prompt_ids(tokenizer, instruction),
-            "chosen_ids": response_ids(tokenizer, instruction, pair["chosen"][0]["content"]),
-            "rejected_ids": response_ids(tokenizer, instruction, pair["rejected"][0]["content"]),
+            "prompt_id": pair.prompt_id,
+            "lang": pair.lang,
+            "prompt_ids": prompt_ids(tokenizer, asked),
+            "chosen_ids": pair.chosen_ids or response_ids(tokenizer, asked, pair.chosen),
+            "rejected_ids": pair.rejected_ids or response_ids(tokenizer, asked, pair.rejected),
         }
-        if (
-            len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
-            <= max_tokens
-        ):
+        longest = max(len(row["chosen_ids"]), len(row["rejected_ids"]))
+        if len(row["prompt_ids"]) + longest <= max_tokens:
             rows.append(row)
     return rows, len(pairs) - len(rows)
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
+from xlnb.common.files import ROOT
 from xlnb.common.records import Prompt
 
-LAB = Path(__file__).resolve().parents[2] / "data" / "lab"
+LAB = ROOT / "data" / "lab"
 
 # Share of the facts of each kind that a split receives. Splits are disjoint in facts, not only in
 # wording.

@@ -1,4 +1,8 @@
-""""""
+"""What a model costs: bytes and FLOPs of a dense decoder-only model with LoRA adapters, from its shape
+alone.
+
+`width` is that of the compute type in bytes: 2 for bfloat16, 4 for float32.
+"""
 
 import math
 
@@ -13,9 +17,13 @@ def lora_parameters(shape: Shape, r: int) -> int:
 
 
 def weight_bytes(shape: Shape, quantization: str, width: int, shards: int = 1) -> float:
-    """NF4: half a byte a weight, a scale of 1 byte for each 64 weights, and one of 4 bytes for each 256 of those: 4.127
-    bits. int8: a byte, and 4 a row. Embeddings, output layer, norms and biases stay in the compute type. Of layers that
-    `shards` processes share each holds its part, the one at work and the next, which is gathered meanwhile."""
+    """NF4: half a byte a weight, a scale of 1 byte for each 64 weights, and one of 4 bytes for each
+    256 of those: 4.127 bits. int8: a byte, and 4 a row. Embeddings, output layer, norms and biases
+    stay in the compute type.
+
+    Of layers that `shards` processes share each holds its part, the one at work and the next,
+    which is gathered meanwhile.
+    """
     rows = sum(fan_out for _, fan_out in shape.linear)
     body = {
         "nf4": shape.body * (1 / 2 + 1 / 64 + 4 / (64 * 256)),
@@ -37,15 +45,15 @@ def kv_bytes(shape: Shape, width: int) -> int:
 
 
 def forward_bytes(shape: Shape, width: int) -> int:
-    """Of a token in the one layer at work, without gradients: four tensors of the intermediate size, two of them in
-    LoRA's fp32, and as many states."""
+    """Of a token in the one layer at work, without gradients: four tensors of the intermediate size,
+    two of them in LoRA's fp32, and as many states."""
     return (2 * width + 2 * 4) * (shape.intermediate + shape.hidden)
 
 
 def saved_bytes(shape: Shape, width: int, r: int) -> float:
-    """Of a token in one layer, for the backward pass through frozen weights and adapters: gate, its activation, up and
-    their product; both normalised inputs; queries, keys, values and the attention's output; LoRA's inner states; and,
-    in fp32, what the two norms read."""
+    """Of a token in one layer, for the backward pass through frozen weights and adapters: gate, its
+    activation, up and their product; both normalised inputs; queries, keys, values and the
+    attention's output; LoRA's inner states; and, in fp32, what the two norms read."""
     inner = r * len(shape.linear) / shape.layers
     kept = 4 * shape.intermediate + 2 * shape.hidden + 2 * shape.attention + 2 * shape.kv + inner
     return width * kept + 2 * 4 * shape.hidden
@@ -61,48 +69,47 @@ def training_bytes(
     shards: int = 1,
 ) -> float:
     """The most that a step takes with `tokens` in a micro-batch, `projected` of them with logits."""
-    lora = lora_parameters(
-        shape, training.lora_r
-    )  # fp32 weights, gradients, two moments; a copy in the compute type
+    weights = weight_bytes(shape, quantization, width, shards)
+    dequantised = dequantised_bytes(shape, quantization, width)
+    # fp32 weights, gradients and two moments; a copy in the compute type
     small = training.optimizer == "paged_adamw_8bit" or (training.optimizer == "auto" and width < 4)
-    fixed = weight_bytes(shape, quantization, width, shards) + dequantised_bytes(
-        shape, quantization, width
-    )
-    fixed += lora * (4 + 4 + 2 * (1 if small else 4) + (width if width < 4 else 0))
+    a_parameter = 4 + 4 + 2 * (1 if small else 4) + (width if width < 4 else 0)
+    fixed = weights + dequantised + lora_parameters(shape, training.lora_r) * a_parameter
+
     layer = saved_bytes(shape, width, training.lora_r)
-    states = (
-        (shape.layers + 1) * width * shape.hidden
-    )  # what checkpointing keeps instead, and one layer made again
-    saved = states if training.gradient_checkpointing else shape.layers * layer
-    again = layer if training.gradient_checkpointing else 0
-    saved_states = (
-        2 * width * projected * shape.hidden
-    )  # of responses, and the slopes of their log-probabilities
-    logits = (
-        CHUNK * shape.vocab * (width + 3 * 4)
-    )  # their log-softmax and two gradients, gone when layers begin
-    gradients = (
-        2 * width * (shape.intermediate + shape.hidden)
-    )  # of the tensors that a layer's backward pass is at
+    if training.gradient_checkpointing:
+        # a state a layer and the last, and one layer made again
+        saved = (shape.layers + 1) * width * shape.hidden
+        again = layer
+    else:
+        saved = shape.layers * layer
+        again = 0
+    # of responses, and the slopes of their log-probabilities
+    saved_states = 2 * width * projected * shape.hidden
+    # their log-softmax and two gradients, gone when layers begin
+    logits = CHUNK * shape.vocab * (width + 3 * 4)
+    # of the tensors that a layer's backward pass is at
+    gradients = 2 * width * (shape.intermediate + shape.hidden)
     return fixed + tokens * saved + saved_states + max(logits, tokens * (again + gradients))
 
 
 def forward_flops(shape: Shape, tokens: float, keys: float, projected: float, r: int = 0) -> float:
-    """2 (body + LoRA) a token, 4 × layers × attention × keys for its scores and their sums, masked keys too, and the
-    output layer for the tokens with logits. A multiplication and an addition are 2 FLOPs."""
-    weights, attention = (
-        shape.body + lora_parameters(shape, r),
-        shape.layers * shape.attention * keys,
-    )
+    """2 (body + LoRA) a token, 4 × layers × attention × keys for its scores and their sums, masked
+    keys too, and the output layer for the tokens with logits. A multiplication and an addition are
+    2 FLOPs."""
+    weights = shape.body + lora_parameters(shape, r)
+    attention = shape.layers * shape.attention * keys
     return tokens * (2 * weights + 4 * attention) + 2 * projected * shape.hidden * shape.vocab
 
 
 def training_flops(
     shape: Shape, training: Training, tokens: float, keys: float, projected: float
 ) -> float:
-    """Forward and backward. In the backward pass a frozen weight costs one product, for the gradient of what it read;
-    an adapter's or the attention's costs two. Checkpointing runs the layers forward a second time."""
+    """Forward and backward. In the backward pass a frozen weight costs one product, for the gradient
+    of what it read; an adapter's or the attention's costs two. Checkpointing runs the layers forward
+    a second time."""
     again = 1 if training.gradient_checkpointing else 0
-    lora, attention = lora_parameters(shape, training.lora_r), shape.layers * shape.attention * keys
+    lora = lora_parameters(shape, training.lora_r)
+    attention = shape.layers * shape.attention * keys
     layers = 2 * shape.body * (2 + again) + (2 * lora + 4 * attention) * (3 + again)
     return tokens * layers + 2 * 2 * projected * shape.hidden * shape.vocab

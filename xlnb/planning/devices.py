@@ -1,4 +1,4 @@
-""""""
+"""GPUs by their data sheets, and what share of a sheet's speed was measured."""
 
 import os
 from typing import NamedTuple
@@ -12,64 +12,70 @@ CALIBRATION = ROOT / "data" / "results" / "calibration.json"
 
 
 class Device(NamedTuple):
-    """A GPU by its data sheet: GiB that the driver reports, dense bf16 FLOP/s, bytes/s."""
+    """A GPU by its data sheet."""
 
+    # GiB that the driver reports
     memory: float
+    # dense bf16 FLOP/s
     flops: float
+    # bytes/s
     bandwidth: float
     bf16: bool = True
 
 
 DEVICES = {
-    "h100": Device(79.6, 989e12, 3.35e12),  # SXM5
+    # SXM5
+    "h100": Device(79.6, 989e12, 3.35e12),
     "h200": Device(140.4, 989e12, 4.8e12),
-    "a100-80g": Device(80.0, 312e12, 2.04e12),  # SXM4
+    # SXM4
+    "a100-80g": Device(80.0, 312e12, 2.04e12),
     "a100-40g": Device(39.6, 312e12, 1.555e12),
     "l40s": Device(45.0, 362e12, 0.864e12),
     "rtx4090": Device(24.0, 165e12, 1.008e12),
     "rtx3090": Device(24.0, 71e12, 0.936e12),
-    "t4": Device(15.0, 65e12, 0.32e12, bf16=False),  # its fp16 rate
+    # its fp16 rate
+    "t4": Device(15.0, 65e12, 0.32e12, bf16=False),
 }
 
 
 class Speed(NamedTuple):
     """What a device reaches, and what it has."""
 
-    score: float  # FLOP/s of forward passes
-    train: float  # FLOP/s of forward and backward passes
-    decode: float  # bytes/s of weights, keys and values read in decoding steps
-    layer_seconds: float  # of a decoding step a layer, whatever it computes
-    context: float  # bytes that a process takes without a model
-    memory: float  # bytes
+    # FLOP/s of forward passes
+    score: float
+    # FLOP/s of forward and backward passes
+    train: float
+    # bytes/s of weights, keys and values read in decoding steps
+    decode: float
+    # of a decoding step a layer, whatever it computes
+    layer_seconds: float
+    # bytes that a process takes without a model
+    context: float
+    # bytes
+    memory: float
     source: str
 
 
 def speed_of(gpu: str) -> Speed:
-    """A device of `DEVICES`, or this machine's CPU (`cpu`), at the share of its peaks that the calibration holds."""
+    """A device of `DEVICES`, or this machine's CPU (`cpu`), at the share of its peaks that the
+    calibration holds."""
     if gpu not in DEVICES and gpu != "cpu":
         raise InputError(f"unknown GPU '{gpu}'; known: {', '.join(DEVICES)}, cpu")
     calibration = read_json(CALIBRATION)
     record = calibration[gpu if gpu in calibration else "gpu"]
-    found = {
-        name: record[name]["value"]
-        for name in ("score", "train", "decode", "layer_seconds", "context_bytes")
-    }
-    sources = dict.fromkeys(
-        entry["source"]
-        for entry in record.values()
-        if isinstance(entry, dict) and "source" in entry
-    )
+    measured = [entry for entry in record.values() if isinstance(entry, dict)]
+    sources = dict.fromkeys(entry["source"] for entry in measured if "source" in entry)
     if gpu == "cpu":
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
         device = Device(memory, record["flops"]["value"], record["bandwidth"]["value"])
     else:
         device = DEVICES[gpu]
     return Speed(
-        score=found["score"] * device.flops,
-        train=found["train"] * device.flops,
-        decode=found["decode"] * device.bandwidth,
-        layer_seconds=found["layer_seconds"],
-        context=found["context_bytes"],
+        score=record["score"]["value"] * device.flops,
+        train=record["train"]["value"] * device.flops,
+        decode=record["decode"]["value"] * device.bandwidth,
+        layer_seconds=record["layer_seconds"]["value"],
+        context=record["context_bytes"]["value"],
         memory=device.memory * GIB,
         source="; ".join(sources),
     )

@@ -1,4 +1,4 @@
-""""""
+"""The shape of a model, which decides what it costs: read off its configuration, without weights."""
 
 from typing import Any, NamedTuple
 
@@ -8,38 +8,67 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 from xlnb.common.errors import InputError
 from xlnb.models.base import base_path
 
-_LLAMA3_8B: dict[str, Any] = {
-    "model_type": "llama", "vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336,
-    "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "tie_word_embeddings": False,
-}  # fmt: skip
+LLAMA3_8B: dict[str, Any] = {
+    "model_type": "llama",
+    "vocab_size": 128256,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "tie_word_embeddings": False,
+}
 
-KNOWN: dict[str, dict[str, Any]] = {  # planning with these needs no network and no licence
-    "princeton-nlp/Llama-3-Base-8B-SFT": _LLAMA3_8B,
-    "princeton-nlp/Llama-3-Base-8B-SFT-DPO": _LLAMA3_8B,
-    "Qwen/Qwen2.5-0.5B-Instruct": {
-        "model_type": "qwen2", "vocab_size": 151936, "hidden_size": 896, "intermediate_size": 4864,
-        "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2, "tie_word_embeddings": True,
-    },
-    "Qwen/Qwen2.5-7B-Instruct": {
-        "model_type": "qwen2", "vocab_size": 152064, "hidden_size": 3584, "intermediate_size": 18944,
-        "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4, "tie_word_embeddings": False,
-    },
-}  # fmt: skip
+QWEN_0_5B: dict[str, Any] = {
+    "model_type": "qwen2",
+    "vocab_size": 151936,
+    "hidden_size": 896,
+    "intermediate_size": 4864,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 14,
+    "num_key_value_heads": 2,
+    "tie_word_embeddings": True,
+}
+
+QWEN_7B: dict[str, Any] = {
+    "model_type": "qwen2",
+    "vocab_size": 152064,
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "tie_word_embeddings": False,
+}
+
+# Planning with these needs no network and no licence.
+KNOWN = {
+    "princeton-nlp/Llama-3-Base-8B-SFT": LLAMA3_8B,
+    "princeton-nlp/Llama-3-Base-8B-SFT-DPO": LLAMA3_8B,
+    "Qwen/Qwen2.5-0.5B-Instruct": QWEN_0_5B,
+    "Qwen/Qwen2.5-7B-Instruct": QWEN_7B,
+}
 
 
 class Shape(NamedTuple):
-    """What of a model decides its cost. `linear`: (in, out) of every linear layer but the output's."""
+    """What of a model decides its cost."""
 
     layers: int
     hidden: int
     intermediate: int
-    attention: int  # heads × their width
-    kv: int  # key-value heads × their width
+    # heads × their width
+    attention: int
+    # key-value heads × their width
+    kv: int
     vocab: int
+    # (in, out) of every linear layer but the output's
     linear: tuple[tuple[int, int], ...]
-    embedding: int  # parameters of the input embedding
-    head: int  # and of the output layer: 0 where it is the embedding
-    other: int  # norms and biases
+    # parameters of the input embedding
+    embedding: int
+    # and of the output layer: 0 where it is the embedding
+    head: int
+    # norms and biases
+    other: int
 
     @property
     def body(self) -> int:
@@ -51,7 +80,7 @@ class Shape(NamedTuple):
 
 
 def find_shape(base: str) -> tuple[Shape, str]:
-    """The shape of a model (a folder, one of `KNOWN`, or another Hub id), and where it is from. No weights are read."""
+    """The shape of a model (a folder, one of `KNOWN`, or another Hub id), and where it is from."""
     path = base_path(base)
     if path in KNOWN:
         return shape_of(AutoConfig.for_model(**KNOWN[path])), "shape from the kit's table"
@@ -59,8 +88,8 @@ def find_shape(base: str) -> tuple[Shape, str]:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"model {base}: no config.json could be read ({str(error).strip().splitlines()[0]}); name a folder, a Hub "
-            f"id within reach, or one of {', '.join(KNOWN)}"
+            f"model {base}: no config.json could be read ({str(error).strip().splitlines()[0]}); "
+            f"name a folder, a Hub id within reach, or one of {', '.join(KNOWN)}"
         ) from None
     return shape_of(config), "shape from its config.json"
 
@@ -69,18 +98,17 @@ def shape_of(config: PretrainedConfig) -> Shape:
     """Read off the model itself, built without memory for its weights."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    embedding, output, text = (
-        model.get_input_embeddings(),
-        model.get_output_embeddings(),
-        config.get_text_config(),
-    )
-    linear = tuple(
-        (module.in_features, module.out_features)
-        for module in model.modules()
-        if isinstance(module, torch.nn.Linear) and module is not output
-    )
-    head = 0 if output.weight is embedding.weight else output.weight.numel()
-    multiplied = sum(fan_in * fan_out for fan_in, fan_out in linear)
+    output = model.get_output_embeddings()
+    embedding = model.get_input_embeddings().weight
+    linear = []
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear) and module is not output:
+            linear.append((module.in_features, module.out_features))
+    body = sum(fan_in * fan_out for fan_in, fan_out in linear)
+    head = 0 if output.weight is embedding else output.weight.numel()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+
+    text = config.get_text_config()
     head_width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     return Shape(
         layers=text.num_hidden_layers,
@@ -89,11 +117,8 @@ def shape_of(config: PretrainedConfig) -> Shape:
         attention=text.num_attention_heads * head_width,
         kv=text.num_key_value_heads * head_width,
         vocab=text.vocab_size,
-        linear=linear,
-        embedding=embedding.weight.numel(),
+        linear=tuple(linear),
+        embedding=embedding.numel(),
         head=head,
-        other=sum(parameter.numel() for parameter in model.parameters())
-        - multiplied
-        - embedding.weight.numel()
-        - head,
+        other=parameters - body - embedding.numel() - head,
     )

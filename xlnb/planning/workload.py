@@ -1,4 +1,4 @@
-""""""
+"""What a run reads and writes: counted where prompts and tokenizer are here, else assumed."""
 
 import math
 from pathlib import Path
@@ -16,77 +16,116 @@ PAPER_LANGS = ["en", "es", "ru", "de", "fr"]
 
 
 class Workload(NamedTuple):
-    """What a run reads and writes: prompts, and mean lengths in tokens."""
+    """Numbers of prompts, and mean lengths in tokens."""
 
     langs: int
-    english: int  # prompts of the English preferences
-    train: int  # an iteration's training prompts, a language
-    reward: int  # the lab's held-out prompts on which rewards are compared, a language
-    eval: int  # evaluation prompts, a language
+    # prompts of the English preferences
+    english: int
+    # an iteration's training prompts, a language
+    train: int
+    # the lab's held-out prompts on which rewards are compared, a language
+    reward: int
+    # evaluation prompts, a language
+    eval: int
     prompt: float
     response: float
+    source: str
+
+
+class Assumed(NamedTuple):
+    """A number, and where it is from."""
+
+    value: float
     source: str
 
 
 def workload(
     preset: Preset, prompts: int = 0, prompt_tokens: float = 0, response_tokens: float = 0
 ) -> Workload:
-    """What the preset's prompts amount to. What is not given is counted, where the prompts and the model's tokenizer
-    are folders here, else assumed: 3,000 prompts in each of the paper's five languages, 200 tokens a prompt, and for a
-    response a quarter of `sampling.max_new_tokens`. `source` says which."""
-    config, lab = preset.prompts, preset.lab
+    """What the preset's prompts amount to. What is not given is counted, where the prompts and the
+    model's tokenizer are folders here, else assumed. `source` says which."""
+    config = preset.prompts
     texts = instructions(preset, config.path)
-    train, held_out = lab.train, lab.eval
-    if config.path or not train:  # a preset without lab questions waits for its user's prompts
-        train = len(texts["en"]) if texts else 3000
-        held_out = (
-            len(instructions(preset, config.eval_path).get("en", [])) or train
-            if config.eval_path
-            else 0
-        )
-    if config.limit:
-        train, held_out = min(train, config.limit), min(held_out, config.limit)
-    train, length, response = (
-        prompts or train,
-        prompt_tokens,
-        response_tokens or preset.sampling.max_new_tokens / 4,
-    )
-    how = "as given"
-    if not length and texts and Path(base_path(preset.models.base)).is_dir():
-        tokenizer, how = load_tokenizer(preset.models), "counted"
-        length = fmean(
-            len(prompt_ids(tokenizer, text)) for some in texts.values() for text in some[:200]
-        )
-    elif not length:
-        length, how = 200, "assumed, see --prompt-tokens"
+    train = train_prompts(preset, texts, prompts)
+    prompt = prompt_length(preset, texts, prompt_tokens)
+    response = response_length(preset, response_tokens)
     langs = len(texts or split_langs(config.langs) or PAPER_LANGS)
-    source = (
-        f"{train} prompts a language ({'as given' if prompts else 'counted' if texts else 'assumed, see --prompts'}), "
-        f"{langs} languages, {length:.0f} tokens a prompt ({how}), {response:.0f} a response "
-        f"({'as given' if response_tokens else 'assumed, see --response-tokens'})"
-    )
-    train = math.ceil(train / config.parts) if config.parts else train
+    parts = config.parts or 1
     return Workload(
-        langs,
-        lab.english,
-        train,
-        0 if config.path else lab.reward,
-        held_out,
-        length,
-        response,
-        source,
+        langs=langs,
+        english=preset.lab.english,
+        train=math.ceil(train.value / parts),
+        reward=0 if config.path else preset.lab.reward,
+        eval=eval_prompts(preset, texts),
+        prompt=prompt.value,
+        response=response.value,
+        source=f"{train.value} prompts a language ({train.source}), {langs} languages, "
+        f"{prompt.value:.0f} tokens a prompt ({prompt.source}), "
+        f"{response.value:.0f} a response ({response.source})",
     )
+
+
+def train_prompts(preset: Preset, texts: dict[str, list[str]], given: int) -> Assumed:
+    """Training prompts a language, of all parts; 3,000 where they are not here."""
+    if given:
+        return Assumed(given, "as given")
+    value = _asked(preset, texts)
+    return Assumed(_limited(preset, value), "counted" if texts else "assumed, see --prompts")
+
+
+def eval_prompts(preset: Preset, texts: dict[str, list[str]]) -> int:
+    """Evaluation prompts a language; as many as for training where they are not here."""
+    config, lab = preset.prompts, preset.lab
+    if not config.path and lab.train:
+        return _limited(preset, lab.eval)
+    if not config.eval_path:
+        return 0
+    found = len(instructions(preset, config.eval_path).get("en", []))
+    return _limited(preset, found or _asked(preset, texts))
+
+
+def _asked(preset: Preset, texts: dict[str, list[str]]) -> int:
+    """A preset without lab questions waits for its user's prompts."""
+    if not preset.prompts.path and preset.lab.train:
+        return preset.lab.train
+    return len(texts["en"]) if texts else 3000
+
+
+def _limited(preset: Preset, prompts: int) -> int:
+    limit = preset.prompts.limit
+    return min(prompts, limit) if limit else prompts
+
+
+def prompt_length(preset: Preset, texts: dict[str, list[str]], given: float) -> Assumed:
+    """Mean tokens of a prompt with its chat template; 200 where it cannot be counted."""
+    if given:
+        return Assumed(given, "as given")
+    if not texts or not Path(base_path(preset.models.base)).is_dir():
+        return Assumed(200, "assumed, see --prompt-tokens")
+    tokenizer = load_tokenizer(preset.models)
+    lengths = []
+    for of_lang in texts.values():
+        lengths += [len(prompt_ids(tokenizer, text)) for text in of_lang[:200]]
+    return Assumed(fmean(lengths), "counted")
+
+
+def response_length(preset: Preset, given: float) -> Assumed:
+    """Mean tokens of a response; a quarter of `sampling.max_new_tokens` where it is not given."""
+    if given:
+        return Assumed(given, "as given")
+    return Assumed(preset.sampling.max_new_tokens / 4, "assumed, see --response-tokens")
 
 
 def instructions(preset: Preset, path: str) -> dict[str, list[str]]:
-    """By language; none where `path` names no folder here, and the lab's, if it asks any, where it is empty."""
-    if not Path(path).is_dir() if path else not preset.lab.train:
-        return {}
-    langs, world = preset.prompts.langs, load_world()
-    if path:
-        records = read_parallel(path, langs)
-        return {lang: [record["instruction"] for record in some] for lang, some in records.items()}
-    return {
-        lang: [prompt.instruction for prompt in world.prompts(lang)]
-        for lang in split_langs(langs) or world.langs
-    }
+    """By language; none where `path` names no folder here, and the lab's, if it asks any, where it
+    is empty."""
+    langs = preset.prompts.langs
+    texts = {}
+    if path and Path(path).is_dir():
+        for lang, records in read_parallel(path, langs).items():
+            texts[lang] = [record["instruction"] for record in records]
+    elif not path and preset.lab.train:
+        world = load_world()
+        for lang in split_langs(langs) or world.langs:
+            texts[lang] = [prompt.instruction for prompt in world.prompts(lang)]
+    return texts

@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from xlnb.common.errors import InputError
-from xlnb.common.files import ROOT, write_text
+from xlnb.common.files import ABOVE, ROOT, write_text
 from xlnb.runs.layout import Run
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -73,8 +73,8 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     # The kernel starts where the command was typed, as relative paths in overrides need, with the package on its path.
     search = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    if str(ROOT) not in search:
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), *search]))
+    if str(ABOVE) not in search:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ABOVE), *search]))
     papermill.execute_notebook(
         str(notebook), str(output), parameters=parameters, cwd=os.getcwd(), progress_bar=False
     )

@@ -5,7 +5,8 @@ import subprocess
 from importlib.metadata import version
 from typing import Any
 
-from xlnb.common.files import ROOT, read_json
+from xlnb import __version__
+from xlnb.common.files import INSTALLED, ROOT, read_json
 from xlnb.runs.layout import Run
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
@@ -22,18 +23,17 @@ def environment() -> dict[str, Any]:
     device = f"CPU, {torch.get_num_threads()} threads"
     if torch.cuda.is_available():
         device = torch.cuda.get_device_name()
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {
-        "versions": versions(),
-        "device": device,
-        "git": git.stdout.strip() or "not a git checkout",
-    }
+    return {"versions": versions(), "device": device, "git": revision()}
+
+
+def revision() -> str:
+    """The git revision of a checkout; the version of what was installed without one."""
+    revision = ""
+    if not INSTALLED:
+        git = ["git", "describe", "--always", "--dirty"]
+        described = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
+        revision = described.stdout.strip()
+    return revision or f"{__version__}, not a git checkout"
 
 
 def provenance(run: Run) -> str:

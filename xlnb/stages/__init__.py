@@ -15,7 +15,7 @@ share their work out, batch by batch or step by step, the others are the main pr
 from xlnb.stages.adapters import train
 from xlnb.stages.annotations import judge
 from xlnb.stages.localised import localise
-from xlnb.stages.logps import logps
+from xlnb.stages.logprobs import logps
 from xlnb.stages.metrics import report
 from xlnb.stages.pairs import pair
 from xlnb.stages.pipeline import run_until, steps

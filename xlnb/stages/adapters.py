@@ -9,7 +9,8 @@ from typing import Any
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_jsonl, write_json, write_text
+from xlnb.common.files import write_json, write_text
+from xlnb.common.records import Pair, read_records
 from xlnb.models.adapters import load_model, new_adapter
 from xlnb.models.base import deal_out, read_base
 from xlnb.models.chat import load_tokenizer
@@ -58,7 +59,7 @@ def train(run: Run, iteration: int) -> Path:
             model: Any = deal_out(new_adapter(read_base(base), base.base, config), base)
         else:
             model = load_model(base, {"default": adapter})
-        records = [record for path in files for record in read_jsonl(path)]
+        records = [pair for path in files for pair in read_records(path, Pair)]
         rows, dropped = tokenize_pairs(tokenizer, records, config.max_tokens)
         if dropped and processes.is_main():
             print(

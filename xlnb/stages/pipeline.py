@@ -12,7 +12,7 @@ from xlnb.runs.layout import Run
 from xlnb.stages.adapters import train
 from xlnb.stages.annotations import judge
 from xlnb.stages.localised import localise
-from xlnb.stages.logps import logps
+from xlnb.stages.logprobs import logps
 from xlnb.stages.metrics import report
 from xlnb.stages.pairs import pair
 from xlnb.stages.preferences import prefer

@@ -118,7 +118,7 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
                 Journal(path),
                 work,
                 order=[sample.prompt_id for sample in samples],
-                label=f"{here.target}/scores {scorer} {lang}",
+                label=f"{here.target}/logps {scorer} {lang}",
                 models=[loaded.model, loaded.ref_model],
             )
 
