@@ -17,6 +17,7 @@ from families import checkpoint, fp32, nf4, save_adapter
 
 from xlnb import stages
 from xlnb.common.errors import InputError
+from xlnb.common.records import Response
 from xlnb.common.files import read_json, read_jsonl
 from xlnb.models import vllm as vllm_backend
 from xlnb.models.chat import load_tokenizer
@@ -142,13 +143,9 @@ def test_what_vllm_is_asked_and_what_is_made_of_its_answers(fake, tmp_path):
         assert params == SamplingParams(
             n=3, temperature=0.9, top_p=0.8, max_tokens=4, stop_token_ids=sorted(ends), seed=seed
         )
-    assert [[s["finish_reason"] for s in ss] for ss in samples] == [["stop", "length", "stop"]] * 2
+    assert [[s.finish_reason for s in ss] for ss in samples] == [["stop", "length", "stop"]] * 2
     assert samples[1] == [
-        {
-            "text": tokenizer.decode(ids, skip_special_tokens=True).strip(),
-            "token_ids": ids,
-            "finish_reason": reason,
-        }
+        Response(tokenizer.decode(ids, skip_special_tokens=True).strip(), ids, reason)
         for ids, reason in (
             ([113, 113, max(ends)], "stop"), ([114] * 4, "length"), ([115, 115, max(ends)], "stop")
         )
