@@ -24,7 +24,6 @@ import xlnb.training
 from xlnb import stages
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_json, read_jsonl, write_jsonl
-from xlnb.common.records import Pair
 from xlnb.engine.rows import add_mismatched, hold_out, tokenize_pairs
 from xlnb.logprobs import collate, response_logprobs
 from xlnb.losses import kto_loss
@@ -363,7 +362,13 @@ def start(tmp_path_factory):
     folder = save_adapter(nf4("llama3"), tmp_path_factory.mktemp("start"), seed=1)
     tokenizer = load_tokenizer(nf4("llama3"))
     pairs = [
-        Pair(f"p{i}", "en", f"Question {i}: the capital of France?", chosen, rejected)
+        {
+            "prompt_id": f"p{i}",
+            "lang": "en",
+            "prompt": [{"role": "user", "content": f"Question {i}: the capital of France?"}],
+            "chosen": [{"role": "assistant", "content": chosen}],
+            "rejected": [{"role": "assistant", "content": rejected}],
+        }
         for i, (chosen, rejected) in enumerate(TEXTS)
     ]
 
