@@ -24,6 +24,7 @@ import xlnb.training
 from xlnb import stages
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_json, read_jsonl, write_jsonl
+from xlnb.common.records import Pair
 from xlnb.engine.rows import add_mismatched, hold_out, tokenize_pairs
 from xlnb.logprobs import collate, response_logprobs
 from xlnb.losses import kto_loss
@@ -362,13 +363,7 @@ def start(tmp_path_factory):
     folder = save_adapter(nf4("llama3"), tmp_path_factory.mktemp("start"), seed=1)
     tokenizer = load_tokenizer(nf4("llama3"))
     pairs = [
-        {
-            "prompt_id": f"p{i}",
-            "lang": "en",
-            "prompt": [{"role": "user", "content": f"Question {i}: the capital of France?"}],
-            "chosen": [{"role": "assistant", "content": chosen}],
-            "rejected": [{"role": "assistant", "content": rejected}],
-        }
+        Pair(f"p{i}", "en", f"Question {i}: the capital of France?", chosen, rejected)
         for i, (chosen, rejected) in enumerate(TEXTS)
     ]
 
@@ -454,13 +449,13 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update_and_names_the_pai
     start, tmp_path, monkeypatch
 ):
     model, tokenizer, rows = start()
-    compute_loss, losses = xlnb.training.DPONLLTrainer._compute_loss, []
+    compute_loss, losses = xlnb.training.PreferenceTrainer.compute_loss, []
 
-    def breaking(self, *args):
-        losses.append(compute_loss(self, *args))
+    def breaking(self, *args, **kwargs):
+        losses.append(compute_loss(self, *args, **kwargs))
         return losses[-1] * (float("nan") if len(losses) == 3 else 1)
 
-    monkeypatch.setattr(xlnb.training.DPONLLTrainer, "_compute_loss", breaking)
+    monkeypatch.setattr(xlnb.training.PreferenceTrainer, "compute_loss", breaking)
     with pytest.raises(
         InputError, match=r"step 3: the gradient is not finite; .* ids p\d+ \(en\), p\d+ \(en\), or"
     ):
