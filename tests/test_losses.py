@@ -84,7 +84,8 @@ def test_large_margins_do_not_overflow(chosen, expected):
 
 
 def test_nll_is_per_sequence_not_per_token_of_the_batch():
-    # 2 tokens of 1 nat and 8 tokens of 3 nats: (1 + 3)/2 = 2 a sequence, but (2·1 + 8·3)/10 = 2.6 a token.
+    # 2 tokens of 1 nat and 8 tokens of 3 nats: (1 + 3)/2 = 2 a sequence, but (2·1 + 8·3)/10 = 2.6
+    # a token.
     logps, lengths = torch.tensor([-2.0, -24.0]), torch.tensor([2, 8])
     losses = nll_loss(logps, lengths)
     assert losses.tolist() == [1.0, 3.0]

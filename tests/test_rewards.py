@@ -136,7 +136,9 @@ def test_every_prompt_that_a_scorer_reads_is_one():
 
 def test_an_unknown_score_is_refused_with_those_there_are():
     assert split_scorers(" brevity ,random") == ["brevity", "random"]
-    with pytest.raises(InputError, match="scoring.scorers 'brevty': expected one of cross_lingual"):
+    with pytest.raises(
+        InputError, match=r"scoring\.scorers 'brevty': expected one of cross_lingual"
+    ):
         split_scorers("cross_lingual,brevty")
 
 

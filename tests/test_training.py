@@ -8,25 +8,30 @@ from dataclasses import replace
 import pytest
 import torch
 from datasets import Dataset
-from families import fp32, nf4, save_adapter
+from families import fp32, nf4
+from families import save_adapter as random_adapter
 from peft import PeftModel
 from safetensors.torch import load_file
 from trl import DPOConfig, DPOTrainer
-from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-import xlnb.engine.trainer
 import xlnb.training
 from xlnb.common.errors import InputError
 from xlnb.common.records import Pair
-from xlnb.engine.rows import PairCollator, tokenize_pairs
-from xlnb.engine.trainer import DPONLLTrainer, newest_checkpoint
+from xlnb.engine.rows import collate_pairs, tokenize_pairs
+from xlnb.engine.trainer import PreferenceTrainer, newest_checkpoint
 from xlnb.logprobs import sequence_logprobs
-from xlnb.losses import dpo_loss, nll_loss
+from xlnb.losses import LOSSES, Loss, PairLosses, dpo_loss, nll_loss
 from xlnb.models.adapters import load_model
 from xlnb.models.base import load_base
-from xlnb.models.chat import load_tokenizer
+from xlnb.models.chat import load_tokenizer, response_ids
 from xlnb.presets import Training
-from xlnb.training import add_reference, check_training, train_adapter
+from xlnb.training import (
+    Objective,
+    add_reference,
+    check_training,
+    save_adapter,
+    train_adapter,
+)
 
 FAMILY = "llama3"
 CONFIG = Training(
@@ -44,11 +49,10 @@ ANSWERS = [
 
 
 def pairs(n):
-    found = []
-    for i, (chosen, rejected) in enumerate(ANSWERS[:n], 1):
-        question = f"Question {i - 1}: what is the capital of France?"
-        found.append(Pair(str(i), "", question, chosen, rejected))
-    return found
+    return [
+        Pair(f"p{i}", "", f"Question {i}: what is the capital of France?", chosen, rejected)
+        for i, (chosen, rejected) in enumerate(ANSWERS[:n], 1)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +62,9 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory, tokenizer):
-    """Loads π^t, an adapter that differs from the base, and n pairs with π^t's log-probabilities: (model, rows)."""
-    folder = save_adapter(nf4(FAMILY), tmp_path_factory.mktemp("start"), seed=1)
+    """Loads π^t, an adapter that differs from the base, and n pairs with π^t's log-probabilities:
+    (model, rows)."""
+    folder = random_adapter(nf4(FAMILY), tmp_path_factory.mktemp("start"), seed=1)
 
     def load(n, models=nf4):
         model = load_model(models(FAMILY), {"default": folder})
@@ -72,7 +77,7 @@ def start(tmp_path_factory, tokenizer):
 
 
 def logps(model, rows):
-    """Summed log-probabilities and lengths of the rows' responses, by side, from `sequence_logprobs`."""
+    """Summed log-probabilities and lengths of the rows' responses, by side."""
     sums, lengths = {}, {}
     for side in SIDES:
         values = sequence_logprobs(
@@ -93,16 +98,16 @@ def weights(model):
 
 @pytest.fixture(scope="module")
 def trained(start, tokenizer, tmp_path_factory):
-    """(model, rows, log, logps and lengths before, types of the trained parameters at each forward pass)"""
+    """(model, rows, log, logps and lengths before, types of the trained parameters in passes)"""
     model, rows = start(4)
     before, types = logps(model, rows), set()
 
-    def watched(model, batch, original=xlnb.engine.trainer.response_logprobs):
+    def watched(model, batch, original=xlnb.training.response_logprobs):
         types.update(p.dtype for p in model.parameters() if p.requires_grad)
         return original(model, batch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(xlnb.engine.trainer, "response_logprobs", watched)
+        patch.setattr(xlnb.training, "response_logprobs", watched)
         log, *_ = train_adapter(
             model, tokenizer, rows, CONFIG, seed=0, checkpoints=tmp_path_factory.mktemp("run")
         )
@@ -110,7 +115,8 @@ def trained(start, tokenizer, tmp_path_factory):
 
 
 def test_the_first_step_s_loss_is_predicted(trained):
-    # π = π_ref, though π is not the base: −log σ(0) + c · NLL, the NLL a mean of the four pairs' per-token means.
+    # π = π_ref, though π is not the base: −log σ(0) + c · NLL, the NLL a mean of the four pairs'
+    # per-token means.
     _, rows, log, (sums, lengths), types = trained
     nll = (-sums["chosen"] / lengths["chosen"]).mean().item()
     assert lengths["chosen"].unique().numel() > 2
@@ -157,8 +163,8 @@ def test_how_a_batch_is_cut_does_not_change_the_step(changes, trained, start, to
 
 def test_only_the_trained_adapter_is_saved_and_plain_peft_loads_it(trained, tmp_path):
     model, rows, *_ = trained
-    model.save_pretrained(str(tmp_path), selected_adapters=["default"])
-    assert {path.name for path in tmp_path.iterdir()} - {"README.md"} == {
+    save_adapter(model, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
         "adapter_config.json",
         "adapter_model.safetensors",
     }
@@ -178,9 +184,8 @@ def test_only_the_trained_adapter_is_saved_and_plain_peft_loads_it(trained, tmp_
 
 # After a kill.
 
-SHORT = replace(
-    CONFIG, steps=4, batch=2, micro_batch=2, save_steps=2
-)  # three steps an epoch of six pairs
+# three steps an epoch of six pairs
+SHORT = replace(CONFIG, steps=4, batch=2, micro_batch=2, save_steps=2)
 
 
 @pytest.fixture(scope="module")
@@ -197,13 +202,13 @@ def resume(start, tokenizer, folder):
     model, rows = start(6)
     steps = []
 
-    class Counted(DPONLLTrainer):
+    class Counted(PreferenceTrainer):
         def training_step(self, *args, **kwargs):
             steps.append(self.state.global_step + 1)
             return super().training_step(*args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(xlnb.training, "DPONLLTrainer", Counted)
+        patch.setattr(xlnb.training, "PreferenceTrainer", Counted)
         log, *_ = train_adapter(model, tokenizer, rows, SHORT, seed=3, checkpoints=folder)
     return weights(model), log, steps
 
@@ -222,7 +227,7 @@ def test_an_interrupted_training_ends_bit_for_bit_as_an_uninterrupted_one(
     class Killed(Exception):
         pass
 
-    class Dying(DPONLLTrainer):
+    class Dying(PreferenceTrainer):
         def training_step(self, *args, **kwargs):
             if self.state.global_step == 3:
                 raise Killed
@@ -230,7 +235,7 @@ def test_an_interrupted_training_ends_bit_for_bit_as_an_uninterrupted_one(
 
     model, rows = start(6)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(xlnb.training, "DPONLLTrainer", Dying)
+        patch.setattr(xlnb.training, "PreferenceTrainer", Dying)
         with pytest.raises(Killed):
             train_adapter(model, tokenizer, rows, SHORT, seed=3, checkpoints=tmp_path)
     assert newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
@@ -267,47 +272,59 @@ def test_checkpoints_are_ordered_by_number_and_none_is_no_error(tmp_path):
 # The loss, beside TRL's.
 
 
+class PlainTRL(DPOTrainer):
+    """TRL's own trainer, on the same token ids and with its own frozen copy of the start."""
+
+    def _prepare_dataset(self, dataset, *args):
+        return dataset
+
+
 @pytest.fixture
-def trainer(start, tokenizer, tmp_path):
-    """A trainer whose policy has moved away from its reference, unquantised so that TRL keeps it in fp32."""
-    model, rows = start(4, fp32)
-    args = DPOConfig(
-        output_dir=str(tmp_path),
-        beta=CONFIG.beta,
-        loss_type=["sigmoid", "sft"],
-        loss_weights=[1.0, CONFIG.nll],
-        bf16=False,
-        report_to="none",
-        remove_unused_columns=False,
-    )
-    data = Dataset.from_list(rows)
-    trainer = DPONLLTrainer(
-        nll=CONFIG.nll,
-        model=model,
-        args=args,
-        train_dataset=data,
-        processing_class=tokenizer,
-        data_collator=PairCollator(),
-    )
-    torch.manual_seed(2)
-    for name, parameter in model.named_parameters():
-        if ".default." in name:
-            parameter.data += 0.02 * torch.randn_like(parameter)
-    return trainer, model.train(), rows
+def trainers(start, tokenizer, tmp_path):
+    """Ours and TRL's, with policies that have moved alike away from their reference, unquantised so
+    that TRL keeps them in fp32: ((ours, its model), (TRL's, its model), rows)."""
+
+    def prepared(kind, **kwargs):
+        model, rows = start(4, fp32)
+        args = DPOConfig(
+            output_dir=str(tmp_path),
+            beta=CONFIG.beta,
+            loss_type=["sigmoid", "sft"],
+            loss_weights=[1.0, CONFIG.nll],
+            bf16=False,
+            report_to="none",
+            remove_unused_columns=False,
+        )
+        data = Dataset.from_list(rows)
+        model.set_adapter("default")
+        trainer = kind(
+            model=model, args=args, train_dataset=data, processing_class=tokenizer, **kwargs
+        )
+        torch.manual_seed(2)
+        for name, parameter in model.named_parameters():
+            if ".default." in name:
+                parameter.data += 0.02 * torch.randn_like(parameter)
+        return (trainer, model.train()), rows
+
+    objective = Objective(CONFIG.loss, CONFIG.beta, CONFIG.nll)
+    ours, rows = prepared(PreferenceTrainer, objective=objective, data_collator=collate_pairs)
+    trl, _ = prepared(PlainTRL)
+    assert "ref" in trl[1].peft_config and "ref" not in ours[1].peft_config
+    return ours, trl, rows
 
 
-def both_losses(trainer, model, rows, tokenizer):
-    ours = trainer.compute_loss(model, trainer._prepare_inputs(PairCollator()(rows)))
-    batch = DataCollatorForPreference(pad_token_id=tokenizer.pad_token_id)(rows)
-    return ours.item(), DPOTrainer._compute_loss(
-        trainer, model, trainer._prepare_inputs(batch), False
-    ).item()
+def both_losses(trainers, rows):
+    return [
+        trainer.compute_loss(model, trainer._prepare_inputs(trainer.data_collator(rows))).item()
+        for trainer, model in trainers
+    ]
 
 
 def test_the_trainer_s_loss_is_the_one_of_the_losses_module_and_trl_s_for_one_pair(
-    trainer, tokenizer
+    trainers,
 ):
-    trainer, model, rows = trainer
+    *both, rows = trainers
+    _, model = both[0]
     sums, lengths = logps(model, rows)
     ref = {side: torch.tensor([row[f"ref_{side}_logps"] for row in rows]) for side in SIDES}
     dpo, *_ = dpo_loss(
@@ -316,23 +333,50 @@ def test_the_trainer_s_loss_is_the_one_of_the_losses_module_and_trl_s_for_one_pa
     expected = dpo + CONFIG.nll * nll_loss(sums["chosen"], lengths["chosen"])
     assert (dpo - math.log(2)).abs().max() > 0.01
 
-    ours, trl = both_losses(trainer, model, rows, tokenizer)
+    ours, trl = both_losses(both, rows)
     assert ours == pytest.approx(expected.mean().item(), abs=1e-4)
     # TRL's NLL is a mean over the batch's tokens, in which long responses weigh more.
     by_token = dpo.mean() - CONFIG.nll * sums["chosen"].sum() / lengths["chosen"].sum()
     assert trl == pytest.approx(by_token.item(), abs=1e-4)
     assert abs(trl - ours) > 1e-3
     for row, loss in zip(rows, expected, strict=True):
-        assert both_losses(trainer, model, [row], tokenizer) == pytest.approx(
-            (loss.item(), loss.item()), abs=1e-4
-        )
+        assert both_losses(both, [row]) == pytest.approx([loss.item(), loss.item()], abs=1e-4)
 
 
-def test_a_policy_that_is_not_finite_stops_training(trainer):
-    trainer, model, rows = trainer
+def test_a_policy_that_is_not_finite_stops_training(trainers):
+    (trainer, model), _, rows = trainers
     next(p for name, p in model.named_parameters() if ".default." in name).data.fill_(math.nan)
-    with pytest.raises(InputError, match=r"training step 1.* 1 \(\), 2 \(\).*lower training\.lr"):
-        trainer.compute_loss(model, trainer._prepare_inputs(PairCollator()(rows)))
+    with pytest.raises(InputError, match=r"training step 1.* p1 \(\), p2 \(\).*lower training\.lr"):
+        trainer.compute_loss(model, trainer._prepare_inputs(collate_pairs(rows)))
+
+
+def test_a_loss_of_one_s_own_is_a_function_and_a_line(start, tokenizer, tmp_path, monkeypatch):
+    # IPO (Azar et al. 2024): the margin log π/π_ref is drawn to 1/(2β); 0 at the start.
+    def ipo(pairs, beta):
+        chosen, rejected = (pairs.policy_logps - pairs.ref_logps).chunk(2)
+        losses = (chosen - rejected - 1 / (2 * beta)) ** 2
+        return PairLosses(losses, beta * chosen.detach(), beta * rejected.detach(), {})
+
+    monkeypatch.setitem(LOSSES, "ipo", Loss(ipo))
+    model, rows = start(4)
+    config = replace(CONFIG, steps=8, lr=5e-4, beta=0.5)
+    # A preset knows the losses that come with the package.
+    object.__setattr__(config, "loss", "ipo")
+    log, *_ = train_adapter(model, tokenizer, rows, config, seed=0, checkpoints=tmp_path)
+    assert log[0]["ipo_loss"] == pytest.approx(1, abs=1e-4)
+    assert log[-1]["ipo_loss"] < 0.5
+
+
+# What is saved.
+
+
+def test_an_adapter_that_is_not_finite_is_not_saved(start, tmp_path):
+    model, _ = start(1)
+    parameters = [p for name, p in model.named_parameters() if ".default." in name]
+    parameters[-1].data[0, 0] = math.inf
+    with pytest.raises(InputError, match=r"adapter is not finite \(.*lora_.*lower training\.lr"):
+        save_adapter(model, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 # Before training.
@@ -349,16 +393,35 @@ def test_long_pairs_are_dropped_and_counted_never_cut(tokenizer):
     assert all(row[f"{side}_ids"][-1] == tokenizer.eos_token_id for row in rows for side in SIDES)
 
 
-def test_what_is_trained_on_is_what_was_sampled(tokenizer):
+def test_what_was_sampled_is_trained_on_as_it_was_sampled(start, tokenizer, tmp_path):
+    # A model may spell a word in other tokens than the tokenizer, and end its turn with another of
+    # its ends than the chat template, whose last special token is <|eot_id|>.
+    end = tokenizer.convert_tokens_to_ids("<|end_of_text|>")
+    letters = [tokenizer.convert_tokens_to_ids(letter) for letter in "Paris"]
+    sampled = [*letters, end]
     (pair,) = pairs(1)
-    (as_text,), _ = tokenize_pairs(tokenizer, [pair], max_tokens=256)
-    # The same text, letter by letter, and another token at its end.
-    letters = [tokenizer.encode(c, add_special_tokens=False)[-1] for c in pair.chosen] + [7]
-    assert letters[:-1] != as_text["chosen_ids"][:-1]
-    sampled = replace(pair, chosen_ids=letters, rejected_ids=[5, 6])
-    (row,), _ = tokenize_pairs(tokenizer, [sampled], max_tokens=256)
-    assert (row["chosen_ids"], row["rejected_ids"]) == (letters, [5, 6])
-    assert row["prompt_ids"] == as_text["prompt_ids"]
+    pair = replace(pair, chosen="Paris", chosen_ids=sampled)
+    text = response_ids(tokenizer, pair.instruction, pair.chosen)
+    assert tokenizer.decode(sampled[:-1]) == tokenizer.decode(text[:-1]) == "Paris"
+    assert len(text) < len(sampled) and text[-1] == tokenizer.eos_token_id != end
+
+    rows, dropped = tokenize_pairs(tokenizer, [pair], max_tokens=256)
+    assert dropped == 0 and rows[0]["chosen_ids"] == sampled
+    # The other response has no ids: it is tokenised and ended as the template does.
+    assert rows[0]["rejected_ids"] == response_ids(tokenizer, pair.instruction, pair.rejected)
+    # What is too long is told by the sampled ids, too.
+    size = len(rows[0]["prompt_ids"]) + max(len(sampled), len(rows[0]["rejected_ids"]))
+    assert tokenize_pairs(tokenizer, [pair], size - 1) == ([], 1)
+
+    # Step 1 sees those tokens: its NLL and log-probability are theirs, not those of the text.
+    model, _ = start(1)
+    add_reference(model, rows, "default", batch_tokens=500)
+    sums, lengths = logps(model, rows)
+    config = replace(CONFIG, steps=1, batch=1, micro_batch=1)
+    (first,), *_ = train_adapter(model, tokenizer, rows, config, seed=0, checkpoints=tmp_path)
+    assert lengths["chosen"].item() == len(sampled)
+    assert first["logps/chosen"] == pytest.approx(sums["chosen"].item(), abs=1e-3)
+    assert first["nll_loss"] == pytest.approx(-sums["chosen"].item() / len(sampled), abs=1e-4)
 
 
 def test_a_batch_that_micro_batches_do_not_fill_is_refused():

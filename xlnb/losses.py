@@ -1,5 +1,15 @@
-""""""
+"""The DPO family of losses: pure functions of log-probabilities.
 
+Every `*_logps` argument is in nats: log π(y|x), summed over the tokens of a response, end-of-turn
+included. `dpo_loss`, `kto_loss` and `nll_loss` are the equations. `LOSSES` are those that
+`training.loss` can name; one more is a function of `PairLogps` and β, and a line there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,8 +26,9 @@ def dpo_loss(
 
         loss = -log σ(r⁺ - r⁻),   r = β (log π(y|x) - log π_ref(y|x))
 
-    `beta` is the strength of the pull towards the reference. At initialisation π = π_ref: the loss is ln 2.
-    Returns `(losses, chosen_rewards, rejected_rewards)`, each (B,); the rewards, for logging, carry no grad.
+    `beta` is the strength of the pull towards the reference. At initialisation π = π_ref, and the
+    loss is ln 2. Returns `(losses, chosen_rewards, rejected_rewards)`, each (B,); the rewards, for
+    logging, carry no grad.
     """
     chosen_rewards = beta * (policy_chosen_logps - ref_chosen_logps)
     rejected_rewards = beta * (policy_rejected_logps - ref_rejected_logps)
@@ -34,9 +45,9 @@ def kto_loss(
         loss = 1 - σ(β (r - z₀))  for a desirable response,  1 - σ(β (z₀ - r))  for another,
         r = log π(y|x) - log π_ref(y|x),   z₀ = max(0, `kl`)
 
-    `desirable` is (B,) bool; `kl`, a scalar in nats without grad, estimates KL(π ‖ π_ref) as the mean of r over
-    prompts with responses to other prompts. At initialisation every loss is 1/2. Returns `(losses, rewards)`, each
-    (B,); the rewards, β r, carry no grad.
+    `desirable` is (B,) bool; `kl`, a scalar in nats without grad, estimates KL(π ‖ π_ref) as the
+    mean of r over prompts with responses to other prompts. At initialisation every loss is 1/2.
+    Returns `(losses, rewards)`, each (B,); the rewards, β r, carry no grad.
     """
     ratio = policy_logps - ref_logps
     from_reference = beta * (ratio - kl.clamp(min=0))
@@ -45,11 +56,69 @@ def kto_loss(
 
 
 def nll_loss(policy_chosen_logps: Tensor, chosen_lengths: Tensor) -> Tensor:
-    """Negative log-likelihood of the chosen response, per token and per sequence: (B,), in nats per token.
+    """Negative log-likelihood of the chosen response, per token and per sequence: (B,), in nats.
 
         loss = -log π(y⁺|x) / |y⁺|
 
-    `chosen_lengths` is (B,): tokens of each chosen response, end-of-turn included, at least 1. The mean over
-    a batch weighs every response equally; a mean over the batch's tokens weighs long responses more.
+    `chosen_lengths` is (B,): tokens of each chosen response, end-of-turn included, at least 1. The
+    mean over a batch weighs every response equally; a mean over the batch's tokens weighs long
+    responses more.
     """
     return -policy_chosen_logps / chosen_lengths
+
+
+@dataclass(frozen=True)
+class PairLogps:
+    """What a loss may read of B pairs: log-probabilities under the policy, which carry grad, and
+    under the reference. Each is (2B,): of the chosen responses, then of the rejected ones."""
+
+    policy_logps: Tensor
+    ref_logps: Tensor
+    # The same of responses to other prompts, without grad and from all processes' batches; there
+    # for a loss that `reads_others`.
+    other_policy_logps: Tensor | None = None
+    other_ref_logps: Tensor | None = None
+
+
+class PairLosses(NamedTuple):
+    """Each (B,). The rewards, β log π/π_ref, are for logging and carry no grad."""
+
+    losses: Tensor
+    chosen_rewards: Tensor
+    rejected_rewards: Tensor
+    # what else is logged, by its name in the log
+    metrics: dict[str, Tensor]
+
+
+def dpo(pairs: PairLogps, beta: float) -> PairLosses:
+    policy_chosen, policy_rejected = pairs.policy_logps.chunk(2)
+    ref_chosen, ref_rejected = pairs.ref_logps.chunk(2)
+    values = dpo_loss(policy_chosen, policy_rejected, ref_chosen, ref_rejected, beta=beta)
+    return PairLosses(*values, metrics={})
+
+
+def kto(pairs: PairLogps, beta: float) -> PairLosses:
+    """A pair's loss is the mean of its responses': the chosen is desirable, the other is not."""
+    assert pairs.other_policy_logps is not None and pairs.other_ref_logps is not None
+    kl = (pairs.other_policy_logps - pairs.other_ref_logps).mean()
+    responses = torch.arange(len(pairs.policy_logps), device=kl.device)
+    desirable = responses < len(responses) // 2
+    losses, rewards = kto_loss(pairs.policy_logps, pairs.ref_logps, desirable, kl, beta=beta)
+    chosen_losses, rejected_losses = losses.chunk(2)
+    chosen_rewards, rejected_rewards = rewards.chunk(2)
+    mean_losses = (chosen_losses + rejected_losses) / 2
+    return PairLosses(mean_losses, chosen_rewards, rejected_rewards, {"kl": kl})
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss of pairs, and whether it needs responses to other prompts beside them."""
+
+    of_pairs: Callable[[PairLogps, float], PairLosses]
+    reads_others: bool = field(default=False, kw_only=True)
+
+
+LOSSES = {
+    "dpo": Loss(dpo),
+    "kto": Loss(kto, reads_others=True),
+}

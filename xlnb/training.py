@@ -1,22 +1,33 @@
-""""""
+"""Training: QLoRA DPO (or KTO) + NLL, from π^{t−1} to π^t. With `engine/` the only importer of TRL.
+
+Reference log-probabilities are computed once (`add_reference`), then `train_adapter` minimises an
+`Objective` with TRL's trainer, and `save_adapter` writes what came of it.
+"""
 
 import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from datasets import Dataset
 from peft import PeftModel
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from transformers.integrations import is_tensorboard_available, is_wandb_available
 from trl import DPOConfig
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
-from xlnb.engine.rows import PairCollator, sides_of
-from xlnb.engine.trainer import DPONLLTrainer, Progress, newest_checkpoint
-from xlnb.logprobs import sequence_logprobs
+from xlnb.engine.rows import Row, collate_pairs, sides_of
+from xlnb.engine.trainer import PreferenceTrainer, Progress, newest_checkpoint
+from xlnb.logprobs import response_logprobs, sequence_logprobs
+from xlnb.losses import LOSSES, PairLogps, nll_loss
 from xlnb.models.adapters import active
 from xlnb.models.base import DEVICE
+from xlnb.models.hub import ADAPTER_FILES
 from xlnb.models.sharding import in_step
 from xlnb.presets import Training
 
@@ -26,13 +37,14 @@ LOGGERS = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available}
 
 
 def check_training(training: Training, section: str = "training") -> None:
-    """Raises InputError for a setting that cannot be here, before anything is computed or removed. `section`: the
-    preset's."""
+    """Raises InputError for a setting that cannot be here, before anything is computed or removed.
+    `section`: the preset's."""
     for engine in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
         if os.environ.get(f"ACCELERATE_USE_{engine}", "").lower() == "true":
             raise InputError(
-                f"accelerate is set to {engine}; adapters are trained by DDP, on a base that models.shard=true deals "
-                "out over the processes (start with: accelerate launch --multi_gpu)"
+                f"accelerate is set to {engine}; adapters are trained by DDP, on a base that "
+                "models.shard=true deals out over the processes (start with: accelerate launch "
+                "--multi_gpu)"
             )
     if training.batch % (training.micro_batch * processes.world()):
         count = f" × {processes.world()} processes" if processes.world() > 1 else ""
@@ -42,17 +54,17 @@ def check_training(training: Training, section: str = "training") -> None:
         )
     if training.report_to != "none" and not LOGGERS[training.report_to]():
         raise InputError(
-            f"{section}.report_to: {training.report_to} is not installed (pip install {training.report_to})"
+            f"{section}.report_to: {training.report_to} is not installed "
+            f"(pip install {training.report_to})"
         )
 
 
-def add_reference(
-    model: PeftModel, rows: list[dict[str, Any]], adapter: str, batch_tokens: int
-) -> None:
-    """Log-probabilities of a row's responses under the policy's start, which is DPO's own reference (π^t).
+def add_reference(model: PeftModel, rows: list[Row], adapter: str, batch_tokens: int) -> None:
+    """Log-probabilities of the rows' responses under the policy's start, DPO's own reference (π^t).
 
-    Computed once for all steps. They are conditioned on the prompt that is trained on: annotation scores, which are
-    conditioned on the English one, are not a substitute. Several processes share the rows out and all get all values.
+    Computed once for all steps. They are conditioned on the prompt that is trained on: annotation
+    scores, which are conditioned on the English one, are not a substitute. Several processes share
+    the rows out and all get all values.
     """
     own = processes.mine(rows)
     prompts = [row["prompt_ids"] for row in own]
@@ -60,62 +72,156 @@ def add_reference(
         responses = [row[f"{side}_ids"] for row in own]
         with active(model, adapter), in_step(model):
             logprobs = sequence_logprobs(model, prompts, responses, batch_tokens=batch_tokens)
-        for rank, sums in enumerate(processes.gather([values.sum().item() for values in logprobs])):
-            for row, value in zip(rows[rank :: processes.world()], sums, strict=True):
+        sums = [values.sum().item() for values in logprobs]
+        for rank, theirs in enumerate(processes.gather(sums)):
+            for row, value in zip(rows[rank :: processes.world()], theirs, strict=True):
                 row[f"ref_{side}_logps"] = value
 
 
+@dataclass(frozen=True)
+class Objective:
+    """What training minimises: a loss of `LOSSES`, plus `nll` times the NLL of the chosen response,
+    per token.
+
+        mean over pairs of   loss(π, π_ref; β) + c (−log π(y⁺|x) / |y⁺|)
+
+    On held-out pairs, where the model is not in training mode, it is the first term alone.
+    """
+
+    loss: str
+    beta: float
+    nll: float
+
+    def __call__(
+        self, model: Any, batch: dict[str, Any], gather: Callable
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean over a batch of `collate_pairs`, and what is logged of it: see
+        `engine.trainer.LossOfBatch`."""
+        loss = LOSSES[self.loss]
+        policy_logps = response_logprobs(model, batch).sum(1)
+        if not torch.isfinite(policy_logps).all():
+            raise FloatingPointError("a log-probability")
+        others = _other_logps(model, batch, gather) if loss.reads_others else ()
+        pairs = loss.of_pairs(PairLogps(policy_logps, batch["ref_logps"], *others), self.beta)
+
+        chosen_logps, rejected_logps = policy_logps.chunk(2)
+        # (B,) tokens, end-of-turn included
+        chosen_lengths, _ = batch["response_mask"].sum(1).chunk(2)
+        nll = nll_loss(chosen_logps, chosen_lengths)
+        logged = {
+            "nll_loss": nll,
+            "logps/chosen": chosen_logps,
+            "logps/rejected": rejected_logps,
+            **pairs.metrics,
+            f"{self.loss}_loss": pairs.losses,
+            "rewards/chosen": pairs.chosen_rewards,
+            "rewards/rejected": pairs.rejected_rewards,
+            "rewards/margins": pairs.chosen_rewards - pairs.rejected_rewards,
+            "rewards/accuracies": (pairs.chosen_rewards > pairs.rejected_rewards).float(),
+        }
+        losses = pairs.losses + self.nll * nll if model.training else pairs.losses
+        return losses.mean(), logged
+
+
+def _other_logps(model: Any, batch: dict[str, Any], gather: Callable) -> tuple[Tensor, Tensor]:
+    """Under policy and reference: of responses to other prompts, of all processes' batches."""
+    prefix = "other_"
+    other = {
+        name.removeprefix(prefix): value for name, value in batch.items() if name.startswith(prefix)
+    }
+    with torch.no_grad():
+        policy_logps = response_logprobs(model, other).sum(1)
+    return gather(policy_logps), gather(other["ref_logps"])
+
+
 class Trained(NamedTuple):
-    log: list[dict[str, float]]  # a record a step
-    held_out: list[
-        dict[str, float]
-    ]  # {"step", "loss"} of held-out pairs, whenever a checkpoint was written
-    step: int  # of the weights that were kept
+    """What training.json says of a training."""
+
+    # a record a step
+    log: list[dict[str, float]]
+    # {"step", "loss"} of held-out pairs, whenever a checkpoint was written
+    held_out: list[dict[str, float]]
+    # of the weights that were kept
+    step: int
 
 
 def train_adapter(
     model: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
-    rows: list[dict[str, Any]],
+    rows: list[Row],
     training: Training,
     *,
     seed: int,
     checkpoints: Path,
-    held_out: list[dict[str, Any]] | None = None,
+    held_out: list[Row] | None = None,
     label: str = "training",
 ) -> Trained:
     """Train the model's `default` adapter in place on tokenised rows.
 
-    Checkpoints go to `checkpoints` every `save_steps`; where that folder already holds a whole one, training goes on
-    from the newest, with optimiser, schedule and data order as they were. With rows in `held_out`, the adapter ends as
-    the checkpoint with the least DPO (or KTO) loss on them, else as the last step left it.
+    Checkpoints go to `checkpoints` every `save_steps`; where that folder already holds a whole one,
+    training goes on from the newest, with optimiser, schedule and data order as they were. With
+    rows in `held_out`, the adapter ends as the checkpoint with the least DPO (or KTO) loss on them,
+    else as the last step left it.
 
-    Several processes (DDP) take the micro-batches of an update in turn and average their gradients: the same pairs an
-    update as one process with the same `micro_batch`, and the same adapter within the rounding of fp32 sums. Only where
-    the pairs do not fill their last micro-batches do the first ones of the epoch fill them up; the output says so. KTO
-    estimates its KL term over the micro-batches of all processes, so that it depends on their number.
+    Several processes (DDP) take the micro-batches of an update in turn and average their gradients:
+    the same pairs an update as one process with the same `micro_batch`, and the same adapter within
+    the rounding of fp32 sums. Only where the pairs do not fill their last micro-batches do the
+    first ones of the epoch fill them up; the output says so. KTO estimates its KL term over the
+    micro-batches of all processes, so that it depends on their number.
     """
     together = training.micro_batch * processes.world()
     if len(rows) % together and processes.world() > 1 and processes.is_main():
         print(
-            f"{label}: {len(rows)} pairs, {together} at a time: each epoch ends with its first {-len(rows) % together} "
-            "once more",
+            f"{label}: {len(rows)} pairs, {together} at a time: each epoch ends with its first "
+            f"{-len(rows) % together} once more",
             flush=True,
         )
-    optimizer = "paged_adamw_8bit" if DEVICE.type == "cuda" else "adamw"
-    if training.report_to == "tensorboard":  # beside the checkpoints, which are removed at the end
+    if training.report_to == "tensorboard":
+        # beside the checkpoints, which are removed at the end
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(checkpoints.parent.with_name("tensorboard"))
-    args = DPOConfig(
+    args = _arguments(training, seed, checkpoints, held_out=bool(held_out), label=label)
+    model.set_adapter("default")
+    trainer = PreferenceTrainer(
+        objective=Objective(training.loss, training.beta, training.nll),
+        model=model,
+        args=args,
+        train_dataset=Dataset.from_list(rows),
+        eval_dataset=Dataset.from_list(held_out) if held_out else None,
+        processing_class=tokenizer,
+        data_collator=collate_pairs,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(Progress(label))
+    trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints))
+
+    history = trainer.state.log_history
+    losses = [{"step": r["step"], "loss": r["eval_loss"]} for r in history if "eval_loss" in r]
+    kept = trainer.state.global_step
+    if losses:
+        kept = int(min(losses, key=lambda record: record["loss"])["step"])
+    log = [record for record in history if "rewards/margins" in record]
+    return Trained(log=log, held_out=losses, step=kept)
+
+
+def _arguments(
+    training: Training, seed: int, checkpoints: Path, *, held_out: bool, label: str
+) -> DPOConfig:
+    optimizer = training.optimizer
+    if optimizer == "auto":
+        optimizer = "paged_adamw_8bit" if DEVICE.type == "cuda" else "adamw"
+    reads_others = LOSSES[training.loss].reads_others
+    return DPOConfig(
         output_dir=str(checkpoints),
         run_name=label,
         max_steps=training.steps,
         per_device_train_batch_size=training.micro_batch,
-        # Whatever the number of processes, each held-out pair then counts once. KTO's KL term wants company.
-        per_device_eval_batch_size=1 if training.loss == "dpo" else training.micro_batch,
-        gradient_accumulation_steps=training.batch // together,
+        # One at a time each held-out pair counts once, whatever the number of processes. What
+        # reads other prompts' responses wants company.
+        per_device_eval_batch_size=training.micro_batch if reads_others else 1,
+        gradient_accumulation_steps=training.batch // (training.micro_batch * processes.world()),
         learning_rate=training.lr,
         lr_scheduler_type="linear",
-        optim=OPTIMIZERS[optimizer if training.optimizer == "auto" else training.optimizer],
+        optim=OPTIMIZERS[optimizer],
         beta=training.beta,
         max_length=None,
         gradient_checkpointing=training.gradient_checkpointing,
@@ -124,7 +230,8 @@ def train_adapter(
         save_total_limit=2,
         eval_strategy="steps" if held_out else "no",
         eval_steps=training.save_steps,
-        load_best_model_at_end=bool(held_out),  # by the loss
+        # the best by its loss
+        load_best_model_at_end=held_out,
         report_to=training.report_to,
         disable_tqdm=True,
         bf16=DEVICE.type == "cuda",
@@ -135,36 +242,24 @@ def train_adapter(
         seed=seed,
         data_seed=seed,
     )
-    model.set_adapter("default")
-    start = [
-        (parameter, parameter.data) for parameter in model.parameters() if parameter.requires_grad
-    ]
-    trainer = DPONLLTrainer(
-        nll=training.nll,
-        loss=training.loss,
-        model=model,
-        args=args,
-        train_dataset=Dataset.from_list(rows),
-        eval_dataset=Dataset.from_list(held_out) if held_out else None,
-        processing_class=tokenizer,
-        data_collator=PairCollator(),
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(Progress(label))
-    model.delete_adapter(
-        "ref"
-    )  # TRL's frozen copy of the start; `add_reference` has done its work already
-    # TRL rounds a quantised model's adapter to bf16. From its fp32 values step 1 costs ln 2 exactly, and small updates
-    # count.
-    for parameter, values in start:
-        parameter.data = values.float()
-    trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints))
-    history = trainer.state.log_history
-    losses = [{"step": r["step"], "loss": r["eval_loss"]} for r in history if "eval_loss" in r]
-    return Trained(
-        log=[record for record in history if "rewards/margins" in record],
-        held_out=losses,
-        step=int(min(losses, key=lambda r: r["loss"])["step"])
-        if losses
-        else trainer.state.global_step,
-    )
+
+
+def save_adapter(model: PeftModel, folder: Path) -> None:
+    """Write the `default` adapter as PEFT's two files, which plain PEFT loads.
+
+    Raises InputError, and writes nothing, where one of its values is not finite.
+    """
+    for name, parameter in model.named_parameters():
+        if ".default." in name and not torch.isfinite(parameter).all():
+            raise InputError(
+                f"{folder}: the trained adapter is not finite ({name}), and is not saved; lower "
+                "training.lr"
+            )
+    config: Any = model.peft_config["default"]
+    # a set, whose order PEFT would write as it comes
+    config.target_modules = sorted(config.target_modules)
+    saving = folder / ".saving"
+    model.save_pretrained(str(saving), selected_adapters=["default"])
+    for name in ADAPTER_FILES:
+        os.replace(saving / name, folder / name)
+    shutil.rmtree(saving)

@@ -33,10 +33,11 @@ from transformers import PreTrainedTokenizerFast, PrinterCallback, TrainerCallba
 from trl import DPOConfig, DPOTrainer
 
 from xlnb.common.files import ROOT, write_json
-from xlnb.engine.rows import PairCollator
-from xlnb.engine.trainer import DPONLLTrainer
+from xlnb.engine.rows import collate_pairs
+from xlnb.engine.trainer import PreferenceTrainer
 from xlnb.presets import Training
 from xlnb.runs.provenance import environment
+from xlnb.training import Objective
 
 METHODS = ("trl", "ours")
 
@@ -126,13 +127,15 @@ def measure(method: str, args: argparse.Namespace) -> dict:
         }
         if method == "trl":
             trainer = PlainTRL(**common)
-            trainer.precompute_ref_logps = True  # they are in the rows
+            # They are in the rows.
+            trainer.precompute_ref_logps = True
+            model.delete_adapter("ref")
+            for name, parameter in model.named_parameters():
+                if ".default." in name:
+                    parameter.data = parameter.data.float()
         else:
-            trainer = DPONLLTrainer(nll=0.0, data_collator=PairCollator(), **common)
-        model.delete_adapter("ref")
-        for name, parameter in model.named_parameters():
-            if ".default." in name:
-                parameter.data = parameter.data.float()
+            objective = Objective("dpo", beta=0.1, nll=0.0)
+            trainer = PreferenceTrainer(objective=objective, data_collator=collate_pairs, **common)
         clock, memory = Clock(), PeakMemory(args.device)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(clock)

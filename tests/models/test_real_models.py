@@ -449,13 +449,13 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update_and_names_the_pai
     start, tmp_path, monkeypatch
 ):
     model, tokenizer, rows = start()
-    compute_loss, losses = xlnb.training.DPONLLTrainer._compute_loss, []
+    compute_loss, losses = xlnb.training.PreferenceTrainer.compute_loss, []
 
-    def breaking(self, *args):
-        losses.append(compute_loss(self, *args))
+    def breaking(self, *args, **kwargs):
+        losses.append(compute_loss(self, *args, **kwargs))
         return losses[-1] * (float("nan") if len(losses) == 3 else 1)
 
-    monkeypatch.setattr(xlnb.training.DPONLLTrainer, "_compute_loss", breaking)
+    monkeypatch.setattr(xlnb.training.PreferenceTrainer, "compute_loss", breaking)
     with pytest.raises(
         InputError, match=r"step 3: the gradient is not finite; .* ids p\d+ \(en\), p\d+ \(en\), or"
     ):

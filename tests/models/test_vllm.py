@@ -17,8 +17,8 @@ from families import checkpoint, fp32, nf4, save_adapter
 
 from xlnb import stages
 from xlnb.common.errors import InputError
-from xlnb.common.records import Response
 from xlnb.common.files import read_json, read_jsonl
+from xlnb.common.records import Response
 from xlnb.models import vllm as vllm_backend
 from xlnb.models.chat import load_tokenizer
 from xlnb.models.vllm import VLLM, use_vllm

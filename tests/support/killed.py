@@ -1,7 +1,9 @@
-"""Run one stage and kill this process, as kill -9 does, in the middle of it: `python killed.py RUN STAGE`.
+"""Run one stage and kill this process in the middle of it, as kill -9 does.
 
-A journal stage dies on its second append with half a line written; training dies in the step after a checkpoint. Of
-several processes the second dies.
+    python killed.py RUN STAGE
+
+A journal stage dies on its second append with half a line written; training dies in the step after
+a checkpoint. Of several processes the second dies.
 """
 
 import os
@@ -21,16 +23,16 @@ def die() -> None:
 
 
 if stage.endswith("adapter"):
-    from xlnb.engine.trainer import DPONLLTrainer
+    from xlnb.engine.trainer import PreferenceTrainer
 
-    compute_loss = DPONLLTrainer._compute_loss
+    compute_loss = PreferenceTrainer.compute_loss
 
-    def dying_loss(self, *args):
+    def dying_loss(self, *args, **kwargs):
         if self.state.global_step == 3:
             die()
-        return compute_loss(self, *args)
+        return compute_loss(self, *args, **kwargs)
 
-    DPONLLTrainer._compute_loss = dying_loss
+    PreferenceTrainer.compute_loss = dying_loss
 else:
     append, calls = Journal.append, []
 

@@ -1,4 +1,5 @@
-""""""
+"""A trained adapter's README.md: what it is, and everything needed to make it again. Pushing it to
+the Hub, on request only."""
 
 import json
 import shlex
@@ -15,32 +16,59 @@ from xlnb.models.hub import ADAPTER_FILES, LOG_IN, explain, is_hub_id
 from xlnb.runs.layout import Run
 from xlnb.runs.provenance import environment
 
-METHOD = {
-    True: "Preference alignment on English pairs ({loss} + {nll} · NLL), the start π^0 of Implicit Cross-Lingual "
-    "Rewarding ([arXiv 2503.04647](https://arxiv.org/abs/2503.04647)).",
-    False: "Iteration {iteration} of Implicit Cross-Lingual Rewarding ([arXiv 2503.04647]"
-    "(https://arxiv.org/abs/2503.04647)): trained ({loss} + {nll} · NLL) from {start} on pairs of its own responses, "
-    "ordered by {scorer}.",
+PAPER = "[arXiv 2503.04647](https://arxiv.org/abs/2503.04647)"
+
+ENGLISH = (
+    "Preference alignment on English pairs ({loss} + {nll} · NLL), the start π^0 of Implicit "
+    "Cross-Lingual Rewarding ({paper})."
+)
+
+ITERATION = (
+    "Iteration {iteration} of Implicit Cross-Lingual Rewarding ({paper}): trained ({loss} + {nll} "
+    "· NLL) from {start} on pairs of its own responses, ordered by {score}."
+)
+
+REWARD = "the implicit reward β log {start}/π_I "
+SCORE = {
+    "cross_lingual": REWARD + "under English instructions",
+    "multilingual": REWARD + "under instructions in each response's language",
+    "translated": REWARD + "of their English translations under English instructions",
 }
 
-SCORER = {
-    "cross_lingual": "the implicit reward β log {start}/π_I under English instructions",
-    "multilingual": "the implicit reward β log {start}/π_I under instructions in each response's language",
-    "translated": "the implicit reward β log {start}/π_I of their English translations under English instructions",
-}
+CARD = """---
+{metadata}
+---
+
+# {run}: {model}
+
+{method}
+
+{facts}
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+base = AutoModelForCausalLM.from_pretrained("{base}")
+model = PeftModel.from_pretrained(base, "THIS_REPOSITORY_OR_FOLDER")
+```
+
+## Settings
+
+```json
+{settings}
+```
+"""
 
 
 def model_card(run: Run, iteration: int, pairs: dict[str, int], record: dict[str, Any]) -> str:
-    """Markdown with the Hub's metadata. `pairs`: those trained on, by language; `record`: see `training.json`."""
-    name, start = run.models[iteration + 1], run.models[iteration]
-    base, preset = run.base(start).base, run.preset
+    """Markdown with the Hub's metadata. `pairs`: those trained on, by language; `record`: what
+    training.json holds."""
+    preset = run.preset
     config = preset.training if iteration else preset.english
+    model, start = run.models[iteration + 1], run.models[iteration]
+    base = run.base(start).base
     local = not is_hub_id(base) or Path(base).is_dir()
-    first = split_langs(preset.scoring.scorers)[0]
-    scorer = SCORER.get(first, f"their score `{first}`").format(start=start)
-    method = METHOD[iteration == 0].format(
-        loss=config.loss.upper(), nll=config.nll, iteration=iteration, start=start, scorer=scorer
-    )
     metadata = ModelCardData(
         base_model=None if local else base,
         library_name="peft",
@@ -48,55 +76,77 @@ def model_card(run: Run, iteration: int, pairs: dict[str, int], record: dict[str
         tags=["lora", config.loss, "multilingual-preference-alignment"],
         language=sorted(lang for lang in pairs if lang) or None,
     )
-    models = {"π_I": preset.models.base} | ({"π^0": preset.models.dpo} if preset.models.dpo else {})
-    data = ", ".join(f"{lang or 'language unknown'} {n}" for lang, n in pairs.items())
-    command = [
-        "python",
-        "-m",
-        "xlnb",
-        "stage",
-        "train",
-        "--run",
-        run.path.name,
-        "--iteration",
-        str(iteration),
+    scorer = split_langs(preset.scoring.scorers)[0]
+    method = (ITERATION if iteration else ENGLISH).format(
+        paper=PAPER,
+        loss=config.loss.upper(),
+        nll=config.nll,
+        iteration=iteration,
+        start=start,
+        score=SCORE.get(scorer, f"their score `{scorer}`").format(start=start),
+    )
+    made_by = environment()
+    versions = [f"{package} {number}" for package, number in made_by["versions"].items()]
+    counts = [f"{lang or 'language unknown'} {n}" for lang, n in pairs.items()]
+    name = shlex.quote(run.path.name)
+    command = f"python -m xlnb stage train --run {name} --iteration {iteration}"
+    facts = [f"Base: {_shown(base)}" + (", a local folder at training time" if local else "")]
+    for label, other in (("π_I", preset.models.base), ("π^0", preset.models.dpo)):
+        if other and other != base:
+            facts.append(f"{label}: {_shown(other)}")
+    facts += [
+        f"Pairs: {', '.join(counts)}; held out {record['held_out_pairs']}, dropped as too long "
+        f"{record['dropped_too_long']}",
+        f"Kept: the weights of step {record['step']} of {config.steps}",
+        f"Seed: {preset.seed}",
+        f"Command: `{command}`, preset `{preset.name}`, xlnb at {made_by['git']}",
+        f"Versions: {', '.join(versions)}",
     ]
-    lines = [
-        f"---\n{metadata.to_yaml()}\n---\n\n# {run.path.name}: {name}\n\n{method}\n",
-        f"- Base: {_shown(base)}" + (", a local folder at training time" if local else ""),
-        *(f"- {label}: {_shown(model)}" for label, model in models.items() if model != base),
-        f"- Pairs: {data}; held out {record['held_out_pairs']}, dropped as too long {record['dropped_too_long']}",
-        f"- Kept: the weights of step {record['step']} of {config.steps}",
-        f"- Seed: {preset.seed}",
-        f"- Command: `{shlex.join(command)}`, preset `{preset.name}`, xlnb at {environment()['git']}",
-        f"- Versions: {', '.join(f'{package} {number}' for package, number in environment()['versions'].items())}",
-        "\n```python\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n",
-        f'base = AutoModelForCausalLM.from_pretrained("{_shown(base)}")',
-        'model = PeftModel.from_pretrained(base, "THIS_REPOSITORY_OR_FOLDER")\n```\n\n## Settings\n',
-    ]
+    return CARD.format(
+        metadata=metadata.to_yaml(),
+        run=run.path.name,
+        model=model,
+        method=method,
+        facts="\n".join(f"- {fact}" for fact in facts),
+        base=_shown(base),
+        settings=json.dumps(_settings(run, iteration), indent=1),
+    )
+
+
+def _settings(run: Run, iteration: int) -> dict[str, Any]:
+    """The preset's fields that the adapter depends on, without where files lay on this machine."""
+    preset = run.preset
     settings: dict[str, Any] = {
-        "training": asdict(config),
+        "training": asdict(preset.training if iteration else preset.english),
         "quantization": preset.models.quantization,
         "dtype": preset.models.dtype,
     }
-    for section in ("prompts", "sampling", "scoring", "pairing") if iteration else ("preferences",):
-        settings[section] = asdict(getattr(preset, section))
-        for field in settings[section].keys() & {"path", "eval_path"}:
-            source = settings[section][field]
-            settings[section][field] = source if source.startswith("hub:") else Path(source).name
-    return "\n".join(lines) + f"\n```json\n{json.dumps(settings, indent=1)}\n```\n"
+    sections = ("prompts", "sampling", "scoring", "pairing") if iteration else ("preferences",)
+    for section in sections:
+        fields = settings[section] = asdict(getattr(preset, section))
+        for name in ("path", "eval_path"):
+            if name in fields and not fields[name].startswith("hub:"):
+                fields[name] = Path(fields[name]).name
+    return settings
+
+
+def _shown(model: str) -> str:
+    """A Hub id, or the last part of a folder: where it lay on this machine is nobody's business."""
+    return model if is_hub_id(model) and not Path(model).is_dir() else Path(model).name
 
 
 def push(run: Run, model: str, to: str) -> str:
-    """Upload a model's adapter and card to the Hub's repository `to`, made private where it is new; its address."""
+    """Upload a model's adapter and card to the Hub's repository `to`, made private where it is new;
+    its address."""
     folder = run.adapter(model)
     if folder != run.path / model / "adapter":
         raise InputError(
             f"{model} was not trained in this run; push one of {', '.join(run.models[1:])} that was"
         )
     files = [*ADAPTER_FILES, "README.md", "training.json"]
-    for missing in [name for name in files if not (folder / name).exists()][:1]:
-        raise InputError(f"{folder / missing}: not there; finish stage train first")
+    for name in files:
+        if not (folder / name).exists():
+            raise InputError(f"{folder / name}: not there; finish stage train first")
     config = folder / ADAPTER_FILES[0]
     if not is_hub_id(read_json(config)["base_model_name_or_path"]):
         raise InputError(
@@ -118,8 +168,3 @@ def push(run: Run, model: str, to: str) -> str:
     except (OSError, ValueError) as error:
         raise InputError(f"{to}: {explain(error, to)}") from None
     return f"https://huggingface.co/{to}"
-
-
-def _shown(model: str) -> str:
-    """A Hub id, or the last part of a folder: where it lay on this machine is nobody's business."""
-    return model if is_hub_id(model) and not Path(model).is_dir() else Path(model).name

@@ -1,76 +1,49 @@
-""""""
+"""The stage `train`: from an iteration's preference pairs to its adapter."""
 
-import os
 import shutil
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.common.files import write_json, write_text
 from xlnb.common.records import Pair, read_records
+from xlnb.engine.rows import Row, add_mismatched, hold_out, tokenize_pairs
+from xlnb.losses import LOSSES
 from xlnb.models.adapters import load_model, new_adapter
 from xlnb.models.base import deal_out, read_base
 from xlnb.models.chat import load_tokenizer
-from xlnb.models.hub import ADAPTER_FILES
+from xlnb.presets import Training
 from xlnb.runs.card import model_card
-from xlnb.runs.layout import Run
+from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.stage import Stage
 from xlnb.stages.keys import adapter_files, model_fields
 
 
 def train(run: Run, iteration: int) -> Path:
-    """QLoRA DPO + NLL from π^{t−1} to π^t on the iteration's pairs: <model>/adapter (safetensors, training.json)."""
-    # They import TRL, which takes seconds.
-    from xlnb.engine.rows import add_mismatched, hold_out, tokenize_pairs
-    from xlnb.training import add_reference, check_training, train_adapter
+    """QLoRA DPO + NLL from π^{t−1} to π^t on the iteration's pairs: <model>/adapter, with PEFT's
+    two files, training.json and a model card."""
+    # It imports TRL, which takes seconds.
+    from xlnb.training import add_reference, check_training, save_adapter, train_adapter
 
     here = run.iteration(iteration)
-    folder, source, section, config = here.folder, here.source, here.section, here.training
+    section = here.section
+    config = here.training
     check_training(config, section)
-    files = sorted((folder / "pairs").glob("*.jsonl"))
-    if not files:
-        raise InputError(
-            f"stage {folder.name}/adapter: no language has a pair; {folder}/pairs/report.json counts why"
-            if (folder / "pairs" / "report.json").exists()
-            else f"stage {folder.name}/adapter needs {folder}/pairs/<lang>.jsonl; run the stages before it"
-        )
-    out = folder / "adapter"
-    uses = asdict(config)
-    del uses["report_to"]  # where figures of a training go is no part of what it makes
-    stage = Stage(
-        run,
-        f"{folder.name}/adapter",
-        inputs=[*files, *adapter_files(run, source)],
-        uses={section: uses, "seed": run.preset.seed, **model_fields(run.preset.models)},
-        out=out,
-    )
-    if stage.current():
-        return out
-    with stage.working():
-        base, adapter = run.base(source), run.adapter(source)
-        tokenizer = load_tokenizer(base)
-        if adapter is None:
-            import torch
+    files = _pair_files(here)
+    stage = _stage(here, files)
+    out = stage.out
 
-            torch.manual_seed(run.preset.seed)
-            model: Any = deal_out(new_adapter(read_base(base), base.base, config), base)
-        else:
-            model = load_model(base, {"default": adapter})
-        records = [pair for path in files for pair in read_records(path, Pair)]
-        rows, dropped = tokenize_pairs(tokenizer, records, config.max_tokens)
-        if dropped and processes.is_main():
-            print(
-                f"{stage.name}: {dropped} of {len(records)} pairs dropped, longer than {config.max_tokens} tokens",
-                flush=True,
-            )
-        if not rows:
-            raise InputError(f"{folder}/pairs: no pair is left to train on")
+    def make() -> None:
+        model, tokenizer = _start(run, here.source, config)
+        rows, dropped = _rows(stage.name, files, tokenizer, config)
         rows, held_out = hold_out(rows, config.eval_fraction, section)
         for some in filter(None, (rows, held_out)):
-            if config.loss == "kto":
+            if LOSSES[config.loss].reads_others:
                 add_mismatched(some, config.max_tokens)
             add_reference(model, some, "default", run.preset.scoring.batch_tokens)
         trained = train_adapter(
@@ -84,23 +57,72 @@ def train(run: Run, iteration: int) -> Path:
             label=stage.name,
         )
         if processes.is_main():
-            saving = out / ".saving"
-            ours = model.peft_config["default"]
-            ours.target_modules = sorted(
-                ours.target_modules
-            )  # a set, whose order PEFT would write as it comes
-            model.save_pretrained(str(saving), selected_adapters=["default"])
             record = {
                 "pairs": len(rows),
                 "held_out_pairs": len(held_out),
                 "dropped_too_long": dropped,
                 **trained._asdict(),
             }
-            write_json(out / "training.json", record)
             languages = dict(Counter(row["lang"] for row in rows))
+            save_adapter(model, out)
+            write_json(here.training_record, record)
             write_text(out / "README.md", model_card(run, iteration, languages, record))
-            for name in ADAPTER_FILES:
-                os.replace(saving / name, out / name)
-            shutil.rmtree(saving)
             shutil.rmtree(out / "checkpoints")
-    return out
+
+    return stage.make(make)
+
+
+def _pair_files(here: Iteration) -> list[Path]:
+    """<lang>.jsonl of every language with a pair. Raises InputError where there is none."""
+    if here.pair_files:
+        return here.pair_files
+    if here.pair_report.exists():
+        why = f": no language has a pair; {here.pair_report} counts why"
+    else:
+        why = f" needs {here.pairs('<lang>')}; run the stages before it"
+    raise InputError(f"stage {here.target}/adapter{why}")
+
+
+def _stage(here: Iteration, files: list[Path]) -> Stage:
+    settings = asdict(here.training)
+    # Where figures of a training go is no part of what it makes.
+    del settings["report_to"]
+    return Stage(
+        here.run,
+        f"{here.target}/adapter",
+        inputs=[*files, *adapter_files(here.run, here.source)],
+        uses={
+            here.section: settings,
+            "seed": here.run.preset.seed,
+            **model_fields(here.run.preset.models),
+        },
+        out=here.adapter,
+    )
+
+
+def _start(run: Run, source: str, config: Training) -> tuple[Any, Any]:
+    """The model that training starts from, its adapter named `default`, and its tokenizer."""
+    base, adapter = run.base(source), run.adapter(source)
+    tokenizer = load_tokenizer(base)
+    if adapter is not None:
+        return load_model(base, {"default": adapter}), tokenizer
+    torch.manual_seed(run.preset.seed)
+    model = new_adapter(read_base(base), base.base, config)
+    return deal_out(model, base), tokenizer
+
+
+def _rows(name: str, files: list[Path], tokenizer: Any, config: Training) -> tuple[list[Row], int]:
+    """Rows of the pairs in these files, and how many pairs were too long."""
+    pairs = []
+    for path in files:
+        pairs += read_records(path, Pair)
+    rows, dropped = tokenize_pairs(tokenizer, pairs, config.max_tokens)
+    if dropped and processes.is_main():
+        print(
+            f"{name}: {dropped} of {len(pairs)} pairs dropped, longer than {config.max_tokens} "
+            "tokens",
+            flush=True,
+        )
+    if not rows:
+        raise InputError(f"{files[0].parent}: no pair is left to train on")
+    return rows, dropped
