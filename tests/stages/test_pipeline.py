@@ -1,4 +1,5 @@
-"""The whole path on `lab-quick`: what each stage leaves behind, skipping, staleness, and kill -9 in any stage."""
+"""The whole path on `lab-quick`: what each stage leaves behind, skipping, staleness, and
+kill -9 in any stage."""
 
 import os
 import shutil

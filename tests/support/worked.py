@@ -1,4 +1,5 @@
-"""Sample, read log-probabilities, score, train and respond as one of several processes: `torchrun … worked.py RUN`."""
+"""Sample, read log-probabilities, score, train and respond as one of several processes:
+`torchrun … worked.py RUN`."""
 
 import sys
 
