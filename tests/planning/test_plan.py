@@ -17,7 +17,7 @@ from xlnb.common.files import read_json, write_json
 from xlnb.logprobs import collate, response_logprobs
 from xlnb.models.adapters import new_adapter
 from xlnb.models.base import load_base
-from xlnb.planning import costs, devices, plan, report
+from xlnb.planning import advice, costs, devices, report, stage_costs
 from xlnb.planning import shape as shape_module
 from xlnb.planning import workload as workload_module
 from xlnb.presets import PRESETS, Models, Training, get_preset, parse_overrides
@@ -230,7 +230,7 @@ LLAMA3 = {  # as a preset of a real model would have it, its prompts not at hand
     "prompts.path": "org/prompts",
     "prompts.eval_path": "org/evaluation",
     "prompts.langs": "en,es,ru,de,fr",
-    "prompts.fresh": "false",
+    "prompts.parts": "0",
     "sampling.max_new_tokens": "2400",
     "training.micro_batch": "1",
     "training.gradient_checkpointing": "true",
@@ -261,8 +261,8 @@ def assumed_speeds(tmp_path_factory, monkeypatch):
 
 def planned(gpu="h100", gpus=1, overrides=LLAMA3, **lengths):
     preset = get_preset("lab", overrides)
-    names = [name for name, _ in stages.steps(Run(devices.ROOT, preset))]
-    return report.make_plan(preset, names, gpu, gpus=gpus, **lengths)
+    steps = stages.steps(Run(devices.ROOT, preset))
+    return report.make_plan(preset, steps, gpu, gpus=gpus, **lengths)
 
 
 def by_stage(found, value):
@@ -273,17 +273,17 @@ def test_tokens_and_flops_of_8b_by_hand():
     found = planned(prompts=3000, prompt_tokens=100, response_tokens=600)
     tokens, flops = by_stage(found, "tokens"), by_stage(found, "flops")
     assert list(tokens) == [
-        *(f"icr{t}/{kind}" for t in (1, 2) for kind in ("samples", "scores", "adapter")),
+        *(f"icr{t}/{kind}" for t in (1, 2) for kind in ("samples", "logps", "adapter")),
         *(f"eval/{model}/responses" for model in ("sft", "dpo", "icr1", "icr2")),
     ]
     responses = 5 * 3000 * 10
     assert tokens["icr1/samples"] == responses * (100 + 600)
-    assert tokens["icr1/scores"] == 2 * responses * (
+    assert tokens["icr1/logps"] == 2 * responses * (
         100 + 600
     )  # sharing would save 13%, less than it takes to pay
     # 2 FLOPs a parameter and token, policy and reference; the output layer for responses; attention adds some.
     least = 2 * (2 * 6.98e9 * responses * 700 + 2 * 0.525e9 * responses * 600)
-    assert least < flops["icr1/scores"] < 1.1 * least
+    assert least < flops["icr1/logps"] < 1.1 * least
     assert found["download"] == 2 * 2 * 8_030_261_248
 
 
@@ -294,7 +294,7 @@ def test_an_8b_model_is_trained_on_a_card_of_24_gib():
 
 def test_prompts_shared_where_that_saves_enough():
     tokens = by_stage(planned(prompts=10, prompt_tokens=600, response_tokens=100), "tokens")[
-        "icr1/scores"
+        "icr1/logps"
     ]
     assert tokens == 2 * 5 * 10 * (600 + 10 * 100)
 
@@ -315,24 +315,30 @@ def test_a_sharded_base_lies_on_all_gpus():
     saved = 2 * 6_979_321_856 * (1 - 1 / 4 - 2 / 32)
     memory = by_stage(four, "memory")
     for stage, needed in by_stage(whole, "memory").items():
-        bases = 2 if stage.endswith("scores") else 1  # π_I and π^0 are two checkpoints
+        bases = 2 if stage.endswith("logps") else 1  # π_I and π^0 are two checkpoints
         assert memory[stage] == pytest.approx(needed - bases * saved, rel=1e-6), stage
     assert by_stage(alone, "memory") == by_stage(whole, "memory")  # one process holds them all
-    assert plan.SHARDED in four["notes"] and plan.SHARDED not in whole["notes"] + alone["notes"]
+    assert report.SHARDED in four["notes"] and report.SHARDED not in whole["notes"] + alone["notes"]
     assert not four["warnings"] and whole["warnings"]
 
 
 def test_sharding_is_advised_where_gpus_are_several():
     large = LLAMA3 | {"training.max_tokens": "2048", "models.base": "large"}
-    shape = plan.find_shape("princeton-nlp/Llama-3-Base-8B-SFT")[0]
+    shape = shape_module.find_shape("princeton-nlp/Llama-3-Base-8B-SFT")[0]
     linear = tuple((4 * fan_in, 4 * fan_out) for fan_in, fan_out in shape.linear)
     for gpus, ends in ((1, "a smaller model or shorter responses"), (4, "models.shard=true")):
         preset = get_preset("lab", large)
-        made = plan.Plan(
-            preset, shape._replace(linear=linear), workload_module.workload(preset, 3000, 100, 600), devices.speed_of("a100-40g"),
-            2, gpus,
-        )  # fmt: skip
-        assert made.advice(made.cost("icr1/adapter")).endswith(ends)
+        setting = stage_costs.Setting(
+            preset,
+            shape._replace(linear=linear),
+            workload_module.workload(preset, 3000, 100, 600),
+            devices.speed_of("a100-40g"),
+            width=2,
+            gpus=gpus,
+        )
+        by_name = {step.name: step for step in stages.steps(Run(devices.ROOT, preset))}
+        assert advice.advice(setting, by_name["icr1/adapter"]).endswith(ends)
+
 
 
 @pytest.mark.parametrize("gpu", ["rtx3090", "a100-40g"])
@@ -379,12 +385,12 @@ def test_a_full_disk_is_warned_of(monkeypatch):
 def test_longest_of_many():
     """Against draws: log-normal lengths of mean 600."""
     draws = torch.exp(
-        torch.randn(2000, 480, generator=torch.Generator().manual_seed(0)) * plan.SPREAD
+        torch.randn(2000, 480, generator=torch.Generator().manual_seed(0)) * stage_costs.SPREAD
     )
     draws *= 600 / draws.mean()
     for k in (2, 10, 480):
-        assert plan.longest(k, 600) == pytest.approx(draws[:, :k].amax(1).mean().item(), rel=0.15)
-    assert plan.longest(1, 600) == 600 and plan.longest(10**6, 600, 2400) == 2400
+        assert stage_costs.longest(k, 600) == pytest.approx(draws[:, :k].amax(1).mean().item(), rel=0.15)
+    assert stage_costs.longest(1, 600) == 600 and stage_costs.longest(10**6, 600, 2400) == 2400
 
 
 def test_prompts_are_counted_where_they_are(tmp_path):
@@ -414,7 +420,7 @@ def test_prompts_are_counted_where_they_are(tmp_path):
 def test_a_preset_without_prompts_is_planned_by_assumption():
     empty = {f"lab.{name}": "0" for name in ("english", "train", "reward", "eval")}
     work = workload_module.workload(
-        get_preset("lab", empty | {"prompts.fresh": "false", "prompts.limit": "2000"})
+        get_preset("lab", empty | {"prompts.parts": "0", "prompts.limit": "2000"})
     )
     assert (work.langs, work.train, work.eval) == (5, 2000, 0)
     assert "2000 prompts a language (assumed, see --prompts), 5 languages" in work.source

@@ -79,11 +79,11 @@ def training_bytes(
     layer = saved_bytes(shape, width, training.lora_r)
     if training.gradient_checkpointing:
         # a state a layer and the last, and one layer made again
-        saved = (shape.layers + 1) * width * shape.hidden
+        saved: float = (shape.layers + 1) * width * shape.hidden
         again = layer
     else:
         saved = shape.layers * layer
-        again = 0
+        again = 0.0
     # of responses, and the slopes of their log-probabilities
     saved_states = 2 * width * projected * shape.hidden
     # their log-softmax and two gradients, gone when layers begin
