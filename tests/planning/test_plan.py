@@ -340,7 +340,6 @@ def test_sharding_is_advised_where_gpus_are_several():
         assert advice.advice(setting, by_name["icr1/adapter"]).endswith(ends)
 
 
-
 @pytest.mark.parametrize("gpu", ["rtx3090", "a100-40g"])
 def test_what_the_warning_advises_makes_the_stage_fit(gpu):
     large = LLAMA3 | {
@@ -389,7 +388,9 @@ def test_longest_of_many():
     )
     draws *= 600 / draws.mean()
     for k in (2, 10, 480):
-        assert stage_costs.longest(k, 600) == pytest.approx(draws[:, :k].amax(1).mean().item(), rel=0.15)
+        assert stage_costs.longest(k, 600) == pytest.approx(
+            draws[:, :k].amax(1).mean().item(), rel=0.15
+        )
     assert stage_costs.longest(1, 600) == 600 and stage_costs.longest(10**6, 600, 2400) == 2400
 
 

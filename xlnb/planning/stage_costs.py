@@ -123,9 +123,7 @@ def responses(setting: Setting, step: Step) -> Cost:
     return _sampling(setting, step, work.langs * work.eval, 1, work.prompt, most)
 
 
-def _sampling(
-    setting: Setting, step: Step, prompts: int, n: int, prompt: float, most: int
-) -> Cost:
+def _sampling(setting: Setting, step: Step, prompts: int, n: int, prompt: float, most: int) -> Cost:
     """`n` responses of at most `most` tokens to each of the prompts, `prompt` tokens long.
 
     Decoding reads the weights at every step; NF4 ones are first written out and read again.
@@ -166,9 +164,7 @@ def logps(setting: Setting, step: Step) -> Cost:
     shares = prompt + n * response <= SAVING * n * (prompt + response)
     run = prompts * (prompt * (1 if shares else n) + n * response)
     projected = prompts * n * response
-    policy = forward_flops(
-        shape, run, prompt + response, projected, setting.preset.training.lora_r
-    )
+    policy = forward_flops(shape, run, prompt + response, projected, setting.preset.training.lora_r)
     flops = policy + forward_flops(shape, run, prompt + response, projected)
     memory = _scoring_bytes(setting, prompts, shares)
     if setting.preset.models.dpo:
