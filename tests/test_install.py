@@ -38,8 +38,8 @@ def test_an_installed_kit_finds_its_data_from_any_folder(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
         "from pathlib import Path; from xlnb.models.base import base_path; "
-        "from xlnb.planning.devices import CALIBRATION; from xlnb.runs import notebooks, provenance; "
-        "from xlnb.lab.world import load_world; "
+        "from xlnb.planning.devices import CALIBRATION; from xlnb.runs import notebooks; "
+        "from xlnb.runs import provenance; from xlnb.lab.world import load_world; "
         "assert Path(base_path('data/lab/sft')).is_dir() and CALIBRATION.exists(); "
         "assert load_world().langs and len(notebooks.numbered()) > 5; print(provenance.revision())"
     )

@@ -1,5 +1,5 @@
-"""`python -m xlnb check`: a line for each finding, a FAIL says what to do, and no check keeps another
-from running."""
+"""`python -m xlnb check`: a line for each finding, a FAIL says what to do, and no check keeps
+another from running."""
 
 import shutil
 from types import SimpleNamespace
@@ -35,8 +35,8 @@ def test_this_environment_passes_and_every_check_has_its_line(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert {line.split()[0] for line in lines} <= {"OK", "NOTE"}
     parts = (
-        "python 3|packages as pinned|nf4 forward|int8|flash_attn|vllm|disk|memory|written|token|Hub|"
-        "lab's base"
+        "python 3|packages as pinned|nf4 forward|int8|flash_attn|vllm|disk|memory|written|token|"
+        "Hub|lab's base"
     )
     for text in (f"torch {torch.__version__.split('+')[0]}", *parts.split("|")):
         assert any(text in line for line in lines), text

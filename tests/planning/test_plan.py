@@ -1,4 +1,5 @@
-"""The plan's model of costs against real models: parameters and bytes exactly, FLOPs and activations closely."""
+"""The plan's model of costs against real models: parameters and bytes exactly, FLOPs and
+activations closely."""
 
 import itertools
 import json
@@ -95,9 +96,14 @@ def test_plain_weights_take_the_bytes_that_are_counted():
 # FLOPs and activations, on a model of a larger model's proportions.
 
 CONFIG = LlamaConfig(
-    vocab_size=1000, hidden_size=128, intermediate_size=448, num_hidden_layers=4, num_attention_heads=4,
-    num_key_value_heads=2, tie_word_embeddings=False,
-)  # fmt: skip
+    vocab_size=1000,
+    hidden_size=128,
+    intermediate_size=448,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    tie_word_embeddings=False,
+)
 TRAINING = Training(lora_r=8)
 ROWS, PROMPT, RESPONSE = 4, 40, 60
 TOKENS, PROJECTED = ROWS * (PROMPT + RESPONSE), ROWS * (RESPONSE + 1)
@@ -173,7 +179,7 @@ def test_activations_kept_for_the_backward_pass(tmp_path, quantization):
 
 
 def allocated(work):
-    """The most bytes at once that PyTorch's allocator gave out for it, beyond what was there before."""
+    """The most bytes at once that PyTorch's allocator gave out for it, beyond those before it."""
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
     ) as profiler:
@@ -281,7 +287,8 @@ def test_tokens_and_flops_of_8b_by_hand():
     assert tokens["icr1/logps"] == 2 * responses * (
         100 + 600
     )  # sharing would save 13%, less than it takes to pay
-    # 2 FLOPs a parameter and token, policy and reference; the output layer for responses; attention adds some.
+    # 2 FLOPs a parameter and token, policy and reference; the output layer for responses; attention
+    # adds some.
     least = 2 * (2 * 6.98e9 * responses * 700 + 2 * 0.525e9 * responses * 600)
     assert least < flops["icr1/logps"] < 1.1 * least
     assert found["download"] == 2 * 2 * 8_030_261_248
@@ -306,7 +313,8 @@ def test_several_gpus_share_the_hours_but_not_the_memory():
 
 
 def test_a_sharded_base_lies_on_all_gpus():
-    """Llama-3-8B in bf16: 6,979,321,856 parameters in linear layers, of 32 layers two whole and of all a quarter."""
+    """Llama-3-8B in bf16: 6,979,321,856 parameters in linear layers, of 32 layers two whole and of
+    all a quarter."""
     plain = LLAMA3 | {"models.quantization": "none"}
     whole, alone, four = (
         planned("rtx4090", gpus, overrides=plain | {"models.shard": str(shard).lower()})
@@ -343,9 +351,12 @@ def test_sharding_is_advised_where_gpus_are_several():
 @pytest.mark.parametrize("gpu", ["rtx3090", "a100-40g"])
 def test_what_the_warning_advises_makes_the_stage_fit(gpu):
     large = LLAMA3 | {
-        "training.micro_batch": "32", "training.gradient_checkpointing": "false", "models.quantization": "none",
-        "sampling.batch_tokens": "500000", "scoring.batch_tokens": "200000",
-    }  # fmt: skip
+        "training.micro_batch": "32",
+        "training.gradient_checkpointing": "false",
+        "models.quantization": "none",
+        "sampling.batch_tokens": "500000",
+        "scoring.batch_tokens": "200000",
+    }
     found = planned(gpu, overrides=large)
     assert len(found["warnings"]) == len(found["stages"])
     for warning in found["warnings"]:

@@ -229,8 +229,8 @@ def hub() -> Lines:
 
 
 def models(preset: Preset) -> Lines:
-    """Whether base, π^0 and a local judge are folders, in the Hub's cache, or on the Hub and open to
-    this token."""
+    """Whether base, π^0 and a local judge are folders, in the Hub's cache, or on the Hub and open
+    to this token."""
     kind, _, judge = preset.evaluation.judge.partition(":")
     named = {field: getattr(preset.models, field) for field in ("base", "dpo", "dpo_adapter")}
     named["judge"] = judge if kind == "local" else ""
