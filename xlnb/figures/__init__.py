@@ -4,6 +4,7 @@ A picture computes nothing that is reported: what is fitted or averaged comes fr
 `style` has what all of them share, and is called once, before the first picture.
 """
 
-from xlnb.figures.style import model_label, model_name, panels, shorten, style
+from xlnb.common.text import shorten
+from xlnb.figures.style import model_label, model_name, panels, style
 
 __all__ = ["model_label", "model_name", "panels", "shorten", "style"]

@@ -41,13 +41,7 @@ def truth_by_rank(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
     `table`: a row a response and scorer, with `lang`, `scorer`, `rank` (1: highest reward) and
     `truth`. Bands: 95% bootstrap intervals over prompts.
     """
-    look: Look = {
-        "markersize": 5,
-        "errorbar": ("ci", 95),
-        "n_boot": 300,
-        "seed": 0,
-        "legend": False,
-    }
+    band: Look = {"errorbar": ("ci", 95), "n_boot": 300, "seed": 0}
     for ax, (lang, rows) in zip(axes, table.groupby("lang", sort=False), strict=True):
         mean: Look = {"color": "black", "linestyle": ":", "linewidth": 1}
         ax.axhline(rows["truth"].mean(), label="mean of all responses", **mean)

@@ -92,11 +92,6 @@ def panels(n: int, *, height: float, columns: int = 3, **shared: Any) -> tuple[F
     return figure, list(grid.flat[:n])
 
 
-def shorten(text: str, most: int) -> str:
-    """The text in at most so many characters, an ellipsis for the rest."""
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
 def visible(token: str) -> str:
     """A token's text with its spaces drawn and special tokens' marks shortened.
 

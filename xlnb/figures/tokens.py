@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import ArrayLike, NDArray
 
+from xlnb.common.text import shorten
 from xlnb.figures.style import (
     BLUE,
     ORANGE,
@@ -21,7 +22,6 @@ from xlnb.figures.style import (
     Look,
     model_color,
     model_label,
-    shorten,
     visible,
 )
 
@@ -101,7 +101,7 @@ def batch_layout(
     """A padded batch, a row a response: what each column holds and which columns' logits are read.
 
     `tokens`: texts, (B, P + R); `attention_mask` (B, P + R) and `response_mask` (B, R): see
-    `models.batches.collate`; `ended`: whether a token is an end of turn, (B, P + R).
+    `logprobs.collate`; `ended`: whether a token is an end of turn, (B, P + R).
     """
     attended, counted, ended = map(np.asarray, (attention_mask, response_mask, ended))
     height, width = attended.shape

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyBboxPatch, Patch
 
-from xlnb.figures.style import BLUE, ORANGE, Look, shorten
+from xlnb.common.text import shorten
+from xlnb.figures.style import BLUE, ORANGE, Look
 
 DARK = "#444444"
 
