@@ -3,6 +3,7 @@
     read        a run's records; the only file here that knows where they lie
     responses   a row a response: rewards beside the oracle's truth
     pairing     candidates, α and pairs, and what each of them changes
+    sums        token log-probabilities summed, by two ways to compute them
     masks       scores under the release's mask beside the right ones
     weights     what 4 bits and training do to a model's weights
     learning    training logs, and what training did to the responses it was shown

@@ -1,11 +1,12 @@
 """Scores under the release's mask, which drops a response's first token and, where the response is
 shorter than its batch, counts the padding after it; beside the right ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from xlnb.analysis.read import Record
 from xlnb.analysis.responses import best_and_worst, preference, verdict
@@ -86,18 +87,27 @@ def oracle_agrees(table: pd.DataFrame, score: str) -> list[float]:
     return found
 
 
-def pairs_changed(
-    records: Sequence[Record], left: Mapping[str, Any], right: Mapping[str, Any]
-) -> int:
-    """How many prompts give another pair by one side's `reward` than by the other's.
+def pairs_changed(records: Sequence[Record], left: ArrayLike, right: ArrayLike) -> int:
+    """How many prompts give another pair by one way to compute the rewards than by the other.
 
-    Rewards: of all responses of the records, in order.
+    `left`, `right`: rewards of all responses of the records, in order.
     """
+    one, other = np.asarray(left), np.asarray(right)
     start = count = 0
     for record in records:
         texts = [response["text"] for response in record["responses"]]
         rows = slice(start, start + len(texts))
-        one, other = (best_and_worst(side["reward"][rows], texts) for side in (left, right))
-        count += one != other
+        count += best_and_worst(one[rows], texts) != best_and_worst(other[rows], texts)
         start += len(texts)
     return count
+
+
+def example(table: pd.DataFrame) -> pd.DataFrame:
+    """The different texts of one prompt: of those whose pair the release's mask changes (of all,
+    where it changes none), the prompt with the most."""
+    flags = changed(table, "score", "release")
+    prompts = flags[flags].index if flags.any() else flags.index
+    texts = table.groupby(["lang", "prompt_id"], sort=False)["text"].nunique()
+    lang, prompt_id = texts[prompts].idxmax()
+    shown = table[(table["lang"] == lang) & (table["prompt_id"] == prompt_id)]
+    return shown.drop_duplicates("text").reset_index(drop=True)
