@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from xlnb.analysis.read import Record
+from xlnb.common.text import shorten
 from xlnb.lab.oracle import KINDS, Verdict, judge
 from xlnb.lab.world import load_world
 from xlnb.winrates import bootstrap_interval, paired_difference, win_rate
@@ -184,6 +185,20 @@ def errors(ends: pd.DataFrame) -> pd.DataFrame:
     table["gap"] = table["best_truth"] - table["worst_truth"]
     table["kinds"] = table["best_kind"] + " over " + table["worst_kind"]
     return table[table["gap"] < 0].sort_values(["gap", "margin"], ascending=[True, False])
+
+
+def error_table(errors: pd.DataFrame, question: Mapping[str, str]) -> pd.DataFrame:
+    """`errors` to be read; `question`: a prompt's question to show, by prompt_id."""
+    names = errors.index.to_frame(index=False)
+    table = pd.DataFrame({"lang": names["lang"], "question": names["prompt_id"].map(question)})
+    errors = errors.reset_index(drop=True)
+    table["margin"] = errors["margin"]
+    for side in ("best", "worst"):
+        texts = errors[f"{side}_text"]
+        table[f"reward's {side}"] = [shorten(text, 60) for text in texts]
+        table[f"oracle, {side}"] = errors[f"{side}_truth"]
+        table[f"why, {side}"] = errors[f"{side}_reason"]
+    return table
 
 
 def length_slopes(centred: pd.DataFrame) -> dict[str, float]:
