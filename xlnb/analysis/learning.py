@@ -8,6 +8,7 @@ import pandas as pd
 
 from xlnb.analysis.read import Record
 from xlnb.models.chat import prompt_ids, response_ids
+from xlnb.presets import Training
 from xlnb.rewards import score_responses
 
 Logs = Mapping[str, Sequence[Record]]
@@ -23,6 +24,26 @@ def pair_ids(
         prompts.append(prompt_ids(tokenizer, prompt))
         responses.append(response_ids(tokenizer, prompt, response))
     return prompts, responses
+
+
+def first_step(logs: Logs, settings: Mapping[str, Training]) -> pd.DataFrame:
+    """A row a model: its log's first step beside what theory predicts where policy = reference.
+
+    `settings`: each model's training. DPO's loss is ln 2 there, KTO's 1 − σ(0).
+    """
+    rows = {}
+    for model, log in logs.items():
+        first, config = log[0], settings[model]
+        predicted = np.log(2) if config.loss == "dpo" else 0.5
+        rows[model] = {
+            "first term": first[f"{config.loss}_loss"],
+            "predicted": predicted,
+            "rewards/margins": first["rewards/margins"],
+            "nll_loss": first["nll_loss"],
+            "loss": first["loss"],
+            "predicted loss": predicted + config.nll * first["nll_loss"],
+        }
+    return pd.DataFrame(rows).T
 
 
 def series(logs: Logs, key: str, factor: float = 1.0) -> dict[str, list[float]]:
@@ -75,3 +96,11 @@ def interleaved(pairs: Mapping[str, Sequence[Record]], most: int) -> list[Record
     groups = zip(*(by_lang[:most] for by_lang in pairs.values()), strict=False)
     mixed = [pair for group in groups for pair in group]
     return mixed[: 2 ** int(np.log2(len(mixed)))]
+
+
+def first_questions(prompts: Mapping[str, Sequence[Record]]) -> list[Record]:
+    """The first evaluation prompt of every language that has one."""
+    found = []
+    for records in prompts.values():
+        found += [record for record in records if record["split"] == "eval"][:1]
+    return found
