@@ -1,6 +1,6 @@
 """Shares of the kinds of responses that the oracle tells apart (`lab.oracle.KINDS`)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -27,6 +27,17 @@ def of_pairs(pairs: Sequence[Record], side: str) -> pd.Series:
     """`shares` of one side, "chosen" or "rejected", of pairs."""
     texts = ((pair["prompt_id"], pair["lang"], pair[side][0]["content"]) for pair in pairs)
     return shares(verdict(*each).kind for each in texts)
+
+
+def change(
+    annotations: Mapping[str, Mapping[str, Sequence[Record]]], before: str, after: str
+) -> pd.DataFrame:
+    """From one model to another, kinds by languages: the change of each kind's share, in points."""
+    columns = {}
+    for lang in annotations[after]:
+        shares = [of_annotations(annotations[model][lang], lang) for model in (after, before)]
+        columns[lang] = shares[0] - shares[1]
+    return pd.DataFrame(columns)
 
 
 def moved_most(change: pd.Series) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from xlnb.analysis.pairing import SIDES, text
 from xlnb.analysis.read import Record
 from xlnb.analysis.responses import verdict
-from xlnb.lab.world import load_world
+from xlnb.lab.world import Fact, load_world
 from xlnb.presets import Preset
 
 
@@ -33,7 +33,7 @@ def prompt_table(sample: Record, score: Record, pair: Record) -> pd.DataFrame:
 def of_kind(judged: Sequence[Record], kind: str) -> list[Record]:
     """The first comparison of every fact of this kind; of every fact, where none is of it."""
     world = load_world()
-    by_fact = {}
+    by_fact: dict[Fact, Record] = {}
     for record in judged:
         by_fact.setdefault(world.fact(record["id"]), record)
     same = [record for fact, record in by_fact.items() if fact.kind == kind]
