@@ -79,6 +79,14 @@ def clustered_table(
     return pd.DataFrame(rows).T
 
 
+def measures(rates: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """One model's languages by what metrics.json knows of wr, mean_score, in_language, mean_chars;
+    of each where a language has it."""
+    known = {name for entry in rates.values() for name in entry}
+    columns = ("wr", "mean_score", "in_language", "mean_chars")
+    return pd.DataFrame(rates).T[[name for name in columns if name in known]].astype(float)
+
+
 def pair_accuracy(rewards: Mapping[str, Any], scorer: str) -> dict[str, dict[str, float]]:
     """{model: {lang: pair accuracy, 0 to 1}} of one scorer, of metrics.json's `rewards`."""
     found = {}

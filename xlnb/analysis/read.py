@@ -71,13 +71,14 @@ def annotations(run: Run) -> dict[str, dict[str, list[Record]]]:
     langs = metrics(run)["win_rates"]["sft"]
     found: dict[str, dict[str, list[Record]]] = {}
     for model in run.models:
-        found[model] = {lang: read_json(annotation_file(run, model, lang)) for lang in langs}
+        folder = run.path / "eval" / model
+        found[model] = {lang: read_json(folder / lang / "annotations.json") for lang in langs}
     return found
 
 
-def annotation_file(run: Run, model: str, lang: str) -> Path:
-    """One model's and language's judged comparisons, in AlpacaEval's form."""
-    return run.path / "eval" / model / lang / "annotations.json"
+def annotation_files(run: Run) -> list[Path]:
+    """The same as files, for `evaluation.annotations.read_annotations`."""
+    return sorted((run.path / "eval").rglob("annotations.json"))
 
 
 def lab_seeds() -> list[Record]:
