@@ -1,4 +1,5 @@
-""""""
+"""Notebooks: executed by papermill with checked parameters, and normalised so that they read and
+diff well."""
 
 import base64
 import io
