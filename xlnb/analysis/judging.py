@@ -18,6 +18,15 @@ def preferences(records: Sequence[Record]) -> Floats:
     return np.array([record["preference"] for record in records], float)
 
 
+def first_of_each(annotations: Annotations, most: int) -> list[Record]:
+    """The first comparisons of every model and language."""
+    found: list[Record] = []
+    for by_lang in annotations.values():
+        for records in by_lang.values():
+            found += records[:most]
+    return found
+
+
 def swapped(record: Record) -> Record:
     """The same comparison with the two responses in each other's place."""
     return record | {"output_1": record["output_2"], "output_2": record["output_1"]}
