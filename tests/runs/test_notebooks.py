@@ -1,4 +1,4 @@
-"""The committed notebooks are clean, and every one runs by papermill on `lab-quick`, in order, through one run."""
+"""The committed notebooks are clean, and every one runs by papermill on one run of `lab-quick`."""
 
 import re
 

@@ -1,4 +1,7 @@
-"""Notebooks on runs that are not the lab's: prompts of one's own, a language model as the judge, tiny random models."""
+"""Notebooks on runs that are not the lab's.
+
+Prompts of one's own, a language model as the judge, tiny random models.
+"""
 
 import json
 import shutil
@@ -58,7 +61,10 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    """A tiny Llama that ends its turn now and then, as a random one hardly does: one token in ten is an end."""
+    """A tiny Llama that ends its turn now and then, as a random one hardly does.
+
+    One token in ten is an end.
+    """
     folder = shutil.copytree(checkpoint("llama3"), tmp_path_factory.mktemp("base") / "llama")
     config = read_json(folder / "generation_config.json")
     config["eos_token_id"] = sorted({*config["eos_token_id"], *range(0, 600, 10)})
@@ -91,7 +97,10 @@ def with_adapter(base, overrides, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two_checkpoints(base, overrides, tmp_path_factory):
-    """A run up to its pairs of two checkpoints, without a judge; its last adapter is the notebook's to train."""
+    """A run up to its pairs of two checkpoints, without a judge.
+
+    Its last adapter is the notebook's to train.
+    """
     folder = tmp_path_factory.mktemp("checkpoints")
     shutil.copytree(base, folder / "dpo")
     model = AutoModelForCausalLM.from_pretrained(base)
@@ -122,7 +131,10 @@ def code_cells(number):
 
 @pytest.fixture
 def cell_by_cell(monkeypatch, tmp_path, capsys):
-    """Run a notebook in this process, which spares a kernel's start: (what it printed and showed, figures, names)."""
+    """Run a notebook in this process, which spares a kernel's start.
+
+    Returns what it printed and showed, how many figures, and its names.
+    """
     monkeypatch.setenv(
         "XLNB_PUBLISHED_DATA", str(tmp_path)
     )  # none: parts about published files take seconds
