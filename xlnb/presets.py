@@ -77,9 +77,8 @@ class Sampling:
     top_p: float = 1.0
     max_new_tokens: int = 2400
     batch_tokens: int = 16384  # tokens side by side: sequences × (prompt + max_new_tokens)
-    backend: str = (
-        "auto"  # transformers, vllm, or auto: vllm where it is installed and there is a GPU
-    )
+    # A name of `xlnb.sampling.SAMPLERS`, or auto: vllm where it is installed and there is a GPU.
+    backend: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -239,7 +238,6 @@ ABOVE_0 = "temperature lr beta"
 ONE_OF = {
     "quantization": "nf4 int8 none",
     "dtype": "auto float32 bfloat16",
-    "backend": "auto transformers vllm",
     "alpha": "exact signed grid none",
     "loss": "dpo kto",
     "optimizer": "auto adamw paged_adamw_8bit",

@@ -15,6 +15,7 @@ import pytest
 from endpoint import Handler, serving
 from families import fp32
 
+import xlnb.sampling
 from xlnb import stages
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_json, read_jsonl, write_jsonl
@@ -29,7 +30,7 @@ from xlnb.models.batches import Budget
 from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
 from xlnb.rewards import score_responses, score_sample
 from xlnb.runs.run import open_run
-from xlnb.stages import generation, logprobs, metrics
+from xlnb.stages import logprobs, metrics
 
 
 def said(text, finish_reason="stop"):
@@ -112,7 +113,7 @@ def test_translations_are_scored_under_the_english_prompt_and_failures_are_not(t
         wrong_language("en", ["en", "es"]),
     )
     assert read(sample).failures[:3] == [None, None, "no_whole_text"]
-    loaded = logprobs.Loaded("sft", model, None, tokenizer)
+    loaded = logprobs.Loaded(None, model, None, tokenizer)
     (found,) = logprobs.sample_logps(loaded, [sample], read, Budget(4096), keep_tokens=True)
     n_scored = sum(failure is None for failure in found.failures)
     # The detector may or may not be sure of "no inglés".
@@ -133,7 +134,7 @@ def test_translations_are_scored_under_the_english_prompt_and_failures_are_not(t
     assert score.failures == {"translated": found.failures}
     y = response_ids(tokenizer, english, "Paris")
     ((expected,), _) = score_responses(
-        model, "sft", "sft", [prompt_ids(tokenizer, english)], [y], batch_tokens=4096
+        model, None, None, [prompt_ids(tokenizer, english)], [y], batch_tokens=4096
     )
     assert abs(found.policy_logps[0] - expected.sum().item()) < 1e-3
     # One model against itself.
@@ -428,7 +429,7 @@ def test_a_local_model_translates_as_an_endpoint_does(tmp_path, monkeypatch):
             found.append([Response(answer, [1], "length" if cut else "stop")] * n)
         return found
 
-    monkeypatch.setattr(generation, "sample_responses", interpret)
+    monkeypatch.setattr(xlnb.sampling, "sample_responses", interpret)
     run = english_run(tmp_path, **LOCAL)
     out = stages.localise(run)
     failed = {r["instruction_id"]: r["reason"] for r in read_jsonl(out / "failed/de.jsonl")}

@@ -423,6 +423,7 @@ def test_a_nearly_full_disk_is_refused_before_anything_is_written(tmp_path, monk
 def test_models_and_their_folders(run, tmp_path):
     assert run.models == ["sft", "dpo", "icr1", "icr2"]
     assert [run.iteration(t).folder.name for t in range(3)] == ["dpo", "icr1", "icr2"]
+    assert [run.adapter_name(m) for m in run.models] == [None, "dpo", "icr1", "icr2"]
     assert [run.adapter(m) and run.adapter(m).relative_to(run.path) for m in run.models] == [
         None, Path("dpo/adapter"), Path("icr1/adapter"), Path("icr2/adapter"),
     ]  # fmt: skip

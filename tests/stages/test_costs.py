@@ -35,7 +35,7 @@ def count(patch):
         patch.setattr(import_module(module), function, counting)
 
     counted("xlnb.stages.logprobs", "score_responses", "read", rows=4)
-    counted("xlnb.stages.generation", "sample_responses", "sampled", rows=2)
+    counted("xlnb.sampling", "sample_responses", "sampled", rows=2)
     return found
 
 

@@ -49,10 +49,12 @@ def _kept_preset(path: Path, overrides: dict[str, Any] | None) -> Preset:
 
 def _check(run: Run) -> None:
     """What of a preset only the method's steps, this machine and this folder can tell."""
-    # It imports torch, which takes a second.
+    # They import torch, which takes a second.
     from xlnb.rewards import split_scorers
+    from xlnb.sampling import choose_backend
 
     split_scorers(run.preset.scoring.scorers)
+    choose_backend(run.preset.sampling.backend, run.preset.models)
     adapter = run.preset.models.dpo_adapter
     if run.preset.models.dpo and adapter:
         raise InputError("models.dpo and models.dpo_adapter both name π^0; give one of them")
