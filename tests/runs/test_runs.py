@@ -20,7 +20,7 @@ from xlnb.runs.card import model_card
 from xlnb.runs.layout import Run
 from xlnb.runs.run import open_run
 from xlnb.runs.stage import Stage, stage_seconds
-from xlnb.stages import keys, loading, samples
+from xlnb.stages import keys, samples
 
 
 @pytest.fixture
@@ -551,11 +551,11 @@ def test_an_adapter_whose_config_changed_makes_its_stages_stale(tmp_path, capsys
 def test_other_english_questions_make_the_english_samples_stale(tmp_path, monkeypatch, capsys):
     # Of the iterations' questions nothing changes, so that their files stay the same.
     asked = []
-    monkeypatch.setattr(loading, "load_tokenizer", lambda models: None)
-    monkeypatch.setattr(loading, "load_model", lambda models, adapters: None)
-    monkeypatch.setattr(
-        samples, "generate", lambda *arguments, **options: asked.append(len(arguments[4]))
-    )
+    def generate(run, sampler, tokenizer, prompts, path, **options):
+        asked.append(len(prompts))
+
+    monkeypatch.setattr(samples, "load_sampler", lambda run, name: (None, None))
+    monkeypatch.setattr(samples, "generate", generate)
     for english in ("16", "24"):
         run = open_run(tmp_path / "run", "lab-quick", {"lab.english": english})
         stages.collect_prompts(run)

@@ -61,11 +61,15 @@ def last_tenth(logs: Logs, keys: Mapping[str, Sequence[str]]) -> pd.DataFrame:
 
 
 def logprob_changes(
-    model: Any, tokenizer: Any, before: str, after: str, pairs: Sequence[Record]
+    model: Any,
+    tokenizer: Any,
+    before: str | None,
+    after: str | None,
+    pairs: Sequence[Record],
 ) -> dict[str, np.ndarray]:
     """{"chosen", "rejected": (n,) log π_after(y|x) − log π_before(y|x) in nats} of these pairs.
 
-    `before` and `after`: names of adapters of `model`, or sft, its base.
+    `before` and `after`: names of adapters of `model`; None: its bare base.
     """
     changes = {}
     for side in ("chosen", "rejected"):
