@@ -551,6 +551,7 @@ def test_an_adapter_whose_config_changed_makes_its_stages_stale(tmp_path, capsys
 def test_other_english_questions_make_the_english_samples_stale(tmp_path, monkeypatch, capsys):
     # Of the iterations' questions nothing changes, so that their files stay the same.
     asked = []
+
     def generate(run, sampler, tokenizer, prompts, path, **options):
         asked.append(len(prompts))
 
