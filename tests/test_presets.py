@@ -120,8 +120,41 @@ def test_a_bad_override_is_refused_with_what_was_expected(key, given, message):
             "models.quantization 'nf5': expected one of nf4, int8, none",
         ),
         (
+            {"models.dtype": "float8"},
+            "models.dtype 'float8': expected one of auto, float32, bfloat16",
+        ),
+        (
+            {"sampling.backend": "vlm"},
+            "sampling.backend 'vlm': expected one of auto, transformers, vllm",
+        ),
+        (
+            {"evaluation.judge_order": "sometimes"},
+            "evaluation.judge_order 'sometimes': expected one of random, both",
+        ),
+        (
             {"scoring.scorers": "crosslingual"},
             "scoring.scorers 'crosslingual': expected one of cross_lingual, multi",
+        ),
+        (
+            {"scoring.scorers": "cross_lingual,,random"},
+            "scoring.scorers 'cross_lingual,,random': expected one of cross_lingual, multi",
+        ),
+        (
+            {"scoring.scorers": "random, brevity,random"},
+            "or several with commas between, each once",
+        ),
+        ({"scoring.scorers": ""}, "scoring.scorers '': expected one of cross_lingual"),
+        (
+            {"localise.by": "gpt"},
+            "localise.by 'gpt': expected endpoint:MODEL, local:FOLDER_OR_HUB_ID or nothing",
+        ),
+        ({"training.lr": "nan"}, "training.lr 'nan': expected a finite number"),
+        ({"training.lr": "inf"}, "training.lr 'inf': expected a finite number"),
+        ({"training.nll": "1e999"}, "training.nll 'inf': expected a finite number"),
+        ({"pairing.min_margin": float("nan")}, "pairing.min_margin 'nan': expected a finite"),
+        (
+            {"models.dpo": "org/a", "models.dpo_adapter": "org/b"},
+            "models.dpo and dpo_adapter both name π^0; give one of them",
         ),
         (
             {"evaluation.judge": "gpt-4"},
@@ -133,7 +166,7 @@ def test_a_bad_override_is_refused_with_what_was_expected(key, given, message):
         ),
         (
             {"training.micro_batch": 3},
-            "training.batch 32 must be a multiple of training.micro_batch 3",
+            "training.batch 32 must be a multiple of micro_batch 3",
         ),
         (
             {"models.shard": True, "models.quantization": "int8"},

@@ -145,12 +145,11 @@ def test_equal_responses_are_a_tie_and_cost_nothing():
         ("gpt", "unknown judge 'gpt'; known: oracle, endpoint:MODEL, local:"),
         ("endpoint:", "unknown judge"),
         ("local:", "unknown judge"),
-        ("endpoint:m", "judge_order 'sometimes': expected random or both"),
     ],
 )
-def test_an_unknown_judge_or_order_is_refused(name, message):
+def test_an_unknown_judge_is_refused(name, message):
     with pytest.raises(InputError, match=message):
-        get_judge(name, Evaluation(judge_order="sometimes"))
+        get_judge(name)
 
 
 @pytest.mark.parametrize(

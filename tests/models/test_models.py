@@ -13,7 +13,7 @@ from peft import PeftModel
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT
 from xlnb.models.adapters import active, load_model, new_adapter
-from xlnb.models.base import base_path, compute_dtype, load_base
+from xlnb.models.base import base_path, load_base
 from xlnb.models.chat import end_ids, load_tokenizer, prompt_ids, response_ids
 from xlnb.presets import Models, Training
 
@@ -94,8 +94,6 @@ def test_without_nf4_weights_are_of_the_compute_type():
         model = load_model(replace(fp32("llama3"), dtype=dtype), {})
         assert not any(isinstance(module, Linear4bit) for module in model.modules())
         assert {parameter.dtype for parameter in model.parameters()} == {getattr(torch, dtype)}
-    with pytest.raises(InputError, match="float32, bfloat16"):
-        compute_dtype(Models(dtype="float8"))
 
 
 @pytest.mark.parametrize("weights", [fp32, nf4])

@@ -3,7 +3,6 @@
 import hashlib
 from typing import Any
 
-from xlnb.common.errors import InputError
 from xlnb.judges.protocol import LabelModel
 
 FIRST, SECOND = "m", "M"
@@ -41,8 +40,6 @@ class ModelJudge:
     """
 
     def __init__(self, model: LabelModel, order: str):
-        if order not in ("random", "both"):
-            raise InputError(f"evaluation.judge_order '{order}': expected random or both")
         self.model, self.order, self.name = model, order, model.name
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
