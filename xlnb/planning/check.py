@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from xlnb.common.files import ROOT
-from xlnb.presets import PRESETS, Preset
+from xlnb.presets import PRESETS, Preset, override
 from xlnb.runs.provenance import PACKAGES
 from xlnb.runs.run import MIN_FREE
 
@@ -124,12 +124,12 @@ def _forward_pass(quantization: str, otherwise: str, remedy: str) -> Lines:
     from xlnb.models.base import load_base
     from xlnb.models.chat import load_tokenizer, prompt_ids
 
-    models = PRESETS["lab"].models
-    ids = prompt_ids(load_tokenizer(models), "What is the capital of France?")
+    lab = PRESETS["lab"]
+    ids = prompt_ids(load_tokenizer(lab.models), "What is the capital of France?")
     logits = {}
     for kind in ("none", quantization):
         try:
-            model = load_base(replace(models, quantization=kind))
+            model = load_base(override(lab, {"models.quantization": kind}).models)
             with torch.inference_mode():
                 logits[kind] = (
                     model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1].float()

@@ -73,8 +73,9 @@ def _named(name: str) -> Preset:
 
 def _from_file(path: Path) -> Preset:
     """A preset of one's own. `base` names the one it starts from; its own name is the file's."""
-    values = read_yaml(path)
+    text = read_yaml(path)
     try:
+        values = dotted(text)
         if path.stem in PRESETS:
             raise InputError("a preset has that name; rename the file")
         if "name" in values:
@@ -87,8 +88,9 @@ def _from_file(path: Path) -> Preset:
 
 def preset_from_dict(values: Mapping[str, Any]) -> Preset:
     """The inverse of `dataclasses.asdict`. Raises InputError as `override`."""
-    name = str(values["name"])
-    return override(PRESETS.get(name) or Preset(name), dotted(values))
+    # What a record of before lacks is as in the preset of that name, or else as in the pages.
+    base = PRESETS.get(str(values["name"]), Preset(name=""))
+    return override(base, dotted(values))
 
 
 def to_json(preset: Preset) -> str:

@@ -28,7 +28,7 @@ def dotted(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file of sections and values by dotted key, every value as the text that stands there.
+    """A YAML file of sections and values, every value as the text that stands there.
 
     Raises InputError where it is missing or no such file.
     """
@@ -41,7 +41,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected keys and values, such as seed: 1")
-    return dotted(values)
+    return values
 
 
 def yaml_lines(page: Any, *, without: Sequence[str] = (), indent: str = "") -> list[str]:

@@ -160,7 +160,9 @@ class Scoring:
 
     # r = beta * (log π − log π_I), so rewards are in beta nats
     beta: Above0 = 0.1
-    # the first makes the pairs, the others are compared with it
+    # the first makes the pairs, the others are compared with it: cross_lingual, multilingual,
+    # translated, or scores without a preference: likelihood, likelihood_sum, policy_likelihood,
+    # brevity, random
     scorers: Annotated[str, AfterValidator(_scorers)] = "cross_lingual,multilingual"
     # tokens in one forward pass, padding included
     batch_tokens: AtLeast1 = 16384
@@ -206,7 +208,7 @@ class Training:
     save_steps: AtLeast1 = 20
     # computes activations a second time in place of keeping them: less memory, more time
     gradient_checkpointing: bool = False
-    # or kto, on the same pairs; its start is π^0 of the paper's second experiment
+    # dpo; or kto, on the same pairs, whose start is π^0 of the paper's second experiment
     loss: Literal["dpo", "kto"] = "dpo"
     # auto: paged_adamw_8bit on a GPU, adamw on a CPU
     optimizer: Literal["auto", "adamw", "paged_adamw_8bit"] = "auto"
