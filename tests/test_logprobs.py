@@ -288,13 +288,13 @@ def test_two_adapters_and_the_bare_base_on_one_base_or_two(name, share, tmp_path
         *rows_of_a_family(load_tokenizer(models)),
     )
     expected = {}
-    for side in ("adapter0", "adapter1", "sft"):
+    for side in ("adapter0", "adapter1", None):
         with active(model, side):
             expected[side] = [
                 reference(model, *row) for row in zip(prompts, responses, strict=True)
             ]
     assert not torch.allclose(expected["adapter0"][0], expected["adapter1"][0], atol=0.01)
-    for policy, ref in (("adapter0", "adapter1"), ("adapter1", "sft")):
+    for policy, ref in (("adapter0", "adapter1"), ("adapter1", None)):
         sides = score_responses(
             model, policy, ref, prompts, responses, batch_tokens=300, share_prefix=share
         )
@@ -392,16 +392,16 @@ def test_response_logprobs_is_differentiable_and_the_same(family):
 def test_a_model_has_reward_0_against_itself(family, share):
     model, prompts, responses, _ = family
     policy, ref = score_responses(
-        model, "sft", "sft", prompts, responses, batch_tokens=300, share_prefix=share
+        model, None, None, prompts, responses, batch_tokens=300, share_prefix=share
     )
     assert all(torch.equal(a, b) for a, b in zip(policy, ref, strict=True))
 
 
 def test_repeated_responses_are_scored_as_the_others_are(family):
     model, prompts, responses, expected = family
-    doubled = score_responses(model, "sft", "sft", prompts * 2, responses * 2, batch_tokens=300)
+    doubled = score_responses(model, None, None, prompts * 2, responses * 2, batch_tokens=300)
     assert_close(doubled[0], expected * 2)
-    assert score_responses(model, "sft", "sft", [], [], batch_tokens=300) == ([], [])
+    assert score_responses(model, None, None, [], [], batch_tokens=300) == ([], [])
 
 
 @pytest.mark.parametrize("share", [False, True])
@@ -412,7 +412,7 @@ def test_a_fresh_adapter_has_reward_0(share):
 
     def rewards():
         sides = score_responses(
-            model, "default", "sft", prompts, responses, batch_tokens=300, share_prefix=share
+            model, "default", None, prompts, responses, batch_tokens=300, share_prefix=share
         )
         return implicit_reward(
             *([values.sum().item() for values in side] for side in sides), beta=0.1
@@ -484,8 +484,8 @@ def test_both_models_go_through_the_same_batches_after_memory_ran_out_under_one(
     mine, theirs = memory(10**9), Memory(other, 400)
     sides = score_responses(
         model,
-        "sft",
-        "sft",
+        None,
+        None,
         prompts,
         responses,
         batch_tokens=16384,

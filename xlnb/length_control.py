@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-
 Floats = NDArray[np.float64]
 # One array a prompt, of any size.
 Rows = Sequence[NDArray[Any] | Sequence[float]]

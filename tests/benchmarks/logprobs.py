@@ -155,7 +155,7 @@ def published(model, prompts, responses, device):
     """Three rows at a time in the order of the file, the log-softmax of every column, one pass a model. (The release's
     mask is off by one besides, which costs no time; here it is right.)"""
     sides = []
-    for name in ("default", "sft"):
+    for name in ("default", None):
         sums = []
         for start in range(0, len(prompts), 3):
             ids, attended, response = padded(
@@ -174,7 +174,7 @@ def published(model, prompts, responses, device):
 def trl_path(model, prompts, responses, device):
     """`DPOTrainer.compute_ref_log_probs`: its fused output layer, eight rows at a time (its default), in order."""
     sides = []
-    for name in ("default", "sft"):
+    for name in ("default", None):
         sums = []
         for start in range(0, len(prompts), 8):
             ids, attended, response = padded(
@@ -198,7 +198,7 @@ def ours(model, prompts, responses, batch_tokens, share_prefix):
     sides = score_responses(
         model,
         "default",
-        "sft",
+        None,
         prompts,
         responses,
         batch_tokens=batch_tokens,
@@ -279,7 +279,7 @@ def rates(args: argparse.Namespace) -> dict:
         return min(times)
 
     best = 0.0
-    with torch.inference_mode(), active(model, "sft"):
+    with torch.inference_mode(), active(model, None):
         for batch in (1, 2, 4, 8, 16, 32) if args.gpu else (1, 2, 4):
             ids = torch.randint(SHAPES[args.shape]["vocab_size"], (batch, 512), device=device)
             took = seconds(lambda ids=ids: model(input_ids=ids, use_cache=False, logits_to_keep=1))

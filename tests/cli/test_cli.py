@@ -128,7 +128,8 @@ def test_training_and_evaluation_prompts_may_not_share_an_id(tmp_path, capfd):
     [
         (["stage", "score", "--iteration", "0"], "iterations begin at 1"),
         (["stage", "sample", "--iteration", "3"], "this run has iterations 0 to 2"),
-        (["stage", "score"], "needs {run}/icr1/samples"),
+        (["stage", "logps"], "{run}/icr1/samples: no samples yet; run stage sample first"),
+        (["stage", "score"], "{run}/icr1/samples: no samples yet; run stage sample first"),
         (["stage", "pair"], "icr1/samples"),
         (["stage", "prefer"], "needs {run}/dpo/samples/en.jsonl"),
         (["stage", "sample"], "needs {run}/dpo/adapter/adapter_model.safetensors"),
@@ -141,7 +142,7 @@ def test_training_and_evaluation_prompts_may_not_share_an_id(tmp_path, capfd):
             "unknown model 'icr9'; this run has sft, dpo, icr1, icr2",
         ),
         (["stage", "judge", "--model", "dpo"], "needs {run}/eval/dpo/en/model_outputs.json"),
-        (["stage", "report"], "needs {run}/eval/sft/en/annotations.json"),
+        (["stage", "report"], "{run}/icr1/samples: no samples yet; run stage sample first"),
         (
             ["run", "--preset", "lab-quick", "--until", "icr1/sample"],
             "unknown stage 'icr1/sample'; this run has prompts",

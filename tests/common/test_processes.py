@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from xlnb.logprobs import sequence_logprobs
 from xlnb.models.base import deal_out, load_base, read_base
 from xlnb.presets import Models, Training
 from xlnb.runs.run import open_run
+from xlnb.stages import logprobs
 from xlnb.training import check_training
 
 BIN = Path(sys.executable).parent
@@ -56,7 +56,8 @@ def begin(tmp_path_factory):
             write_jsonl(folder / name / f"{lang}.jsonl", records)
     preset = {
         "iterations": "1", "prompts.path": str(folder / "train"), "prompts.eval_path": str(folder / "eval"),
-        "prompts.langs": "", "models.base": str(checkpoint("llama3")), "models.quantization": "none",
+        "prompts.langs": "", "prompts.parts": "0",
+        "models.base": str(checkpoint("llama3")), "models.quantization": "none",
         "models.dpo_adapter": str(save_adapter(fp32("llama3"), folder / "dpo", seed=1)),
         "sampling.n": "3", "sampling.max_new_tokens": "8", "sampling.batch_tokens": "200",
         "scoring.batch_tokens": "500", "scoring.scorers": "cross_lingual", "evaluation.max_new_tokens": "8",
@@ -98,7 +99,7 @@ def alone(begin):
     torch.set_num_threads(1)
     run = begin("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(import_module("xlnb.stages.logps"), "SAMPLES_AT_ONCE", 2)
+        patch.setattr(logprobs, "SAMPLES_AT_ONCE", 2)
         all_stages(run)
     torch.set_num_threads(threads)
     return run
@@ -140,7 +141,7 @@ def test_two_processes_make_what_one_makes(begin, alone):
     )
     assert {read_json(path)["state"] for path in (run.path / "stages").glob("*.json")} == {"done"}
     # The main process shows its own part of the work, which is not all of it.
-    for name in ("icr1/samples en", "icr1/scores cross_lingual es", "eval icr1 en"):
+    for name in ("icr1/samples en", "icr1/logps cross_lingual es", "eval icr1 en"):
         shares = re.findall(rf"{name} \(process 1 of 2\): 100%.*?(\d+)/\d+ ", done.stderr)
         assert shares and 0 < int(shares[0]) < len(QUESTIONS)
     assert "process 2 of 2" not in done.stderr

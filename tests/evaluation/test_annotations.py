@@ -10,12 +10,13 @@ import pytest
 from test_cli import refused
 from test_winrates import PUBLISHED, made_up_leaderboard, needs_published
 
-from xlnb import figures
+from xlnb.analysis.length import by_length
 from xlnb.cli.main import main
 from xlnb.common.files import write_json
 from xlnb.common.language_id import in_language
 from xlnb.evaluation.annotations import read_annotations
 from xlnb.evaluation.tables import JSON_KEYS
+from xlnb.figures import win_rates as pictures
 from xlnb.winrates import leaderboard_length_controlled, length_controlled, win_rate
 
 HEADER = "index,len_output,len_baseline,preference"
@@ -371,7 +372,7 @@ def test_the_leaderboards_figure_has_a_cell_a_win_rate_best_model_on_top():
         "icr1": {"de": {"wr": 60.0, "lc": 55.0, "in_language": 0.99}},
     }
     ax = plt.figure().subplots()
-    figures.leaderboard(win_rates, ax, key="wr")
+    pictures.leaderboard(win_rates, ax, key="wr")
     texts = {
         (round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in ax.texts
     }
@@ -387,7 +388,7 @@ def test_the_length_figure_marks_lc_at_equal_lengths():
     preference = np.append(1.0 + (rng.random(2000) < p), np.nan)
     output, baseline = np.append(1000 - delta, 5), np.full(2001, 1000)
     ax = plt.figure().subplots()
-    figures.win_rate_by_length(preference, output, baseline, ax)
+    pictures.win_rate_by_length(*by_length(preference, output, baseline), ax)
     lines = {line.get_label(): line.get_xydata() for line in ax.lines}
     lc, wr = length_controlled(preference, output, baseline), win_rate(preference)[0]
     assert lines[f"LC {lc:.1f}"][0] == pytest.approx([0, lc]) and lines[f"WR {wr:.1f}"][0][1] == wr

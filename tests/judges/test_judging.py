@@ -269,7 +269,7 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(tmp_path, endpoint):
     with serving(faults, delay=0.002) as server:
         judge = endpoint(server)
         process = subprocess.Popen(
-            [sys.executable, "tests/endpoint.py", str(tmp_path)],
+            [sys.executable, "tests/support/endpoint.py", str(tmp_path)],
             cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         deadline = time.monotonic() + 60
@@ -533,7 +533,7 @@ def test_the_stage_asks_before_the_first_call(run, monkeypatch, capsys):
 def test_a_baseline_in_alpacaevals_form(run, tmp_path, monkeypatch, capsys):
     for lang, records in reading.eval_prompts(run).items():  # AlpacaEval's own files have no ids
         outputs = [
-            {"instruction": r["instruction"], "output": "a bad answer", "generator": "gpt-4"}
+            {"instruction": r.instruction, "output": "a bad answer", "generator": "gpt-4"}
             for r in records
         ]
         write_json(
@@ -577,7 +577,8 @@ def test_a_second_process_is_refused_until_the_first_ends(run, monkeypatch, caps
 import sys, time
 from pathlib import Path
 from xlnb.presets import get_preset
-from xlnb.runs import Run, Stage
+from xlnb.runs.layout import Run
+from xlnb.runs.stage import Stage
 run = Run(Path({str(run.path)!r}), get_preset("lab-quick"))
 with Stage(run, "eval/sft/annotations", inputs=[], uses={{}}, out=run.path / "other").working():
     print("held", flush=True)

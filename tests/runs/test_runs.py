@@ -16,6 +16,7 @@ from xlnb.common.files import read_json, read_jsonl, write_json, write_jsonl, wr
 from xlnb.common.journal import Journal
 from xlnb.presets import get_preset
 from xlnb.runs import stage as stage_module
+from xlnb.runs.card import model_card
 from xlnb.runs.layout import Run
 from xlnb.runs.run import open_run
 from xlnb.runs.stage import Stage, stage_seconds
@@ -357,6 +358,34 @@ def test_a_bad_override_leaves_a_run_as_it_was(tmp_path, overrides):
     assert open_run(first.path) == first
 
 
+def test_a_score_that_there_is_not_is_refused_before_anything_is_written(tmp_path):
+    message = "scoring.scorers 'crosslingual': expected one of cross_lingual, multilingual"
+    scorers = {"scoring.scorers": "random, crosslingual"}
+    with pytest.raises(InputError, match=message):
+        open_run(tmp_path / "new", "lab-quick", scorers)
+    assert not list(tmp_path.iterdir())
+    first = open_run(tmp_path / "run", "lab-quick")
+    with pytest.raises(InputError, match=message):
+        open_run(first.path, overrides=scorers)
+    assert open_run(first.path) == first
+
+
+@pytest.mark.parametrize(
+    ("scorers", "said"),
+    [
+        (
+            "multilingual,cross_lingual",
+            "the implicit reward β log dpo/π_I under instructions in each response's language",
+        ),
+        ("brevity,cross_lingual", "their score `brevity`"),
+    ],
+)
+def test_a_card_says_what_ordered_the_pairs(tmp_path, scorers, said):
+    run = Run(tmp_path, get_preset("lab-quick", {"scoring.scorers": scorers}))
+    record = {"held_out_pairs": 0, "dropped_too_long": 0, "step": 6}
+    assert f"ordered by {said}." in model_card(run, 1, {"es": 3}, record)
+
+
 @pytest.mark.parametrize(
     "text", ["{}", '{"preset": {}}', '{"preset": {"name": "labb"}}', "{", "[]"]
 )
@@ -394,6 +423,7 @@ def test_a_nearly_full_disk_is_refused_before_anything_is_written(tmp_path, monk
 def test_models_and_their_folders(run, tmp_path):
     assert run.models == ["sft", "dpo", "icr1", "icr2"]
     assert [run.iteration(t).folder.name for t in range(3)] == ["dpo", "icr1", "icr2"]
+    assert [run.adapter_name(m) for m in run.models] == [None, "dpo", "icr1", "icr2"]
     assert [run.adapter(m) and run.adapter(m).relative_to(run.path) for m in run.models] == [
         None, Path("dpo/adapter"), Path("icr1/adapter"), Path("icr2/adapter"),
     ]  # fmt: skip

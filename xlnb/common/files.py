@@ -16,8 +16,8 @@ from xlnb.common.errors import InputError
 # The folder that holds the package.
 ABOVE = Path(__file__).resolve().parents[2]
 INSTALLED = (ABOVE / "xlnb" / "data").is_dir()
-# The folder of `data/` and `notebooks/`: a checkout, or the package itself where it was installed from
-# a wheel, which holds copies of them.
+# The folder of `data/` and `notebooks/`: a checkout, or the package itself where it was installed
+# from a wheel, which holds copies of them.
 ROOT = ABOVE / "xlnb" if INSTALLED else ABOVE
 
 

@@ -144,10 +144,10 @@ def endpoint_translations(
         return read_jsonl(path)
 
     def ask(record: Record) -> Record:
-        return {"responses": [endpoint.ask(lambda: endpoint.post(record["prompt"]), read_response)]}
+        return {"responses": [endpoint.ask(lambda: endpoint.post(record["instruction"]), read_response)]}
 
     asked = [
-        {k: task[k] for k in ("prompt_id", "lang", "split")} | {"prompt": task["instruction"]}
+        {name: task[name] for name in ("prompt_id", "lang", "split", "instruction")}
         for task in tasks
     ]
     journal = Journal(path)

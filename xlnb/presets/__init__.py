@@ -15,8 +15,6 @@ from xlnb.presets.files import dotted, read_yaml
 from xlnb.presets.named import LAB, PRESETS
 from xlnb.presets.overrides import override, parse_overrides
 from xlnb.presets.pages import (
-    PLAIN_SCORES,
-    SCORERS,
     Evaluation,
     Lab,
     Localise,
@@ -32,9 +30,7 @@ from xlnb.presets.pages import (
 
 __all__ = [
     "LAB",
-    "PLAIN_SCORES",
     "PRESETS",
-    "SCORERS",
     "Evaluation",
     "Lab",
     "Localise",
@@ -87,10 +83,17 @@ def _from_file(path: Path) -> Preset:
 
 
 def preset_from_dict(values: Mapping[str, Any]) -> Preset:
-    """The inverse of `dataclasses.asdict`. Raises InputError as `override`."""
-    # What a record of before lacks is as in the preset of that name, or else as in the pages.
-    base = PRESETS.get(str(values["name"]), Preset(name=""))
-    return override(base, dotted(values))
+    """The inverse of `dataclasses.asdict`. Raises InputError as `override`, and where values are
+    missing that no preset of that name has."""
+    given = dotted(values)
+    base = PRESETS.get(str(values["name"]))
+    if base is None:
+        # of a preset of one's own, whose file need not be there any more
+        base = Preset(name="")
+        missing = dotted(asdict(base)).keys() - given.keys()
+        if missing:
+            raise InputError(f"preset '{values['name']}' is incomplete: no {min(missing)}")
+    return override(base, given)
 
 
 def to_json(preset: Preset) -> str:
