@@ -20,7 +20,6 @@ from functools import cache
 
 from xlnb.lab.world import Fact, load_world
 
-
 # What a response is, best first.
 KINDS = (
     "right, full sentence",
