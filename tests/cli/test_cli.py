@@ -1,4 +1,5 @@
-"""The command line, in process: one clear line and exit code 2 for bad input, and nothing written by it."""
+"""The command line, in process: one clear line and exit code 2 for bad input, and nothing written
+by it."""
 
 import base64
 import errno
@@ -36,7 +37,8 @@ def run(tmp_path):
 
 
 def outputs(folder):
-    """What stages have made in a run folder, by content: all but the record of its preset and the stamps."""
+    """What stages have made in a run folder, by content: all but the record of its preset and the
+    stamps."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     names = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
     return {
@@ -106,7 +108,8 @@ def test_a_broken_line_of_the_users_prompts_is_named(tmp_path, capfd):
 
 
 def test_training_and_evaluation_prompts_may_not_share_an_id(tmp_path, capfd):
-    # English instructions are found by id: of two with the same one, the reward would read the wrong one.
+    # English instructions are found by id: of two with the same one, the reward would read the
+    # wrong one.
     for name in ("train", "eval"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "en.json").write_text(
@@ -344,7 +347,8 @@ def png(mode):
 
 
 def executed(path):
-    """A notebook as papermill leaves it: what differs from run to run, and what a reader should see."""
+    """A notebook as papermill leaves it: what differs from run to run, and what a reader should
+    see."""
     times = {
         "execution": {"iopub.execute_input": "2026-01-01T00:00:00Z"},
         "papermill": {"duration": 1.5},
