@@ -1,4 +1,5 @@
-"""The command line, in process: one clear line and exit code 2 for bad input, and nothing written by it."""
+"""The command line, in process: one clear line and exit code 2 for bad input, and nothing written
+by it."""
 
 import base64
 import errno

@@ -1,4 +1,5 @@
-"""Files of samples: what they depend on, what fits the model's context, and a back end of one's own."""
+"""Files of samples: what they depend on, what fits the model's context, and a back end of one's
+own."""
 
 from dataclasses import replace
 
@@ -92,7 +93,8 @@ def test_a_prompt_that_leaves_no_room_for_a_response_is_refused(in_context):
 def test_prompts_that_leave_too_little_room_are_counted_in_one_line(in_context, capsys):
     make, lengths = in_context
     longest = max(lengths)
-    assert sorted(lengths)[1] < longest - 2  # else more than one is tight
+    # else more than one is tight
+    assert sorted(lengths)[1] < longest - 2
     assert len(make(longest + 3)) == 3
     assert capsys.readouterr().out == (
         "NOTE: icr1/samples en: 1 of 3 prompts leave less than max_new_tokens (4) of the model's context of "

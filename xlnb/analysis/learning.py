@@ -70,7 +70,14 @@ def logprob_changes(
     changes = {}
     for side in ("chosen", "rejected"):
         prompts, responses = pair_ids(tokenizer, pairs, side)
-        new, old = score_responses(model, after, before, prompts, responses, batch_tokens=16384)
+        new, old = score_responses(
+            model,
+            None if after == "sft" else after,
+            None if before == "sft" else before,
+            prompts,
+            responses,
+            batch_tokens=16384,
+        )
         sums = np.array([row.sum().item() for row in new])
         changes[side] = sums - [row.sum().item() for row in old]
     return changes

@@ -11,12 +11,14 @@ from xlnb.common.language_id import in_language
 def read_comparisons(
     mine: Path, theirs: Path, lang: str, *, annotator: str
 ) -> list[dict[str, Any]]:
-    """What a judge named `annotator` is given: a model's outputs beside a baseline's, both in AlpacaEval's form.
+    """What a judge named `annotator` is given: a model's outputs beside a baseline's, both in
+    AlpacaEval's form.
 
-    Outputs are matched by id, or by instruction where a file has no ids. The records hold id, lang, instruction,
-    output_1 and generator_1 (the baseline's), output_2 and generator_2, annotator and, but for the oracle, which tells
-    it by itself, in_language_2 from the detector. Raises InputError naming file and record, the id without a match, or
-    the id that stands for another instruction in the other file.
+    Outputs are matched by id, or by instruction where a file has no ids. The records hold id, lang,
+    instruction, output_1 and generator_1 (the baseline's), output_2 and generator_2, annotator and,
+    but for the oracle, which tells it by itself, in_language_2 from the detector. Raises InputError
+    naming file and record, the id without a match, or the id that stands for another instruction in
+    the other file.
     """
     ours, base = _read_outputs(mine), _read_outputs(theirs)
     by = "id" if all("id" in record for record in (*ours, *base)) else "instruction"

@@ -11,10 +11,11 @@ from xlnb.winrates import leaderboard_length_controlled
 
 
 def read_leaderboard(difficulty: Path, gamed_baseline: Path) -> dict[str, Any]:
-    """What the leaderboard's LC needs beside annotations: {"difficulty": {index: value}, "gamed": columns}.
+    """What the leaderboard's LC needs beside annotations: {"difficulty": {index: value}, "gamed":
+    columns}.
 
-    CSV files with index, instruction_difficulty and with gamed_model, index, len_baseline, len_output,
-    pseudo_preference01. Raises InputError naming file and line.
+    CSV files with index, instruction_difficulty and with gamed_model, index, len_baseline,
+    len_output, pseudo_preference01. Raises InputError naming file and line.
     """
     rows = read_table(difficulty, ("index", "instruction_difficulty"))
     columns = ("gamed_model", "index", "len_baseline", "len_output", "pseudo_preference01")

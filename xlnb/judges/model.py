@@ -31,12 +31,13 @@ Reply with the label of the better answer and nothing else: {FIRST} or {SECOND}.
 
 
 class ModelJudge:
-    """A language model as a judge. `order`: "random" shows either response first by a hash of the instruction, the same
-    for every model and run; "both" asks twice and takes the mean.
+    """A language model as a judge. `order`: "random" shows either response first by a hash of the
+    instruction, the same for every model and run; "both" asks twice and takes the mean.
 
-    Returns preference (None where an answer named neither label), preference_shown_first and preference_shown_second
-    (None where the model's response was not shown so), verdict_from ("logprobs", "text" or both) and, where an answer
-    was malformed, malformed (the answers). Equal responses are a tie by definition: verdict_from is "equal responses".
+    Returns preference (None where an answer named neither label), preference_shown_first and
+    preference_shown_second (None where the model's response was not shown so), verdict_from
+    ("logprobs", "text" or both) and, where an answer was malformed, malformed (the answers). Equal
+    responses are a tie by definition: verdict_from is "equal responses".
     """
 
     def __init__(self, model: LabelModel, order: str):
@@ -79,7 +80,8 @@ def equal(record: dict[str, Any]) -> bool:
 
 
 def judge_prompt(record: dict[str, Any], model_first: bool) -> str:
-    """What a language model is asked, with the model's response as the first (m) or the second (M)."""
+    """What a language model is asked, with the model's response as the first (m) or the second
+    (M)."""
     first, second = ("output_2", "output_1") if model_first else ("output_1", "output_2")
     # One pass over the template: text in braces that a response holds stays as it is.
     prompt = PROMPT.format(

@@ -1,4 +1,5 @@
-"""The lab's ground-truth judge: scores any text from the facts alone, deterministically, and says why.
+"""The lab's ground-truth judge: scores any text from the facts alone, deterministically, and says
+why.
 
 | points | for |
 |---|---|
@@ -10,7 +11,8 @@
 | −1 | each repeated sentence (at most −2) |
 | −1 | words that are none of these |
 
-The sum is clipped to [0, 7]. Training never sees it, but for the English preferences that stand for UltraFeedback.
+The sum is clipped to [0, 7]. Training never sees it, but for the English preferences that stand for
+UltraFeedback.
 """
 
 import re
@@ -110,7 +112,8 @@ def normalise(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Unit:
-    role: str  # "sentence" | "word" | "mention" | "refusal" | "padding" | "unknown"
+    # "sentence" | "word" | "mention" | "refusal" | "padding" | "unknown"
+    role: str
     lang: str = ""
     right: bool = False
 
