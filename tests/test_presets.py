@@ -79,7 +79,10 @@ def test_an_override_changes_nothing_else():
         (
             "pairing",
             "1",
-            "'pairing' does not name a value; try: pairing.alpha, pairing.language_filter, pairing.min_margin",
+            (
+                "'pairing' does not name a value; try: pairing.alpha, pairing.language_filter,"
+                " pairing.min_margin"
+            ),
         ),
         ("seed.first", "1", "preset key 'seed.first' does not name a value; try: seed"),
     ],

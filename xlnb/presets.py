@@ -290,9 +290,14 @@ PRESETS = {
 
 # What a field may be, wherever it stands.
 AT_LEAST = {
-    1: "n max_new_tokens batch_tokens steps batch micro_batch lora_r lora_alpha max_tokens save_steps workers "
-    "judge_workers resamples",
-    0: "seed iterations limit parts english train reward eval nll min_margin min_chrf price judge_price",
+    1: (
+        "n max_new_tokens batch_tokens steps batch micro_batch lora_r lora_alpha max_tokens"
+        " save_steps workers judge_workers resamples"
+    ),
+    0: (
+        "seed iterations limit parts english train reward eval nll min_margin min_chrf price"
+        " judge_price"
+    ),
 }
 ABOVE_0 = "temperature lr beta"
 ONE_OF = {
@@ -328,20 +333,24 @@ def check(preset: Preset) -> None:
         training: Training = getattr(preset, section)
         if training.batch % training.micro_batch:
             raise InputError(
-                f"{section}.batch {training.batch} must be a multiple of {section}.micro_batch {training.micro_batch}"
+                f"{section}.batch {training.batch} must be a multiple of {section}.micro_batch"
+                f" {training.micro_batch}"
             )
         if training.loss == "kto" and training.micro_batch < 2:
             raise InputError(
-                f"KTO estimates its KL term over a micro-batch: {section}.micro_batch must be at least 2"
+                f"KTO estimates its KL term over a micro-batch: {section}.micro_batch must be at"
+                " least 2"
             )
     kind, _, model = preset.evaluation.judge.partition(":")
     if preset.evaluation.judge != "oracle" and not (kind in ("endpoint", "local") and model):
         raise InputError(
-            f"evaluation.judge '{preset.evaluation.judge}': expected oracle, endpoint:MODEL or local:FOLDER_OR_HUB_ID"
+            f"evaluation.judge '{preset.evaluation.judge}': expected oracle, endpoint:MODEL or"
+            " local:FOLDER_OR_HUB_ID"
         )
     if preset.models.shard and preset.models.quantization == "int8":
         raise InputError(
-            "models.shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or none"
+            "models.shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or"
+            " none"
         )
 
 

@@ -210,7 +210,8 @@ def test_every_process_runs_what_it_likes_and_holds_half(tmp_path):
         assert held == [0.5, 0.5]
         assert (
             refused
-            == "models.shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or none"
+            == "models.shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or"
+            " none"
         )
         for (number, prompt), value in zip(passes, values, strict=True):
             (expected,) = sequence_logprobs(bases[number], [prompt], [[10, 11, 12]])
@@ -295,8 +296,10 @@ def many(monkeypatch):
 
     def become(rank=None):
         for name, value in (("RANK", rank), ("WORLD_SIZE", None if rank is None else 2)):
-            monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(
-                name, str(value)
+            (
+                monkeypatch.delenv(name, raising=False)
+                if value is None
+                else monkeypatch.setenv(name, str(value))
             )
 
     return become

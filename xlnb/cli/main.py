@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         where = error.filename or "the run folder"
         print(
-            f"error: {where}: no space left on the disk; free some and start again, finished work is kept",
+            f"error: {where}: no space left on the disk; free some and start again, finished work"
+            " is kept",
             file=sys.stderr,
         )
         return 2
@@ -114,8 +115,11 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="AlpacaEval's annotations.json, CSV with index,len_output,len_baseline,preference, or a folder such as a "
-        "run's eval/; named <model>.<lang>.csv, <lang>/<model>.csv or <model>/<lang>/annotations.json",
+        help=(
+            "AlpacaEval's annotations.json, CSV with index,len_output,len_baseline,preference, or a"
+            " folder such as a run's eval/; named <model>.<lang>.csv, <lang>/<model>.csv or"
+            " <model>/<lang>/annotations.json"
+        ),
     )
     winrate.add_argument("--model", default="", help="the model (default: from the file's name)")
     winrate.add_argument(
@@ -240,7 +244,8 @@ def _run(args: argparse.Namespace) -> None:
         print(format_table(read_json(run.path / "metrics.json")["win_rates"]) + "\n", flush=True)
     elif run.preset.prompts.eval_path:
         print(
-            "Not judged: the oracle knows the lab's prompts only; evaluation.judge names another judge."
+            "Not judged: the oracle knows the lab's prompts only; evaluation.judge names another"
+            " judge."
         )
     # the folder's own preset
     parameters = {"preset": "", "run_dir": str(run.path.resolve())}
@@ -306,7 +311,8 @@ def _winrate(args: argparse.Namespace) -> None:
             n, judged = len(rows.preference), win_rates[model][lang]["n"]
             if judged < n:
                 print(
-                    f"{model}, {lang}: {n - judged} of {n} rows have no judgement and count for nothing"
+                    f"{model}, {lang}: {n - judged} of {n} rows have no judgement and count for"
+                    " nothing"
                 )
 
 
