@@ -1,4 +1,17 @@
-""""""
+"""Win rates as AlpacaEval 2 defines them, their uncertainty, and what length has to do with them.
+
+A preference p is in [1, 2]: 1 = the baseline wins, 2 = the model wins, 1.5 = a tie, NaN (or None) =
+no judgement; rows without a judgement are dropped. With y = p - 1 a win rate is 100 mean(y), in
+points.
+
+Two length-controlled win rates share one fit (`common.l1_logistic`) and must not be compared with
+each other:
+
+- `leaderboard_length_controlled`, the leaderboard's figure, needs AlpacaEval's 805 instructions,
+their
+  published difficulties and the rows of the gamed baselines;
+- `length_controlled` is for any other data and knows the lengths alone.
+"""
 
 import math
 from collections.abc import Mapping
@@ -138,8 +151,8 @@ def leaderboard_length_controlled(
         raise InputError("index repeats an instruction, expected one row each")
     if absent := set(gamed_index) - set(difficulty_of):
         raise InputError(
-            f"index lacks {len(absent)} instructions of the gamed rows, the first is {min(absent):.0f}: "
-            "give all of AlpacaEval's, or use length_controlled for other data"
+            f"index lacks {len(absent)} instructions of the gamed rows, the first is"
+            f" {min(absent):.0f}: give all of AlpacaEval's, or use length_controlled for other data"
         )
     _, gamed_delta = checked_rows(gamed_y + 1, gamed["len_output"], gamed["len_baseline"])
     gamed_model, gamed_length = np.asarray(gamed["gamed_model"]), np.zeros_like(gamed_y)
@@ -174,7 +187,8 @@ def prompts_needed(difference: float, sd: float, *, level: float = 0.95, power: 
         )
     if not (difference and math.isfinite(difference) and sd >= 0 and math.isfinite(sd)):
         raise InputError(
-            f"prompts_needed: expected a difference other than 0, sd >= 0, got {difference} and {sd}"
+            f"prompts_needed: expected a difference other than 0, sd >= 0, got {difference} and"
+            f" {sd}"
         )
     z = float(ndtri((1 + level) / 2) + ndtri(power))
     return max(2, math.ceil((z * sd / difference) ** 2))
