@@ -1,16 +1,11 @@
 """Win rates as AlpacaEval 2 defines them, their uncertainty, and what length has to do with them.
 
-A preference p is in [1, 2]: 1 = the baseline wins, 2 = the model wins, 1.5 = a tie, NaN (or None) =
-no judgement; rows without a judgement are dropped. With y = p - 1 a win rate is 100 mean(y), in
-points.
+A preference p is in [1, 2]: 1 = the baseline wins, 2 = the model wins, 1.5 = a tie, NaN = not
+judged, and then dropped. With y = p - 1 a win rate is 100 mean(y), in points.
 
-Two length-controlled win rates share one fit (`common.l1_logistic`) and must not be compared with
-each other:
-
-- `leaderboard_length_controlled`, the leaderboard's figure, needs AlpacaEval's 805 instructions,
-their
-  published difficulties and the rows of the gamed baselines;
-- `length_controlled` is for any other data and knows the lengths alone.
+`leaderboard_length_controlled`, the leaderboard's figure, needs AlpacaEval's 805 instructions, their
+difficulties and the gamed baselines' rows; `length_controlled` is for any other data. They share one
+fit (`common.l1_logistic`) and must not be compared with each other.
 """
 
 import math
@@ -32,8 +27,7 @@ GAMED_WEIGHT = 0.1
 
 
 def win_rate(preference: ArrayLike) -> tuple[float, float]:
-    """Win rate and its standard error in points: WR = 100 mean(y), SE = 100 sd(y, ddof=1) /
-    sqrt(n).
+    """Win rate and its SE in points: WR = 100 mean(y), SE = 100 sd(y, ddof=1) / sqrt(n).
 
     `preference`: (n,). The SE of a single judgement is undefined: NaN. Raises `InputError` where a
     preference is outside [1, 2] or none was judged.
@@ -44,8 +38,7 @@ def win_rate(preference: ArrayLike) -> tuple[float, float]:
 
 
 def discrete_win_rate(preference: ArrayLike) -> float:
-    """Points: the share of rows with p > 1.5, those with p = 1.5 counting half. Raises as
-    `win_rate` does."""
+    """Points: the share of rows with p > 1.5, ties half. Raises as `win_rate` does."""
     y = judged_wins(preference)
     return float(100 * np.mean((y > 0.5) + 0.5 * (y == 0.5)))
 
@@ -53,8 +46,7 @@ def discrete_win_rate(preference: ArrayLike) -> float:
 def bootstrap_interval(
     preference: ArrayLike, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the win rate, (lo, hi) in points: prompts are drawn with
-    replacement.
+    """Percentile bootstrap interval, (lo, hi) in points: prompts are drawn with replacement.
 
     `preference`: (n,). Raises as `win_rate` does, and where `level` is not in (0, 1) or `resamples`
     not positive.
