@@ -3,9 +3,9 @@
 A preference p is in [1, 2]: 1 = the baseline wins, 2 = the model wins, 1.5 = a tie, NaN = not
 judged, and then dropped. With y = p - 1 a win rate is 100 mean(y), in points.
 
-`leaderboard_length_controlled`, the leaderboard's figure, needs AlpacaEval's 805 instructions, their
-difficulties and the gamed baselines' rows; `length_controlled` is for any other data. They share one
-fit (`common.l1_logistic`) and must not be compared with each other.
+`leaderboard_length_controlled`, the leaderboard's figure, needs AlpacaEval's 805 instructions and
+the gamed baselines' rows; `length_controlled` is for any other data. They share one fit
+(`common.l1_logistic`) and must not be compared with each other.
 """
 
 import math
