@@ -23,7 +23,8 @@ def start(tmp_path_factory):
 
 
 def test_kto_of_four_numbers():
-    # r = 2, -5 and z₀ = 1: 1 - σ(0.1·1) = 0.47502081, 1 - σ(0.1·6) = 0.35434369; a negative estimate counts as 0.
+    # r = 2, -5 and z₀ = 1: 1 - σ(0.1·1) = 0.47502081, 1 - σ(0.1·6) = 0.35434369; a negative
+    # estimate counts as 0.
     policy, ref = torch.tensor([-10.0, -20.0]), torch.tensor([-12.0, -15.0])
     desirable = torch.tensor([True, False])
     losses, rewards = kto_loss(policy, ref, desirable, torch.tensor(1.0), beta=0.1)
@@ -35,9 +36,10 @@ def test_kto_of_four_numbers():
 
 @pytest.mark.parametrize(("seed", "sign"), [(1, 1), (2, -1)])
 def test_kto_is_trl_s(start, tmp_path, seed, sign):
-    # TRL's own trainer on the same four responses and the same responses to other prompts, from a policy that was moved
-    # so that the estimate of its KL term is positive, or negative, which counts as 0 and is 0 in TRL's own metrics.
-    # With β = 1 a hundredth of it shows in the loss; with 0.1 what it does to chosen and rejected nearly cancels.
+    # TRL's own trainer on the same four responses and the same responses to other prompts, from a
+    # policy that was moved so that the estimate of its KL term is positive, or negative, which
+    # counts as 0 and is 0 in TRL's own metrics. With β = 1 a hundredth of it shows in the loss;
+    # with 0.1 what it does to chosen and rejected nearly cancels.
     model, tokenizer, rows = start(fp32, kto=True)
     rows = rows[:2]
     args = KTOConfig(

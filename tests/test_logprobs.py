@@ -1,4 +1,5 @@
-"""Log-probabilities against numbers worked out by hand, and against one plain forward pass an example."""
+"""Log-probabilities against numbers worked out by hand, and against one plain forward pass an
+example."""
 
 import copy
 import math
@@ -22,7 +23,8 @@ from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
 from xlnb.presets import Models, Training
 from xlnb.rewards import implicit_reward, score_responses
 
-TOLERANCE = 1e-4  # nats a token, in fp32
+# nats a token, in fp32
+TOLERANCE = 1e-4
 
 
 class Body(torch.nn.Module):
@@ -33,7 +35,8 @@ class Body(torch.nn.Module):
 
 
 class Bigram(torch.nn.Module):
-    """P(next | current) by a table over three tokens; it gives logits, so shifted by a constant a row."""
+    """P(next | current) by a table over three tokens; it gives logits, so shifted by a constant a
+    row."""
 
     TABLE = ((1 / 2, 1 / 4, 1 / 4), (1 / 8, 1 / 8, 3 / 4), (1 / 10, 3 / 10, 6 / 10))
 
@@ -134,7 +137,8 @@ def test_batches_are_filled():
     assert [len(batch) for batch in batches([20] * 10, 80)] == [4, 4, 2]
 
 
-GROUPS = st.lists(  # (prompt length, response lengths) of different prompts
+# (prompt length, response lengths) of different prompts
+GROUPS = st.lists(
     st.tuples(st.integers(1, 40), st.lists(st.integers(1, 40), min_size=1, max_size=6)),
     min_size=1,
     max_size=8,
@@ -152,7 +156,8 @@ def test_packs_hold_every_row_once_within_the_budget(groups, budget, share):
     for pack in made:
         inside = [i for batch in pack.batches for i in batch]
         assert bool(pack.prefixes) == bool(made[0].prefixes)
-        if pack.prefixes:  # each prompt of the pack once
+        # each prompt of the pack once
+        if pack.prefixes:
             assert sorted(prompts[i][0] for i in pack.prefixes) == sorted(
                 {prompts[i][0] for i in inside}
             )
@@ -182,8 +187,8 @@ def test_prompts_are_shared_where_that_saves_work():
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request):
-    """(model, prompts, responses, reference): three responses to each prompt, of many lengths, one of them cut and one
-    its end of turn alone."""
+    """(model, prompts, responses, reference): three responses to each prompt, of many lengths, one
+    of them cut and one its end of turn alone."""
     models = fp32(request.param)
     model, tokenizer = load_base(models), load_tokenizer(models)
     prompts, responses = rows_of_a_family(tokenizer)
@@ -236,7 +241,8 @@ def test_neither_order_nor_batch_size_nor_neighbours_matter(family, share):
     assert_close(
         sequence_logprobs(model, prompts[::-1], responses[::-1], share_prefix=share), expected[::-1]
     )
-    for neighbour in range(1, len(prompts)):  # of the first row
+    # of the first row
+    for neighbour in range(1, len(prompts)):
         rows = [0, neighbour]
         both = [prompts[i] for i in rows], [responses[i] for i in rows]
         assert_close(
@@ -550,7 +556,8 @@ def test_nan_weights_are_refused():
 
 @pytest.fixture(scope="module")
 def lab():
-    """Lab conversations' first turns as rows, and the fp32 log-probabilities of all response tokens in one tensor."""
+    """Lab conversations' first turns as rows, and the fp32 log-probabilities of all response tokens
+    in one tensor."""
     models = Models(quantization="none", dtype="float32")
     tokenizer = load_tokenizer(models)
     turns = [(messages[0]["content"], messages[1]["content"]) for messages in documents(48, seed=1)]
@@ -564,7 +571,8 @@ def test_nf4_keeps_the_lab_model(lab):
     actual = torch.cat(sequence_logprobs(load_base(Models(dtype="float32")), prompts, responses))
     correlation = torch.corrcoef(torch.stack([actual, expected]))[0, 1].item()
     print(
-        f"NF4: correlation {correlation:.4f}, mean deviation {(actual - expected).abs().mean():.4f} nats a token"
+        f"NF4: correlation {correlation:.4f}, mean deviation {(actual - expected).abs().mean():.4f}"
+        " nats a token"
     )
     assert correlation > 0.95
 

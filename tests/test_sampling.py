@@ -1,4 +1,5 @@
-"""Sampling: how responses end, what a seed fixes, and that padding and the model's own settings change nothing."""
+"""Sampling: how responses end, what a seed fixes, and that padding and the model's own settings
+change nothing."""
 
 import pytest
 import torch
@@ -36,7 +37,8 @@ def causal(model):
 
 
 def sample(family, prompts=None, *, hot=True, **changes):
-    """Twelve samples a prompt of at most twelve tokens, hot: near to uniform, the end of turn one token in ten."""
+    """Twelve samples a prompt of at most twelve tokens, hot: near to uniform, the end of turn one
+    token in ten."""
     model, tokenizer, own, end = family
 
     def favour_the_end(module, inputs, output):
@@ -77,7 +79,8 @@ def test_a_response_holds_its_end_exactly_when_it_stopped(family):
 
 def test_a_seed_fixes_the_samples_of_a_batch(family):
     first = sample(family)
-    torch.rand(7)  # whatever ran before
+    # whatever ran before
+    torch.rand(7)
     assert sample(family) == first
     assert sample(family, seed=1) != first
 
@@ -96,7 +99,8 @@ def test_a_prompt_s_samples_do_not_depend_on_its_neighbours(family):
 
 @pytest.fixture(scope="module", params=["base", "adapter"])
 def configured(request, tmp_path_factory):
-    """A family whose model, the bare base or one with an adapter on, may be given settings of its own; its samples."""
+    """A family whose model, the bare base or one with an adapter on, may be given settings of its
+    own; its samples."""
     models = fp32("llama3")
     folder = save_adapter(models, tmp_path_factory.mktemp("own"), seed=1)
     model = load_model(models, {"default": folder if request.param == "adapter" else None})
@@ -164,7 +168,8 @@ def test_a_batch_s_seed_depends_on_every_name():
     assert len(set(seeds)) == 4
     assert seeds[0] == batch_seed(0, "icr1 en", 0)
     for seed in seeds:
-        torch.manual_seed(seed)  # takes it
+        # takes it
+        torch.manual_seed(seed)
 
 
 def test_the_lab_s_questions_fit_its_model():

@@ -1,4 +1,5 @@
-"""Win rates against hand-worked values, brute force, simulation, and AlpacaEval's and the paper's figures."""
+"""Win rates against hand-worked values, brute force, simulation, and AlpacaEval's and the paper's
+figures."""
 
 import itertools
 import os
@@ -46,7 +47,8 @@ def lengths(delta):
 
 
 def test_win_rate_by_hand():
-    # y = 0, 1, .5, 1: mean .625, squared deviations sum to .6875, sd = sqrt(.6875 / 3) = .478714, / sqrt(4)
+    # y = 0, 1, .5, 1: mean .625, squared deviations sum to .6875, sd = sqrt(.6875 / 3) = .478714, /
+    # sqrt(4)
     assert win_rate([1, 2, 1.5, 2]) == pytest.approx((62.5, 23.9357), abs=1e-4)
     with_gaps: list = [1, NAN, 2, 1.5, None, 2]
     assert win_rate(with_gaps) == win_rate([1, 2, 1.5, 2])
@@ -57,7 +59,8 @@ def test_win_rate_by_hand():
 
 def test_discrete_win_rate_by_hand():
     preference = [1.2, 1.9, 1.5, 1.6, NAN]
-    assert discrete_win_rate(preference) == 62.5  # (0 + 1 + 1/2 + 1) / 4
+    # (0 + 1 + 1/2 + 1) / 4
+    assert discrete_win_rate(preference) == 62.5
     assert win_rate(preference)[0] == pytest.approx(55)
 
 
@@ -102,7 +105,8 @@ def test_bootstrap_interval_covers_the_true_win_rate(n, repeats):
     rng = np.random.default_rng(0)
     covered = 0
     for seed in range(repeats):
-        preference = rng.choice([1, 1.5, 2], p=[0.3, 0.2, 0.5], size=n)  # a true win rate of 60
+        # a true win rate of 60
+        preference = rng.choice([1, 1.5, 2], p=[0.3, 0.2, 0.5], size=n)
         lo, hi = bootstrap_interval(preference, resamples=300, seed=seed)
         covered += lo <= 60 <= hi
     assert 0.93 <= covered / repeats <= 0.97
@@ -151,7 +155,8 @@ def test_paired_test_has_its_false_positive_rate_and_uses_the_pairing():
     n, repeats = 100, 3000
     results = []
     for _ in range(repeats):
-        ease = rng.normal(0, 1.5, n)  # what the two models' results on a prompt have in common
+        # what the two models' results on a prompt have in common
+        ease = rng.normal(0, 1.5, n)
         a, b = (1.0 + (rng.random(n) < sigmoid(ease)) for _ in range(2))
         results.append(paired_difference(a, b))
     assert 0.04 <= np.mean([result["p_value"] < 0.05 for result in results]) <= 0.06
@@ -160,8 +165,8 @@ def test_paired_test_has_its_false_positive_rate_and_uses_the_pairing():
 
 
 def test_length_controlled_by_hand():
-    # Length tells nothing: w_len = 0, and w_b is where the penalty balances sum(y - sigmoid(w_b)) = 1 / C:
-    # LC = 100 (3/4 - 1 / (4 * 21.54))
+    # Length tells nothing: w_len = 0, and w_b is where the penalty balances sum(y - sigmoid(w_b)) =
+    # 1 / C: LC = 100 (3/4 - 1 / (4 * 21.54))
     lc = length_controlled([2, 1.5, 2, 1.5], *lengths(np.array([30, 30, -30, -30])))
     assert lc == pytest.approx(75 - 100 / (4 * 21.54), abs=1e-5)
 
@@ -194,8 +199,8 @@ def test_length_controlled_agrees_with_another_solver():
 
 @pytest.mark.parametrize("sampled", [False, True])
 def test_length_controlled_recovers_a_planted_preference(sampled):
-    # At equal lengths the judge prefers the model 60% of the time; it also likes length, and the model
-    # writes longer answers.
+    # At equal lengths the judge prefers the model 60% of the time; it also likes length, and the
+    # model writes longer answers.
     rng = np.random.default_rng(4)
     n = 20_000 if sampled else 805
     delta = rng.normal(-150, 200, n).round()
@@ -207,7 +212,8 @@ def test_length_controlled_recovers_a_planted_preference(sampled):
 
 
 def test_length_controlled_is_unbiased_on_samples_of_a_leaderboards_size():
-    # As above, judged once a prompt: over many data sets LC is right on average, WR is 10 points too high.
+    # As above, judged once a prompt: over many data sets LC is right on average, WR is 10 points
+    # too high.
     rng = np.random.default_rng(7)
     lcs, wrs = [], []
     for _ in range(200):
@@ -259,7 +265,8 @@ def test_pooled_counts_a_prompt_once_however_many_languages_it_is_in():
 
 
 def test_position_bias_by_hand():
-    # Halves of 40, 0, 20 points: mean 10, sd of (20, 0, 10) = 10, / sqrt(3). The winner changes on the first only.
+    # Halves of 40, 0, 20 points: mean 10, sd of (20, 0, 10) = 10, / sqrt(3). The winner changes on
+    # the first only.
     bias = position_bias([1.7, 1.1, 1.9, NAN], [1.3, 1.1, 1.7, 1.5])
     assert (bias["bias"], bias["se"], bias["n"]) == (
         pytest.approx(10),
@@ -267,7 +274,8 @@ def test_position_bias_by_hand():
         3,
     )
     assert bias["agreement"] == pytest.approx(200 / 3)
-    apart = position_bias([2, 2, 1, NAN, NAN], [NAN, NAN, NAN, 1, 2])  # 66.7 against 50
+    # 66.7 against 50
+    apart = position_bias([2, 2, 1, NAN, NAN], [NAN, NAN, NAN, 1, 2])
     assert (
         apart["bias"] == pytest.approx((200 / 3 - 50) / 2)
         and apart["n"] == 5
@@ -283,7 +291,8 @@ def test_position_bias_by_hand():
 def test_position_bias_is_found_whatever_the_models_strength():
     rng, n = np.random.default_rng(10), 20_000
     for strength in (0.2, 0.5, 0.8):
-        first = 1.0 + (rng.random(n) < strength + 0.1)  # shown first is worth 10 points
+        # shown first is worth 10 points
+        first = 1.0 + (rng.random(n) < strength + 0.1)
         second = 1.0 + (rng.random(n) < strength - 0.1)
         shown = rng.random(n) < 0.5
         by_hash = position_bias(np.where(shown, first, NAN), np.where(shown, NAN, second))
@@ -292,7 +301,8 @@ def test_position_bias_is_found_whatever_the_models_strength():
 
 
 def test_length_bias_by_hand():
-    # The model's response is longer on rows 0-2 (wins 2, 1, 2), shorter on rows 3-4 (1, 1), equal on row 5.
+    # The model's response is longer on rows 0-2 (wins 2, 1, 2), shorter on rows 3-4 (1, 1), equal
+    # on row 5.
     bias = length_bias([2, 1, 2, 1, 1, 2, NAN], [9, 9, 9, 1, 1, 5, 9], [5] * 7)
     assert (bias["wr_longer"], bias["wr_shorter"]) == (pytest.approx(200 / 3), 0)
     assert bias["difference"] == pytest.approx(200 / 3) and bias["se"] == pytest.approx(100 / 3)
@@ -325,7 +335,8 @@ def test_length_controlled_where_length_explains_nothing():
         for delta in (0, 12, -700):
             same = lengths(np.full(5, delta))
             assert length_controlled(preference, *same) == win_rate(preference)[0]
-        far = lengths(-np.array([7000, 7100, 7050, 7020, 7001]))  # tanh = -1 on all rows
+        # tanh = -1 on all rows
+        far = lengths(-np.array([7000, 7100, 7050, 7020, 7001]))
         assert length_controlled(preference, *far) == win_rate(preference)[0]
 
 
@@ -542,7 +553,8 @@ def test_the_leaderboards_published_figures(model, lc, wr, se):
         rows.sample(frac=1, random_state=0), gamed.sample(frac=1, random_state=1)
     )
     assert shuffled == pytest.approx(leaderboard(rows, gamed), abs=1e-4)
-    # The own-data form is another quantity: without difficulty and gamed rows it is more than ten points away
+    # The own-data form is another quantity: without difficulty and gamed rows it is more than ten
+    # points away
     assert (
         abs(length_controlled(rows["preference"], rows["len_output"], rows["len_baseline"]) - lc)
         > 10

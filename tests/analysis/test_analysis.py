@@ -10,7 +10,6 @@ from xlnb.analysis.derivation import by_score
 from xlnb.analysis.tables import left
 from xlnb.lab.oracle import KINDS, judge
 from xlnb.lab.world import load_world
-from xlnb.pairs import make_pairs
 
 
 def sample(texts, prompt_id="p", lang="es", split="train"):
@@ -19,7 +18,7 @@ def sample(texts, prompt_id="p", lang="es", split="train"):
         ids = list(range(len(text)))
         answers.append({"text": text, "token_ids": ids, "finish_reason": "stop"})
     names = {"prompt_id": prompt_id, "lang": lang, "split": split}
-    return names | {"prompt": "¿?", "responses": answers}
+    return names | {"instruction": "¿?", "responses": answers}
 
 
 def score(record, rewards):
@@ -112,8 +111,8 @@ def test_candidates_pairs_and_what_alpha_moves():
     record = sample(["a", "bbb", "cc"])
     found = pairing.train_candidates([record], [score(record, [0.0, 2.0, 1.0])], None)
     assert pairing.usable(found) == found
-    before, _ = make_pairs(found, alpha=0.0)
-    after, _ = make_pairs(found, alpha=2.0)
+    before, _ = pairing.made_pairs(found, 0.0)
+    after, _ = pairing.made_pairs(found, 2.0)
     assert pairing.text(before[0], "chosen") == "bbb"
     assert pairing.moved(before, after).changed == ["p"]
     assert pairing.moved(before, before).changed == []

@@ -1,4 +1,5 @@
-"""Put finished lab runs under data/results with what has to stand beside a result, and draw and print them together:
+"""Put finished lab runs under data/results with what has to stand beside a result, and draw and
+print them together:
 
 python tests/benchmarks/collect_results.py runs/lab runs/seed1 runs/seed2
 """

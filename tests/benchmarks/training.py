@@ -3,13 +3,14 @@
     python tests/benchmarks/training.py                    # a Llama of 60 M parameters, 32k vocabulary, fp32, on a CPU
     python tests/benchmarks/training.py --gpu              # of the shape of Llama-3 8B, NF4, 128k vocabulary, on a GPU
 
-Weights and token ids are random. On a CPU lengths are those of `logprobs.py`: a pair is a prompt with two of its ten
-responses, so that `--pairs` are as many prompts; longer ones are cut to `--tokens`. On a GPU every pair fills
-`--tokens`, prompt and response. LoRA r = 16 on every linear layer but the output, AdamW (paged and 8-bit on a GPU),
-β = 0.1. TRL's trainer is its DPOTrainer as it comes, loss "sigmoid"; ours adds the NLL term, of weight 0 here, so that
-both minimise the same loss, which is checked. Both are given the reference's log-probabilities (of a model that holds
-all tokens equally likely) and compute none. Each runs in a process of its own. The first update warms up and is not in
-the time. Writes data/results/training_<device>.json.
+Weights and token ids are random. On a CPU lengths are those of `logprobs.py`: a pair is a prompt
+with two of its ten responses, so that `--pairs` are as many prompts; longer ones are cut to
+`--tokens`. On a GPU every pair fills `--tokens`, prompt and response. LoRA r = 16 on every linear
+layer but the output, AdamW (paged and 8-bit on a GPU), β = 0.1. TRL's trainer is its DPOTrainer as
+it comes, loss "sigmoid"; ours adds the NLL term, of weight 0 here, so that both minimise the same
+loss, which is checked. Both are given the reference's log-probabilities (of a model that holds all
+tokens equally likely) and compute none. Each runs in a process of its own. The first update warms
+up and is not in the time. Writes data/results/training_<device>.json.
 """
 
 import argparse
@@ -44,11 +45,13 @@ METHODS = ("trl", "ours")
 
 class PlainTRL(DPOTrainer):
     def _prepare_dataset(self, dataset, *args):
-        return dataset  # token ids, as ours
+        # token ids, as ours
+        return dataset
 
 
 class Clock(TrainerCallback):
-    """Seconds, of the clock and of all cores, from the end of the first update to the end of the last."""
+    """Seconds, of the clock and of all cores, from the end of the first update to the end of the
+    last."""
 
     def on_step_end(self, args, state, control, **_):
         if torch.cuda.is_available():
@@ -203,7 +206,8 @@ def main() -> None:
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
             found[method] = pool.submit(measure, method, args).result()
         print(
-            f"{method}: {found[method]['seconds']:.2f} s an update, {found[method]['peak_bytes'] / 2**20:.0f} MiB"
+            f"{method}: {found[method]['seconds']:.2f} s an update,"
+            f" {found[method]['peak_bytes'] / 2**20:.0f} MiB"
         )
         if (
             args.device == "cpu"
@@ -211,7 +215,8 @@ def main() -> None:
             < 0.9 * found[method]["seconds"] * torch.get_num_threads()
         ):
             print(
-                f"  only {found[method]['cpu_seconds']:.2f} s of CPU time: something else runs here",
+                f"  only {found[method]['cpu_seconds']:.2f} s of CPU time: something else runs"
+                " here",
                 flush=True,
             )
     data, source = pairs(args)
@@ -223,11 +228,13 @@ def main() -> None:
     result = {
         "command": command,
         "seed": args.seed,
-        "model": SHAPES[args.shape]
-        | {
-            "parameters": body_and_head[0] + 2 * body_and_head[1],
-            "weights": "nf4" if args.gpu else "fp32",
-        },
+        "model": (
+            SHAPES[args.shape]
+            | {
+                "parameters": body_and_head[0] + 2 * body_and_head[1],
+                "weights": "nf4" if args.gpu else "fp32",
+            }
+        ),
         "training": {
             "pairs_an_update": args.micro_batch * args.accumulate,
             "micro_batch": args.micro_batch,
@@ -243,19 +250,23 @@ def main() -> None:
             "mean_tokens_a_pair": tokens / len(data),
         },
         "methods": {
-            method: {
-                "seconds_an_update": round(result["seconds"], 3),
-                "cpu_seconds_an_update": round(result["cpu_seconds"], 3),
-                "tokens_per_second": round(an_update / result["seconds"], 1),
-                "peak_mib": round(result["peak_bytes"] / 2**20, 1),
-                "speed_of_trl": round(base["seconds"] / result["seconds"], 2),
-                "speed_of_trl_by_cpu_time": round(base["cpu_seconds"] / result["cpu_seconds"], 2),
-                "memory_of_trl": round(result["peak_bytes"] / base["peak_bytes"], 3),
-            }
-            | (
-                {"peak_gib_with_model": round(result["peak_bytes_with_model"] / 2**30, 2)}
-                if args.gpu
-                else {}
+            method: (
+                {
+                    "seconds_an_update": round(result["seconds"], 3),
+                    "cpu_seconds_an_update": round(result["cpu_seconds"], 3),
+                    "tokens_per_second": round(an_update / result["seconds"], 1),
+                    "peak_mib": round(result["peak_bytes"] / 2**20, 1),
+                    "speed_of_trl": round(base["seconds"] / result["seconds"], 2),
+                    "speed_of_trl_by_cpu_time": round(
+                        base["cpu_seconds"] / result["cpu_seconds"], 2
+                    ),
+                    "memory_of_trl": round(result["peak_bytes"] / base["peak_bytes"], 3),
+                }
+                | (
+                    {"peak_gib_with_model": round(result["peak_bytes_with_model"] / 2**30, 2)}
+                    if args.gpu
+                    else {}
+                )
             )
             for method, result in found.items()
         },

@@ -133,7 +133,7 @@ def test_translations_are_scored_under_the_english_prompt_and_failures_are_not(t
         assert [value is None for value in values] == failed, name
     assert score.failures == {"translated": found.failures}
     y = response_ids(tokenizer, english, "Paris")
-    ((expected,), _) = score_responses(
+    (expected,), _ = score_responses(
         model, None, None, [prompt_ids(tokenizer, english)], [y], batch_tokens=4096
     )
     assert abs(found.policy_logps[0] - expected.sum().item()) < 1e-3
@@ -290,14 +290,16 @@ def test_chrf():
         text, " The\ncapital of  France is Paris ."
     ) == pytest.approx(100)
     assert chrf("", text) == chrf(text, "") == chrf("абв", text) == 0
-    # n = 1: 2 of our 2 characters, of their 3; n = 2: 1 of our 1, of their 2. P = 1, R = 7/12, F_2 = 7/11.
+    # n = 1: 2 of our 2 characters, of their 3; n = 2: 1 of our 1, of their 2. P = 1, R = 7/12, F_2
+    # = 7/11.
     assert chrf("ab", "a b c") == pytest.approx(100 * 7 / 11)
     for hypothesis, score in SACREBLEU.items():
         assert chrf(hypothesis, text) == pytest.approx(score, abs=1e-3)
 
 
 def test_chrf_is_linear_in_the_length():
-    """Prompts reach 14,000 tokens; four times the text takes about four times the time, not sixteen."""
+    """Prompts reach 14,000 tokens; four times the text takes about four times the time, not
+    sixteen."""
     words = [f"word{i * 7919 % 10007}" for i in range(8_000)]
 
     def seconds(n):

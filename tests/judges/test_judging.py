@@ -1,4 +1,5 @@
-"""Judges: display order, verdicts read by hand, an endpoint that fails in every way, kills, two processes, secrets."""
+"""Judges: display order, verdicts read by hand, an endpoint that fails in every way, kills, two
+processes, secrets."""
 
 import json
 import os
@@ -145,12 +146,11 @@ def test_equal_responses_are_a_tie_and_cost_nothing():
         ("gpt", "unknown judge 'gpt'; known: oracle, endpoint:MODEL, local:"),
         ("endpoint:", "unknown judge"),
         ("local:", "unknown judge"),
-        ("endpoint:m", "judge_order 'sometimes': expected random or both"),
     ],
 )
-def test_an_unknown_judge_or_order_is_refused(name, message):
+def test_an_unknown_judge_is_refused(name, message):
     with pytest.raises(InputError, match=message):
-        get_judge(name, Evaluation(judge_order="sometimes"))
+        get_judge(name)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,8 @@ def completion(content, *top):
 @pytest.mark.parametrize(
     ("body", "p_first", "source"),
     [
-        (completion("m", ("m", -0.2231436), ("M", -1.6094379)), 0.8, "logprobs"),  # ln 0.8, ln 0.2
+        # ln 0.8, ln 0.2
+        (completion("m", ("m", -0.2231436), ("M", -1.6094379)), 0.8, "logprobs"),
         (
             completion("m", ("m", -1.2039728), (" m", -1.6094379), ("M", -0.6931472)),
             0.5,
@@ -222,11 +223,13 @@ def faults(number):
 
 
 def check(records):
-    """Every comparison of `comparisons()` once, each with the verdict or the failure that it must have."""
+    """Every comparison of `comparisons()` once, each with the verdict or the failure that it must
+    have."""
     assert [record["id"] for record in records] == [record["id"] for record in comparisons()]
     for number, record in enumerate(records):
         kind = number % 100
-        better = 2 if number % 2 == 0 else 1  # the response that says "good"
+        # the response that says "good"
+        better = 2 if number % 2 == 0 else 1
         if kind in MALFORMED:
             assert record["preference"] is None and len(record["malformed"]) == 1
         elif kind in UNANSWERED:
@@ -253,8 +256,9 @@ def test_a_thousand_comparisons_through_every_failure(tmp_path, endpoint, capfd)
         n: 2 for n in range(N) if n % 100 == 61
     }
     assert all(server.calls[number] >= calls for number, calls in expected.items())
-    # None was asked again that had been answered, but for one to see whether the endpoint is there: after ten "500" one
-    # after the other, before and after they are asked again. On a loaded machine a few come after the time limit.
+    # None was asked again that had been answered, but for one to see whether the endpoint is there:
+    # after ten "500" one after the other, before and after they are asked again. On a loaded
+    # machine a few come after the time limit.
     assert sum(server.calls.values()) - sum(expected.values()) <= 10 + 3
     assert 1 < server.most_at_once <= 8
     output = capfd.readouterr()
@@ -359,7 +363,8 @@ def test_a_question_that_the_endpoint_always_fails_at_is_final_even_if_only_such
     ) as server:
         judge, some = endpoint(server), comparisons(20)
         journal = Journal(tmp_path / "en.jsonl")
-        journal.append([r | judge(r) | {"prompt_id": r["id"]} for r in some[:7]])  # and killed
+        # and killed
+        journal.append([r | judge(r) | {"prompt_id": r["id"]} for r in some[:7]])
         records = judge_records(judge, some, journal, label="judge")
     assert ["error" in record for record in records] == [False] * 7 + [True] * 13
     assert records[7]["error"].startswith("HTTP 400") and records[8]["error"] == "HTTP 500, 2 times"
@@ -532,7 +537,8 @@ def test_the_stage_asks_before_the_first_call(run, monkeypatch, capsys):
 
 
 def test_a_baseline_in_alpacaevals_form(run, tmp_path, monkeypatch, capsys):
-    for lang, records in reading.eval_prompts(run).items():  # AlpacaEval's own files have no ids
+    # AlpacaEval's own files have no ids
+    for lang, records in reading.eval_prompts(run).items():
         outputs = [
             {"instruction": r.instruction, "output": "a bad answer", "generator": "gpt-4"}
             for r in records
@@ -597,11 +603,15 @@ with Stage(run, "eval/sft/annotations", inputs=[], uses={{}}, out=run.path / "ot
     with serving() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         assert stage_judge(run, "--yes") == 2
-        message = f"error: {run.path}: another process is at work in this run folder; wait for it or stop it\n"
+        message = (
+            f"error: {run.path}: another process is at work in this run folder; wait for it or stop"
+            " it\n"
+        )
         assert capsys.readouterr().err.endswith(message)
         assert {path: path.read_bytes() for path in run.path.rglob("*.json*")} == before
         assert not server.calls
-        process.kill()  # a lock does not outlive its process
+        # a lock does not outlive its process
+        process.kill()
         process.wait()
         process.stdout.close()
         assert stage_judge(run, "--yes") == 0

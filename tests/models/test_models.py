@@ -40,7 +40,8 @@ def test_prompt_and_response_are_the_template_cut_in_two(name, text):
     answer = f"¡{text}!"
     prompt, response = prompt_ids(tokenizer, text), response_ids(tokenizer, text, answer)
 
-    # One BOS, in front, whether the template writes it or leaves it to the tokenizer; Qwen has none.
+    # One BOS, in front, whether the template writes it or leaves it to the tokenizer; Qwen has
+    # none.
     assert [i for i, token in enumerate(prompt + response) if token == tokenizer.bos_token_id] == [
         0
     ] * bool(family.bos)
@@ -89,7 +90,8 @@ def test_nf4_is_on_every_linear_layer_but_the_output(name):
     assert linear == {Linear4bit}
     layer = next(module for module in model.modules() if isinstance(module, Linear4bit))
     assert layer.weight.quant_type == "nf4"
-    assert layer.weight.quant_state.nested  # double quantisation
+    # double quantisation
+    assert layer.weight.quant_state.nested
     assert not isinstance(model.get_output_embeddings(), Linear4bit)
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert not model.training
@@ -142,7 +144,7 @@ def test_an_adapter_that_is_not_there_is_never_taken_for_the_bare_base(tmp_path)
         ):
             pass
     with (
-        pytest.raises(InputError, match="^adapter 'dpo': this model is a bare base"),
+        pytest.raises(InputError, match=r"^adapter 'dpo': this model is a bare base"),
         active(load_base(models), "dpo"),
     ):
         pass
@@ -235,7 +237,8 @@ def test_int8_computes_and_trains():
 
 def test_attention_is_what_is_installed_and_another_one_an_error(monkeypatch):
     assert attention(Models(attention="eager")) == "eager"
-    assert load_base(fp32("gemma2")).config._attn_implementation == "eager"  # its scores are capped
+    # its scores are capped
+    assert load_base(fp32("gemma2")).config._attn_implementation == "eager"
     assert (
         load_base(replace(fp32("llama3"), attention="eager")).config._attn_implementation == "eager"
     )
@@ -252,7 +255,8 @@ def test_attention_is_what_is_installed_and_another_one_an_error(monkeypatch):
 
 
 def test_gradients_go_through_a_frozen_4_bit_layer_after_inference():
-    # bitsandbytes has a kernel for CPUs with AVX512-BF16 that is for inference alone (see `read_base`).
+    # bitsandbytes has a kernel for CPUs with AVX512-BF16 that is for inference alone (see
+    # `read_base`).
     model = load_base(nf4("qwen2.5"))
     layer = model.get_decoder().layers[0].self_attn.q_proj
     states = torch.randn(2, 3, layer.in_features)

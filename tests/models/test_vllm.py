@@ -1,9 +1,9 @@
 """The vLLM backend on a double.
 
-vLLM needs a GPU and is not installed with the tests: `FakeLLM` and the classes beside it stand in for it, with the
-signatures of vLLM's LLM, SamplingParams, LoRARequest, CompletionOutput and RequestOutput. What passes here shows what
-is asked of vLLM and what is made of its answers. It does not show that vLLM itself answers so: the backend has not
-been run with it.
+vLLM needs a GPU and is not installed with the tests: `FakeLLM` and the classes beside it stand in
+for it, with the signatures of vLLM's LLM, SamplingParams, LoRARequest, CompletionOutput and
+RequestOutput. What passes here shows what is asked of vLLM and what is made of its answers. It does
+not show that vLLM itself answers so: the backend has not been run with it.
 """
 
 import json
@@ -72,7 +72,8 @@ class RequestOutput:
 
 
 class FakeLLM:
-    """Answers with ids that tell the seed; every second response ends, the others reach the limit."""
+    """Answers with ids that tell the seed; every second response ends, the others reach the
+    limit."""
 
     made: "list[FakeLLM]" = []  # noqa: RUF012
 

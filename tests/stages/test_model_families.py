@@ -1,5 +1,5 @@
-"""What a real model's run needs, on tiny random checkpoints of four families: the whole pipeline with
-an adapter as π^0 and with a checkpoint of its own, and what is refused before it."""
+"""What a real model's run needs, on tiny random checkpoints of four families: the whole pipeline
+with an adapter as π^0 and with a checkpoint of its own, and what is refused before it."""
 
 import os
 import signal
@@ -30,7 +30,8 @@ SMALL = {
     "sampling.max_new_tokens": "8",
     "sampling.batch_tokens": "2000",
     "scoring.batch_tokens": "2000",
-    "pairing.language_filter": "false",  # random models speak no language
+    # random models speak no language
+    "pairing.language_filter": "false",
     "training.steps": "2",
     "training.batch": "2",
     "training.micro_batch": "2",
@@ -57,7 +58,8 @@ def prompts(tmp_path_factory):
 
 @pytest.fixture
 def ends(monkeypatch):
-    """A random model hardly ever ends its turn, and a cut response makes no pair: every fifth token is an end."""
+    """A random model hardly ever ends its turn, and a cut response makes no pair: every fifth token
+    is an end."""
     monkeypatch.setattr(xlnb.sampling, "end_ids", lambda *_: list(range(0, 600, 5)))
 
 

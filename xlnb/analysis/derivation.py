@@ -1,11 +1,13 @@
 """Rewards of held-out prompts beside the oracle's scores: notebook 01."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from xlnb.analysis import read
 from xlnb.analysis.read import Record
 from xlnb.analysis.responses import centred
-from xlnb.pairs import join_scores
+from xlnb.lab.truth import reward_accuracy
 from xlnb.runs.layout import Run
 
 
@@ -13,7 +15,8 @@ def held_out(run: Run, scorer: str, lang: str) -> list[tuple[Record, Record]]:
     """Samples of π^0 on the prompts of split `reward`, each with its scores by a scorer."""
     both = (read.samples(run, 1, lang), read.scores(run, 1, scorer, lang))
     samples, scores = ([r for r in records if r["split"] == "reward"] for records in both)
-    return join_scores(samples, scores)
+    by_id = {record["prompt_id"]: record for record in scores}
+    return [(sample, by_id[sample["prompt_id"]]) for sample in samples]
 
 
 def by_score(table: pd.DataFrame) -> pd.DataFrame:
@@ -28,3 +31,9 @@ def by_score(table: pd.DataFrame) -> pd.DataFrame:
     reach = 1.96 * found["sem"]
     found = found.assign(lo=found["mean"] - reach, hi=found["mean"] + reach)
     return found.rename(columns={"oracle": "score", "count": "n"})
+
+
+def accuracy(samples: Sequence[Record], scores: Sequence[Record]) -> dict[str, float | int | None]:
+    """`lab.truth.reward_accuracy` of records as `read` gives them."""
+    typed = [read.as_score(record) for record in scores]
+    return reward_accuracy([read.as_sample(record) for record in samples], typed, "reward")

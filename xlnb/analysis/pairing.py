@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from xlnb.analysis.read import Record
+from xlnb.analysis.read import Record, as_sample, as_score
 from xlnb.analysis.responses import graded, preference, verdict
 from xlnb.common.language_id import in_language, wrong_language
 from xlnb.common.text import shorten
@@ -40,17 +40,28 @@ def train_candidates(
     trained = [record for record in samples if record["split"] == "train"]
     scored = [record for record in scores if record["split"] == "train"]
     test = wrong_language(trained[0]["lang"], sorted(langs)) if langs and trained else None
-    return [candidates(sample, score, test) for sample, score in join_scores(trained, scored)]
+    samples_ = [as_sample(record) for record in trained]
+    scores_ = [as_score(record) for record in scored]
+    joined = join_scores(samples_, scores_)
+    return [candidates(sample, score, "reward", test) for sample, score in joined]
+
+
+def made_pairs(
+    prompts: Sequence[Candidates], alpha: float, min_margin: float = 0.0
+) -> tuple[list[Record], Record]:
+    """`pairs.make_pairs`, its pairs as the records of their files."""
+    pairs, report = make_pairs(prompts, alpha=alpha, min_margin=min_margin)
+    return [pair.to_json() for pair in pairs], report
 
 
 def usable(prompts: Sequence[Candidates]) -> list[Candidates]:
     """The prompts that can give a pair: two candidates or more, whose rewards are not all equal."""
-    return [p for p in prompts if len(p.texts) > 1 and np.ptp(p.rewards) > 0]
+    return [p for p in prompts if len(p.places) > 1 and np.ptp(p.scores) > 0]
 
 
 def alpha_fits(prompts: Sequence[Candidates], beta: float) -> AlphaFits:
     """The length gap over α of these usable prompts, and the three choices of α."""
-    rewards = [p.rewards for p in prompts]
+    rewards = [p.scores for p in prompts]
     n_chars = [p.n_chars for p in prompts]
     fits = {
         "exact": length_alpha(rewards, n_chars),
@@ -220,8 +231,8 @@ def consistency(
     row["all samples"] = strangers(asked_language(lang, *trained_texts(samples), lab=lab))
     for name, prompts in candidates.items():
         made, _ = make_pairs(prompts, alpha=alpha)
-        ids = [pair["prompt_id"] for pair in made]
+        ids = [pair.prompt_id for pair in made]
         for side in SIDES:
-            texts = [text(pair, side) for pair in made]
+            texts = [getattr(pair, side) for pair in made]
             row[f"{side}, {name} filter"] = strangers(asked_language(lang, ids, texts, lab=lab))
     return row

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from xlnb.common.files import ROOT, read_json, read_jsonl
-from xlnb.common.languages import split_langs
+from xlnb.common.records import Sample, Score
+from xlnb.rewards import SCORERS, split_scorers
 from xlnb.runs.layout import Run
 from xlnb.stages.reading import read_prompts
 
@@ -13,40 +14,66 @@ Record = dict[str, Any]
 
 
 def scorers(run: Run) -> list[str]:
-    """The scorers of a run; the first one's rewards make the pairs."""
-    return split_langs(run.preset.scoring.scorers)
+    """The scores of a run; the first one makes the pairs."""
+    return split_scorers(run.preset.scoring.scorers)
+
+
+def prompts(run: Run) -> dict[str, list[Record]]:
+    """The run's prompts by language, English first."""
+    found = read_prompts(run)
+    return {lang: [prompt.to_json() for prompt in some] for lang, some in found.items()}
 
 
 def languages(run: Run, iteration: int) -> list[str]:
     """The languages whose prompts were sampled, English first."""
-    folder = run.folder(iteration) / "samples"
-    return [lang for lang in read_prompts(run) if (folder / f"{lang}.jsonl").exists()]
+    sampled = run.iteration(iteration).langs
+    return [lang for lang in read_prompts(run) if lang in sampled]
 
 
 def samples(run: Run, iteration: int, lang: str) -> list[Record]:
     """A record a prompt, with its responses."""
-    return read_jsonl(run.folder(iteration) / "samples" / f"{lang}.jsonl")
+    return read_jsonl(run.iteration(iteration).samples(lang))
 
 
 def scores(run: Run, iteration: int, scorer: str, lang: str) -> list[Record]:
-    """A record a prompt, with the rewards of its responses.
+    """A record a prompt, with the values of its responses by one score as `reward`, and the
+    log-probabilities that they were made of.
 
-    The first scorer scores every response, the others those of the split `reward`.
+    The first score is there for every prompt, the others for those of the split `reward`.
     """
-    folder = run.folder(iteration) / "scores"
-    if scorer != scorers(run)[0]:
-        folder = folder / scorer
-    return read_jsonl(folder / f"{lang}.jsonl")
+    here = run.iteration(iteration)
+    path = here.logps(SCORERS[scorer].reads, lang)
+    logps = {record["prompt_id"]: record for record in read_jsonl(path)}
+    found = []
+    for record in read_jsonl(here.scores(lang)):
+        if scorer in record["scores"]:
+            made_of = {**record, **logps.get(record["prompt_id"], {})}
+            found.append({**made_of, "reward": record["scores"][scorer]})
+    return found
+
+
+def as_sample(record: Record) -> Sample:
+    """A record of `samples` as the method's steps take it."""
+    return Sample.from_json(record)
+
+
+def as_score(record: Record) -> Score:
+    """A record of `scores` as the method's steps take it, its one score named "reward"."""
+    failures = {"reward": record["failures"]} if record.get("failures") else None
+    values = {"reward": record["reward"]}
+    names = (record["prompt_id"], record["lang"], record["split"])
+    return Score(*names, record["n_chars"], values, failures)
 
 
 def pairs(run: Run, model: str) -> dict[str, list[Record]]:
     """The pairs that `model` was trained on, by language."""
-    return {path.stem: read_jsonl(path) for path in _files(run.path / model / "pairs")}
+    iteration = run.models.index(model) - 1
+    return {path.stem: read_jsonl(path) for path in run.iteration(iteration).pair_files}
 
 
 def pair_report(run: Run, iteration: int) -> dict[str, Record]:
     """By language: α, how many pairs, and what was dropped."""
-    return read_json(run.folder(iteration) / "pairs" / "report.json")
+    return read_json(run.iteration(iteration).pair_report)
 
 
 def trained_here(run: Run) -> list[str]:
@@ -63,7 +90,7 @@ def training(run: Run, model: str) -> Record:
 
 def metrics(run: Run) -> Record:
     """metrics.json: `win_rates` and `rewards`."""
-    return read_json(run.path / "metrics.json")
+    return read_json(run.metrics)
 
 
 def annotations(run: Run) -> dict[str, dict[str, list[Record]]]:
@@ -71,8 +98,8 @@ def annotations(run: Run) -> dict[str, dict[str, list[Record]]]:
     langs = metrics(run)["win_rates"]["sft"]
     found: dict[str, dict[str, list[Record]]] = {}
     for model in run.models:
-        folder = run.path / "eval" / model
-        found[model] = {lang: read_json(folder / lang / "annotations.json") for lang in langs}
+        here = run.evaluated(model)
+        found[model] = {lang: read_json(here.annotations(lang)) for lang in langs}
     return found
 
 
@@ -90,7 +117,3 @@ def lab_seeds() -> list[Record]:
 def published() -> Path:
     """The folder of files that others published, where there is one: `$XLNB_PUBLISHED_DATA`."""
     return Path(os.environ.get("XLNB_PUBLISHED_DATA", ROOT.parent / "shared" / "data"))
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.jsonl"))

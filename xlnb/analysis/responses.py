@@ -46,7 +46,7 @@ def first_responses(records: Iterable[Record], most: int, *, lab: bool) -> pd.Da
     rows = []
     for record in records:
         for i, response in enumerate(record["responses"][:most]):
-            names = {"lang": record["lang"], "question": record["prompt"]}
+            names = {"lang": record["lang"], "question": record["instruction"]}
             row = dict.fromkeys(names, "") if i else names
             row["response"] = response["text"]
             rows.append(row | graded(record["prompt_id"], record["lang"], row["response"], lab=lab))

@@ -1,4 +1,4 @@
-""""""
+"""The L1 logistic regression on soft labels behind length-controlled win rates."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,14 +9,16 @@ from xlnb.common.errors import InputError
 
 Floats = NDArray[np.float64]
 
-L1_C = 21.54  # inverse strength of the L1 penalty; with it the fit reproduces the leaderboard's figures
+# inverse strength of the L1 penalty; with it the fit reproduces the leaderboard's figures
+L1_C = 21.54
 
 
 def l1_fit(features: Floats, y: Floats, weight: Floats) -> Floats:
     """Coefficients w (k,) of the L1 logistic regression without intercept on soft labels.
 
-    Minimises sum_i weight_i (log(1 + exp(z_i)) - y_i z_i) + |w|_1 / L1_C with z = features @ w; `features`:
-    (n, k), `y`: (n,) in [0, 1]. With w = u - v, u >= 0 and v >= 0 the penalty is linear, hence smooth.
+    Minimises sum_i weight_i (log(1 + exp(z_i)) - y_i z_i) + |w|_1 / L1_C with z = features @ w;
+    `features`: (n, k), `y`: (n,) in [0, 1]. With w = u - v, u >= 0 and v >= 0 the penalty is
+    linear, hence smooth.
     """
     k = features.shape[1]
 
@@ -31,7 +33,8 @@ def l1_fit(features: Floats, y: Floats, weight: Floats) -> Floats:
     parts = minimize(
         loss, np.zeros(2 * k), jac=True, bounds=bounds, method="SLSQP", options=options
     ).x
-    # Whether the optimum was reached is read from the gradient: so near it, the solver's own status is noise.
+    # Whether the optimum was reached is read from the gradient: so near it, the solver's own status
+    # is noise.
     if np.abs(parts - np.maximum(parts - loss(parts)[1], 0)).max() > 1e-3:
         raise InputError("length-controlled fit found no optimum: check lengths and preferences")
     return parts[:k] - parts[k:]

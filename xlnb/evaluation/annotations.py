@@ -1,4 +1,4 @@
-""""""
+"""Judged comparisons from files: AlpacaEval's annotations.json, a run's eval folder, or CSV."""
 
 import csv
 import io
@@ -15,7 +15,8 @@ from xlnb.common.languages import LANGUAGES
 
 COLUMNS = ("index", "len_output", "len_baseline", "preference")
 
-TOLD = 200  # responses of a file at most whose language the detector tells: a third of a millisecond each
+# responses of a file at most whose language the detector tells: a third of a millisecond each
+TOLD = 200
 
 
 @dataclass(frozen=True)
@@ -28,26 +29,34 @@ class Annotations:
     index: list[
         float
     ]  # of AlpacaEval's instruction: the CSV's or the record's index, else its place from 0
-    prompt: list[str]  # what joins a prompt's languages: a record's id, else the index
-    has_index: bool  # or it is the place
-    has_prompt: bool  # or it is the place too
-    preference: list[float]  # 1 (baseline wins) to 2 (model wins), NaN: not judged
-    len_output: list[float]  # characters
+    # what joins a prompt's languages: a record's id, else the index
+    prompt: list[str]
+    # or it is the place
+    has_index: bool
+    # or it is the place too
+    has_prompt: bool
+    # 1 (baseline wins) to 2 (model wins), NaN: not judged
+    preference: list[float]
+    # characters
+    len_output: list[float]
     len_baseline: list[float]
-    in_language: list[bool] | None  # whether responses, all or some, are in `lang`; None: not known
+    # whether responses, all or some, are in `lang`; None: not known
+    in_language: list[bool] | None
 
 
 def read_annotations(
     paths: Sequence[Path], *, model: str = "", lang: str = "", detect: bool = True
 ) -> dict[str, dict[str, Annotations]]:
-    """{model: {lang: Annotations}} of files and folders; a folder stands for every annotations.json below it.
+    """{model: {lang: Annotations}} of files and folders; a folder stands for every annotations.json
+    below it.
 
-    Model and language are, in this order: `model` and `lang`; the path, where it is <model>/<lang>/annotations.json,
-    <lang>/<model>.<csv or json>, <model>.<lang>.<csv or json> or <model>_<lang>.<csv or json>; for an annotations.json
-    the records' generator_2 and lang; English. Where a file has responses and does not say which language they are in,
-    `detect` has that told for at most `TOLD` of them, spread evenly. Raises InputError naming file and line or record,
-    an id or index that is there twice or is missing in some records only, and both files where two hold the same model
-    and language.
+    Model and language are, in this order: `model` and `lang`; the path, where it is
+    <model>/<lang>/annotations.json, <lang>/<model>.<csv or json>, <model>.<lang>.<csv or json> or
+    <model>_<lang>.<csv or json>; for an annotations.json the records' generator_2 and lang;
+    English. Where a file has responses and does not say which language they are in, `detect` has
+    that told for at most `TOLD` of them, spread evenly. Raises InputError naming file and line or
+    record, an id or index that is there twice or is missing in some records only, and both files
+    where two hold the same model and language.
     """
     found: dict[str, dict[str, Annotations]] = {}
     for path in (file for given in paths for file in _files(given)):
@@ -171,7 +180,8 @@ def _column(path: Path, records: Sequence[Mapping[str, Any]], name: str) -> list
     missing = [number for number, value in enumerate(values) if value is None]
     if 0 < len(missing) < len(records):
         raise InputError(
-            f"{path}, record {missing[0]}: {name} is missing; give it to all of the records or to none"
+            f"{path}, record {missing[0]}: {name} is missing; give it to all of the records or to"
+            " none"
         )
     return None if missing else values
 
@@ -180,7 +190,8 @@ def _unique(path: Path, name: str, values: list[str]) -> list[str]:
     value, times = Counter(values).most_common(1)[0]
     if times > 1:
         raise InputError(
-            f"{path}: {name} {value} is there twice; a file holds one model and language, a row a prompt"
+            f"{path}: {name} {value} is there twice; a file holds one model and language, a row a"
+            " prompt"
         )
     return values
 
@@ -191,7 +202,8 @@ def _name(index: float) -> str:
 
 
 def read_table(path: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
-    """The named columns of a CSV file with a header: numbers, but for gamed_model; an empty preference is NaN."""
+    """The named columns of a CSV file with a header: numbers, but for gamed_model; an empty
+    preference is NaN."""
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     missing = [name for name in columns if name not in (reader.fieldnames or [])]
     if missing:

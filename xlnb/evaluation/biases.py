@@ -1,4 +1,4 @@
-""""""
+"""What being shown first, and being longer, is worth to a response in a judge's eyes."""
 
 import math
 from typing import Any
@@ -11,18 +11,21 @@ from xlnb.winrates import checked_preferences, checked_rows, length_fit, paired_
 
 
 def position_bias(shown_first: ArrayLike, shown_second: ArrayLike) -> dict[str, Any]:
-    """What being shown first is worth to a response, in points: 0 = nothing, 50 = the first shown always wins.
+    """What being shown first is worth to a response, in points: 0 = nothing, 50 = the first shown
+    always wins.
 
-    `shown_first`, `shown_second`: (n,), a prompt's preference where the judge read the model's response first, and
-    second; NaN where it was not asked so. bias = half the win rate of the first less that of the second, with its `se`
-    and `n`, the prompts behind it. Prompts judged in both orders are compared with themselves, and `agreement` is the
-    percentage of them with one and the same winner; without any, the two groups are compared and it is NaN. Raises
-    `InputError` where lengths differ, one way was never judged, or a single prompt was judged both ways.
+    `shown_first`, `shown_second`: (n,), a prompt's preference where the judge read the model's
+    response first, and second; NaN where it was not asked so. bias = half the win rate of the first
+    less that of the second, with its `se` and `n`, the prompts behind it. Prompts judged in both
+    orders are compared with themselves, and `agreement` is the percentage of them with one and the
+    same winner; without any, the two groups are compared and it is NaN. Raises `InputError` where
+    lengths differ, one way was never judged, or a single prompt was judged both ways.
     """
     first, second = checked_preferences(shown_first), checked_preferences(shown_second)
     if len(first) != len(second):
         raise InputError(
-            f"position bias: {len(first)} shown first, {len(second)} second, expected the same prompts"
+            f"position bias: {len(first)} shown first, {len(second)} second, expected the same"
+            " prompts"
         )
     both = ~np.isnan(first - second)
     if both.any():
@@ -49,11 +52,12 @@ def length_bias(
 ) -> dict[str, float]:
     """How the verdict goes with length, arguments as for `length_controlled`.
 
-    `wr_longer` and `wr_shorter`: the win rate in points where the model's response is the longer, the shorter one (NaN
-    where it never is); `difference` of the two with its `se`: 0 for a judge whom length does not move, if length
-    says nothing of quality. `longer`: the percentage of prompts where the model's is the longer. `w_len`: the weight
-    of tanh(d / sd(d)) in the fit of `length_controlled` (logits; 0 without a fit), negative where length wins.
-    `sds_apart`: |mean d| / sd(d); above about 2 equal lengths lie outside the data, and LC is an extrapolation.
+    `wr_longer` and `wr_shorter`: the win rate in points where the model's response is the longer,
+    the shorter one (NaN where it never is); `difference` of the two with its `se`: 0 for a judge
+    whom length does not move, if length says nothing of quality. `longer`: the percentage of
+    prompts where the model's is the longer. `w_len`: the weight of tanh(d / sd(d)) in the fit of
+    `length_controlled` (logits; 0 without a fit), negative where length wins. `sds_apart`: |mean d|
+    / sd(d); above about 2 equal lengths lie outside the data, and LC is an extrapolation.
     """
     p, delta = checked_rows(preference, len_output, len_baseline)
     judged = ~np.isnan(p)

@@ -1,4 +1,4 @@
-""""""
+"""A model's outputs beside a baseline's, as a judge is given them."""
 
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ from xlnb.common.language_id import in_language
 def read_comparisons(
     mine: Path, theirs: Path, lang: str, *, annotator: str
 ) -> list[dict[str, Any]]:
-    """What a judge named `annotator` is given: a model's outputs beside a baseline's, both in AlpacaEval's form.
+    """What a judge named `annotator` is given: a model's outputs beside a baseline's, both in
+    AlpacaEval's form.
 
-    Outputs are matched by id, or by instruction where a file has no ids. The records hold id, lang, instruction,
-    output_1 and generator_1 (the baseline's), output_2 and generator_2, annotator and, but for the oracle, which tells
-    it by itself, in_language_2 from the detector. Raises InputError naming file and record, the id without a match, or
-    the id that stands for another instruction in the other file.
+    Outputs are matched by id, or by instruction where a file has no ids. The records hold id, lang,
+    instruction, output_1 and generator_1 (the baseline's), output_2 and generator_2, annotator and,
+    but for the oracle, which tells it by itself, in_language_2 from the detector. Raises InputError
+    naming file and record, the id without a match, or the id that stands for another instruction in
+    the other file.
     """
     ours, base = _read_outputs(mine), _read_outputs(theirs)
     by = "id" if all("id" in record for record in (*ours, *base)) else "instruction"
@@ -29,8 +31,8 @@ def read_comparisons(
             )
         if answered["instruction"].strip() != record["instruction"].strip():
             raise InputError(
-                f"{theirs}: id {record['id']!r} has another instruction than in {mine}; give both files the ids of the "
-                "same prompts, or none to match them by instruction"
+                f"{theirs}: id {record['id']!r} has another instruction than in {mine}; give both"
+                " files the ids of the same prompts, or none to match them by instruction"
             )
     detected = (
         None if annotator == "oracle" else in_language([record["output"] for record in ours], lang)

@@ -1,4 +1,4 @@
-""""""
+"""What AlpacaEval's length-controlled win rate needs beside annotations."""
 
 import math
 from collections.abc import Mapping
@@ -11,10 +11,11 @@ from xlnb.winrates import leaderboard_length_controlled
 
 
 def read_leaderboard(difficulty: Path, gamed_baseline: Path) -> dict[str, Any]:
-    """What the leaderboard's LC needs beside annotations: {"difficulty": {index: value}, "gamed": columns}.
+    """What the leaderboard's LC needs beside annotations: {"difficulty": {index: value}, "gamed":
+    columns}.
 
-    CSV files with index, instruction_difficulty and with gamed_model, index, len_baseline, len_output,
-    pseudo_preference01. Raises InputError naming file and line.
+    CSV files with index, instruction_difficulty and with gamed_model, index, len_baseline,
+    len_output, pseudo_preference01. Raises InputError naming file and line.
     """
     rows = read_table(difficulty, ("index", "instruction_difficulty"))
     columns = ("gamed_model", "index", "len_baseline", "len_output", "pseudo_preference01")
@@ -32,14 +33,15 @@ def _leaderboard_lc(rows: Annotations, leaderboard: Mapping[str, Any]) -> float:
     difficulty = leaderboard["difficulty"]
     if not rows.has_index and len(rows.index) != len(difficulty):
         raise InputError(
-            f"{len(rows.index)} records without index for {len(difficulty)} difficulties, which does not tell whose "
-            "they are; give every record the index of its instruction"
+            f"{len(rows.index)} records without index for {len(difficulty)} difficulties, which"
+            " does not tell whose they are; give every record the index of its instruction"
         )
     place = {index: row for row, index in enumerate(rows.index)}
     unknown = sorted(place.keys() - difficulty.keys())
     if unknown:
         raise InputError(
-            f"index {unknown[0]:g} has no difficulty; the leaderboard's LC is for AlpacaEval's 805 only"
+            f"index {unknown[0]:g} has no difficulty; the leaderboard's LC is for AlpacaEval's 805"
+            " only"
         )
     preference, len_output, len_baseline = (
         [values[place[index]] if index in place else missing for index in difficulty]

@@ -1,4 +1,4 @@
-""""""
+"""One model's win rates in one language, with all that stands beside them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,8 +21,9 @@ from xlnb.winrates import (
 def summary(
     preference: ArrayLike, len_output: ArrayLike, len_baseline: ArrayLike, *, resamples: int = 1000
 ) -> dict[str, Any]:
-    """wr, wr_se, wr_ci ([lo, hi], 95%), discrete_wr and lc (`length_controlled`) in points, n (judged rows) and
-    mean_chars (mean of `len_output` over all rows). Arguments, each (n,), and errors as for `length_controlled`."""
+    """wr, wr_se, wr_ci ([lo, hi], 95%), discrete_wr and lc (`length_controlled`) in points, n
+    (judged rows) and mean_chars (mean of `len_output` over all rows). Arguments, each (n,), and
+    errors as for `length_controlled`."""
     wr, wr_se = win_rate(preference)
     return {
         "wr": wr,
@@ -38,9 +39,10 @@ def summary(
 def summarise(annotations: Sequence[Mapping[str, Any]], *, resamples: int = 1000) -> dict[str, Any]:
     """One model's and language's entry of `metrics.json`, from its annotation records.
 
-    A record has `preference`, `output_1` (the baseline's) and `output_2` (the model's). Returns what `summary` does
-    and, where records carry them: mean_score, the mean `score_2`, and in_language, the share of true `in_language_2`,
-    from 0 to 1. Raises `InputError` naming the record that lacks a key others have.
+    A record has `preference`, `output_1` (the baseline's) and `output_2` (the model's). Returns
+    what `summary` does and, where records carry them: mean_score, the mean `score_2`, and
+    in_language, the share of true `in_language_2`, from 0 to 1. Raises `InputError` naming the
+    record that lacks a key others have.
     """
     preference = record_values(annotations, "preference")
     len_output = [len(text) for text in record_values(annotations, "output_2")]

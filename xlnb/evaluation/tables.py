@@ -1,4 +1,4 @@
-""""""
+"""Win rates of models by language, from annotations."""
 
 import math
 from collections.abc import Mapping
@@ -20,8 +20,8 @@ def win_rates(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """{model: {lang: what `winrates.summary` returns, and in_language (0 to 1) where known}}.
 
-    With `leaderboard`, from `read_leaderboard`, lc is AlpacaEval's; without, that for other data. The two do not
-    compare.
+    With `leaderboard`, from `read_leaderboard`, lc is AlpacaEval's; without, that for other data.
+    The two do not compare.
     """
     table: dict[str, dict[str, dict[str, Any]]] = {}
     for model, by_lang in annotations.items():
@@ -42,9 +42,11 @@ def win_rates(
 def pooled_win_rates(
     annotations: Mapping[str, Mapping[str, Annotations]],
 ) -> dict[str, dict[str, Any]]:
-    """{model: {"wr", "wr_se", "wr_ci"}} over all languages of each model that has several; a prompt is one draw.
+    """{model: {"wr", "wr_se", "wr_ci"}} over all languages of each model that has several; a prompt
+    is one draw.
 
-    Raises InputError where records without id and index cannot be joined: their languages hold other prompts.
+    Raises InputError where records without id and index cannot be joined: their languages hold
+    other prompts.
     """
     table: dict[str, dict[str, Any]] = {}
     for model, by_lang in annotations.items():
@@ -55,8 +57,9 @@ def pooled_win_rates(
                     other.prompt
                 ):
                     raise InputError(
-                        f"{first.path} and {other.path}: {len(first.prompt)} and {len(other.prompt)} records that "
-                        "cannot be joined over languages; give every record its id, or one language at a time"
+                        f"{first.path} and {other.path}: {len(first.prompt)} and"
+                        f" {len(other.prompt)} records that cannot be joined over languages; give"
+                        " every record its id, or one language at a time"
                     )
             by_prompt = {
                 lang: dict(zip(a.prompt, a.preference, strict=True)) for lang, a in by_lang.items()
@@ -68,7 +71,8 @@ def pooled_win_rates(
 
 
 def to_json(table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """{model: {lang: {wr, wr_se, discrete_wr, lc, n, mean_chars}}}; an undefined SE (one row) is null."""
+    """{model: {lang: {wr, wr_se, discrete_wr, lc, n, mean_chars}}}; an undefined SE (one row) is
+    null."""
     plain = {
         model: {lang: {key: row[key] for key in JSON_KEYS} for lang, row in rows.items()}
         for model, rows in table.items()

@@ -1,4 +1,4 @@
-""""""
+"""Win rates as text: models by languages, a block a figure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,12 +25,13 @@ def format_table(
 ) -> str:
     """Models by languages as text, a block each for WR±SE and LC in points and for mean characters.
 
-    `win_rates`: {model: {lang: what summarise returns}}. Where entries have `in_language`, a block shows it.
-    `mean` and `non-en` are plain means over languages, without an SE: on parallel prompts the languages' errors depend
-    on each other. A model that lacks a language has "-" there and no means, which would be over other languages than
-    its neighbours'. `pooled`, {model: {"wr", "wr_se", "wr_ci"}} of the preferences that the function `pooled` makes,
-    adds a column with an SE that knows of that dependence, and a block of 95% intervals. Raises `InputError` where
-    nothing is given.
+    `win_rates`: {model: {lang: what summarise returns}}. Where entries have `in_language`, a block
+    shows it. `mean` and `non-en` are plain means over languages, without an SE: on parallel prompts
+    the languages' errors depend on each other. A model that lacks a language has "-" there and no
+    means, which would be over other languages than its neighbours'. `pooled`, {model: {"wr",
+    "wr_se", "wr_ci"}} of the preferences that the function `pooled` makes, adds a column with an SE
+    that knows of that dependence, and a block of 95% intervals. Raises `InputError` where nothing
+    is given.
     """
     languages = list(dict.fromkeys(lang for rows in win_rates.values() for lang in rows))
     if not languages:

@@ -1,4 +1,4 @@
-""""""
+"""A judge behind an OpenAI-compatible chat endpoint."""
 
 import math
 import re
@@ -16,13 +16,15 @@ class Endpoint(ChatEndpoint):
     """Reads the first token's log-probabilities where the endpoint gives them, else the text."""
 
     paid = True
-    _logprobs = True  # as long as the endpoint does not refuse them
+    # as long as the endpoint does not refuse them
+    _logprobs = True
 
     def choose(self, prompt: str) -> Verdict:
         return self.ask(lambda: self._call(prompt), lambda body: read_verdict(body, self.hidden))
 
     def _call(self, prompt: str) -> httpx.Response:
-        """One call; an endpoint that refuses log-probabilities (400, 422) is asked without, from then on."""
+        """One call; an endpoint that refuses log-probabilities (400, 422) is asked without, from
+        then on."""
         asked = self._logprobs
         if asked:
             response = self.post(prompt, max_tokens=1, logprobs=True, top_logprobs=5)
@@ -32,7 +34,8 @@ class Endpoint(ChatEndpoint):
         if asked and response.status_code == 200 and self._logprobs:
             self._logprobs = False
             print(
-                f"{self.name}: no log-probabilities from this endpoint; verdicts are read from the text",
+                f"{self.name}: no log-probabilities from this endpoint; verdicts are read from the"
+                " text",
                 flush=True,
             )
         return response
@@ -41,8 +44,8 @@ class Endpoint(ChatEndpoint):
 def read_verdict(body: dict[str, Any], hidden: Callable[[str], str] = str) -> Verdict:
     """The verdict in a chat completion: by the first token's log-probabilities, or by the text.
 
-    `hidden` is applied to an answer that is kept. Raises KeyError, IndexError, TypeError or ValueError where the body
-    is no chat completion.
+    `hidden` is applied to an answer that is kept. Raises KeyError, IndexError, TypeError or
+    ValueError where the body is no chat completion.
     """
     choice = body["choices"][0]
     text = choice["message"]["content"]
@@ -58,7 +61,8 @@ def read_verdict(body: dict[str, Any], hidden: Callable[[str], str] = str) -> Ve
 
 
 def _p_first(logprobs: Any) -> float | None:
-    """P(m) / (P(m) + P(M)) of the first token; None where neither is among its likeliest, or none are given."""
+    """P(m) / (P(m) + P(M)) of the first token; None where neither is among its likeliest, or none
+    are given."""
     try:
         candidates = [
             (str(c["token"]).strip(), float(c["logprob"]))

@@ -1,4 +1,4 @@
-""""""
+"""A judge that is a model in a folder or on the Hub."""
 
 import torch
 
@@ -11,7 +11,8 @@ from xlnb.presets import Models
 
 
 class LocalModel:
-    """The base that `models` names. P(m) is the softmax of the labels' log-probabilities, end of turn left out."""
+    """The base that `models` names. P(m) is the softmax of the labels' log-probabilities, end of
+    turn left out."""
 
     paid = False
     workers = 1

@@ -1,4 +1,4 @@
-""""""
+"""The lab's ground truth as a judge."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ from xlnb.lab.world import load_world
 
 
 class OracleJudge:
-    """The lab's ground truth: the higher score wins, equal scores are a tie (1.5). Deterministic, blind to order."""
+    """The lab's ground truth: the higher score wins, equal scores are a tie (1.5). Deterministic,
+    blind to order."""
 
     name = "oracle"
 

@@ -1,11 +1,12 @@
-""""""
+"""Pairwise judges behind one protocol: a comparison in, a preference in [1, 2] out."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 
 class Judge(Protocol):
-    """Compares `output_2` (the model) with `output_1` (the baseline) as responses to `instruction` in `lang`."""
+    """Compares `output_2` (the model) with `output_1` (the baseline) as responses to `instruction`
+    in `lang`."""
 
     name: str
 
@@ -20,16 +21,21 @@ class Verdict:
     p_first: (
         float | None
     )  # probability that the first shown is better; None: the answer names neither label
-    source: str  # "logprobs" or "text", what p_first was read from
-    answer: str = ""  # its text, where p_first is None
+    # "logprobs" or "text", what p_first was read from
+    source: str
+    # its text, where p_first is None
+    answer: str = ""
 
 
 class LabelModel(Protocol):
     """A language model that chooses between the labels m and M."""
 
     name: str
-    paid: bool  # whether a call costs money, so that consent is asked for first
-    workers: int  # calls at once
+    # whether a call costs money, so that consent is asked for first
+    paid: bool
+    # calls at once
+    workers: int
 
     def choose(self, prompt: str) -> Verdict:
-        """Raises NoAnswer where it cannot be asked about this prompt, InputError where it cannot be asked at all."""
+        """Raises NoAnswer where it cannot be asked about this prompt, InputError where it cannot be
+        asked at all."""

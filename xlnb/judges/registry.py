@@ -1,4 +1,4 @@
-""""""
+"""Judges by name, what asking them will cost, and asking them through a journal."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +16,8 @@ from xlnb.presets import Evaluation, Models
 def get_judge(
     name: str, evaluation: Evaluation | None = None, models: Models | None = None
 ) -> Judge:
-    """The judge of that name: oracle, endpoint:MODEL or local:FOLDER_OR_HUB_ID. Raises InputError for an unknown one.
+    """The judge of that name: oracle, endpoint:MODEL or local:FOLDER_OR_HUB_ID. Raises InputError
+    for an unknown one.
 
     `evaluation`: display order and calls at once; `models`: how a local model is loaded.
     """
@@ -44,8 +45,9 @@ def ask_consent(
 ) -> None:
     """Print what judging these records will take; where calls cost money, go on only with consent.
 
-    `price`: US dollars a million tokens of input, 0 where not known. A token is counted as 4 bytes of UTF-8. Raises
-    InputError where consent is refused, or cannot be asked for and `yes` is not given.
+    `price`: US dollars a million tokens of input, 0 where not known. A token is counted as 4 bytes
+    of UTF-8. Raises InputError where consent is refused, or cannot be asked for and `yes` is not
+    given.
     """
     if not isinstance(judge, ModelJudge):
         return
@@ -57,11 +59,13 @@ def ask_consent(
 def judge_records(
     judge: Judge, records: Sequence[dict[str, Any]], journal: Journal, *, label: str
 ) -> list[dict[str, Any]]:
-    """Judge what the journal does not hold yet, each record as soon as it is answered, and finish the journal.
+    """Judge what the journal does not hold yet, each record as soon as it is answered, and finish
+    the journal.
 
-    A record has "id" and what the judge reads; it comes back with what the judge returned. A comparison without any
-    answer is kept with preference None and its reason in "error", as `endpoint.ask_all` says. Raises InputError where
-    the judge is out of reach; finished work is kept.
+    A record has "id" and what the judge reads; it comes back with what the judge returned. A
+    comparison without any answer is kept with preference None and its reason in "error", as
+    `endpoint.ask_all` says. Raises InputError where the judge is out of reach; finished work is
+    kept.
     """
     workers = judge.model.workers if isinstance(judge, ModelJudge) else 1
     unjudged = [record | {"prompt_id": record["id"], "preference": None} for record in records]
@@ -74,8 +78,8 @@ def judge_records(
     failed = sum("error" in record for record in finished)
     if malformed or failed:
         print(
-            f"{label}: {malformed} malformed and {failed} missing answers of {len(finished)} comparisons, kept "
-            "without a preference",
+            f"{label}: {malformed} malformed and {failed} missing answers of {len(finished)}"
+            " comparisons, kept without a preference",
             flush=True,
         )
     return finished

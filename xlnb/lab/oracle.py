@@ -1,8 +1,9 @@
-"""The lab's ground-truth judge: scores any text from the facts alone, deterministically, and says why.
+"""The lab's ground-truth judge: scores any text from the facts alone, deterministically, and says
+why.
 
 | points | for |
 |---|---|
-| +4 | the right answer in the asked language (+2 in another language); none if a wrong one stands beside it |
+| +4 | the right answer in the asked language (+2 in another); none beside a wrong one |
 | +2 | the right answer, in the asked language, in a full sentence |
 | +1 | every recognised sentence is in the asked language |
 | +1 | an admission of not knowing, instead of a wrong answer |
@@ -10,7 +11,8 @@
 | −1 | each repeated sentence (at most −2) |
 | −1 | words that are none of these |
 
-The sum is clipped to [0, 7]. Training never sees it, but for the English preferences that stand for UltraFeedback.
+The sum is clipped to [0, 7]. Training never sees it, but for the English preferences that stand for
+UltraFeedback.
 """
 
 import re
@@ -19,7 +21,6 @@ from dataclasses import dataclass
 from functools import cache
 
 from xlnb.lab.world import Fact, load_world
-
 
 # What a response is, best first.
 KINDS = (
@@ -111,7 +112,8 @@ def normalise(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Unit:
-    role: str  # "sentence" | "word" | "mention" | "refusal" | "padding" | "unknown"
+    # "sentence" | "word" | "mention" | "refusal" | "padding" | "unknown"
+    role: str
     lang: str = ""
     right: bool = False
 

@@ -1,4 +1,4 @@
-""""""
+"""A model's responses judged: eval/<model>/<lang>/annotations.json (AlpacaEval's form)."""
 
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from xlnb.stages.reading import eval_prompts
 
 @main_alone
 def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
-    """Judge a model's responses against the baseline's: eval/<model>/<lang>/annotations.json (AlpacaEval's form).
+    """Judge a model's responses against the baseline's: eval/<model>/<lang>/annotations.json
+    (AlpacaEval's form).
 
     Where calls cost money, an estimate is printed first; `yes` goes on without asking.
     """
@@ -67,7 +68,8 @@ def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
 
 
 def outputs_file(run: Run, name: str, lang: str) -> Path:
-    """The responses of a model of the run, or of a baseline that is given as FOLDER/{lang}/NAME.json."""
+    """The responses of a model of the run, or of a baseline that is given as
+    FOLDER/{lang}/NAME.json."""
     if name in run.models:
         return run.evaluated(name).outputs(lang)
     if "{lang}" not in name:
