@@ -71,7 +71,7 @@ def test_kto_is_trl_s(start, tmp_path, seed, sign):
     expected = theirs._compute_loss(model, batch, False).item()
     model.delete_adapter("ref")
 
-    config = replace(TRAINING, loss="kto", nll=0.0, steps=1, lr=0.0, beta=1.0)
+    config = replace(TRAINING, loss="kto", nll=0.0, steps=1, beta=1.0)
     (first,), *_ = train_adapter(
         model, tokenizer, rows, config, seed=0, checkpoints=tmp_path / "ours"
     )
