@@ -92,9 +92,7 @@ def read_numbered_csv(
         header = next(reader, [])
         for name in columns:
             if name not in header:
-                raise InputError(
-                    f"{path}, line 1: no column {name}; expected {','.join(columns)}"
-                )
+                raise InputError(f"{path}, line 1: no column {name}; expected {','.join(columns)}")
         ended = reader.line_num
         for values in reader:
             number, ended = ended + 1, reader.line_num

@@ -76,7 +76,7 @@ def read_annotations(
 
 
 def read_judged(path: Path, model: str = "", lang: str = "", *, detect: bool = False) -> Judged:
-    """A file of annotations in AlpacaEval's form. Arguments and errors as for `read_annotations`."""
+    """A file in AlpacaEval's form. Arguments and errors as for `read_annotations`."""
     annotations = alpaca_eval.read_annotations(path)
     model, lang = _named(path, model, lang, annotations[0])
     return judged_columns(path, model, lang, annotations, detect=detect)

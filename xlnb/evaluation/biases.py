@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from xlnb.common.columns import Floats
 from xlnb.common.errors import InputError
 from xlnb.winrates import (
-    Floats,
     checked_preferences,
     checked_rows,
     length_fit,

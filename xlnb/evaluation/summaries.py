@@ -33,9 +33,7 @@ def summarise(
         raise InputError(f"{judged.path}: {error}") from None
 
 
-def _entry(
-    judged: Judged, resamples: int, leaderboard: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def _entry(judged: Judged, resamples: int, leaderboard: Mapping[str, Any] | None) -> dict[str, Any]:
     wr, wr_se = win_rate(judged.preference)
     if leaderboard:
         lc = leaderboard_lc(judged, leaderboard)

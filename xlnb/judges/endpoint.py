@@ -1,4 +1,4 @@
-""""""
+"""A judge behind an OpenAI-compatible chat endpoint."""
 
 import math
 import re
@@ -8,21 +8,25 @@ from typing import Any
 import httpx
 
 from xlnb.common.endpoint import ChatEndpoint
-from xlnb.judges.model import FIRST, SECOND
+from xlnb.judges.model import FIRST, SECOND, ModelJudge
 from xlnb.judges.protocol import Verdict
+from xlnb.presets import Evaluation, Models
 
 
 class Endpoint(ChatEndpoint):
-    """Reads the first token's log-probabilities where the endpoint gives them, else the text."""
+    """A `LabelModel`: reads the first token's log-probabilities where the endpoint gives them, else
+    the text."""
 
     paid = True
-    _logprobs = True  # as long as the endpoint does not refuse them
+    # as long as the endpoint does not refuse them
+    _logprobs = True
 
     def choose(self, prompt: str) -> Verdict:
         return self.ask(lambda: self._call(prompt), lambda body: read_verdict(body, self.hidden))
 
     def _call(self, prompt: str) -> httpx.Response:
-        """One call; an endpoint that refuses log-probabilities (400, 422) is asked without, from then on."""
+        """One call; an endpoint that refuses log-probabilities (400, 422) is asked without, from
+        then on."""
         asked = self._logprobs
         if asked:
             response = self.post(prompt, max_tokens=1, logprobs=True, top_logprobs=5)
@@ -32,7 +36,8 @@ class Endpoint(ChatEndpoint):
         if asked and response.status_code == 200 and self._logprobs:
             self._logprobs = False
             print(
-                f"{self.name}: no log-probabilities from this endpoint; verdicts are read from the text",
+                f"{self.name}: no log-probabilities from this endpoint; verdicts are read from the "
+                "text",
                 flush=True,
             )
         return response
@@ -41,8 +46,8 @@ class Endpoint(ChatEndpoint):
 def read_verdict(body: dict[str, Any], hidden: Callable[[str], str] = str) -> Verdict:
     """The verdict in a chat completion: by the first token's log-probabilities, or by the text.
 
-    `hidden` is applied to an answer that is kept. Raises KeyError, IndexError, TypeError or ValueError where the body
-    is no chat completion.
+    `hidden` is applied to an answer that is kept. Raises KeyError, IndexError, TypeError or
+    ValueError where the body is no chat completion.
     """
     choice = body["choices"][0]
     text = choice["message"]["content"]
@@ -52,17 +57,18 @@ def read_verdict(body: dict[str, Any], hidden: Callable[[str], str] = str) -> Ve
     if p_first is not None:
         return Verdict(p_first, "logprobs")
     label = re.match(rf"\W*([{FIRST}{SECOND}])\b", text or "")
-    return Verdict(
-        float(label[1] == FIRST) if label else None, "text", "" if label else hidden(text or "")
-    )
+    if label is None:
+        return Verdict(None, "text", hidden(text or ""))
+    return Verdict(float(label[1] == FIRST), "text")
 
 
 def _p_first(logprobs: Any) -> float | None:
-    """P(m) / (P(m) + P(M)) of the first token; None where neither is among its likeliest, or none are given."""
+    """P(m) / (P(m) + P(M)) of the first token; None where neither is among its likeliest, or none
+    are given."""
     try:
         candidates = [
-            (str(c["token"]).strip(), float(c["logprob"]))
-            for c in logprobs["content"][0]["top_logprobs"]
+            (str(likely["token"]).strip(), float(likely["logprob"]))
+            for likely in logprobs["content"][0]["top_logprobs"]
         ]
     except (KeyError, IndexError, TypeError, ValueError):
         return None
@@ -72,3 +78,8 @@ def _p_first(logprobs: Any) -> float | None:
             mass[token] += math.exp(min(logprob, 0.0))
     total = mass[FIRST] + mass[SECOND]
     return mass[FIRST] / total if total else None
+
+
+def make(model: str, evaluation: Evaluation, models: Models) -> ModelJudge:
+    endpoint = Endpoint(model, workers=evaluation.judge_workers)
+    return ModelJudge(endpoint, evaluation.judge_order)
