@@ -15,7 +15,8 @@ from xlnb.length_control import alpha_search, grid_alpha, length_alpha, length_g
 
 
 def exact_gap(rewards, n_chars, alpha):
-    """The objective in exact arithmetic, ties as documented: the shorter is chosen, the longer rejected."""
+    """The objective in exact arithmetic, ties as documented: the shorter is chosen, the longer
+    rejected."""
     total = 0
     for s, c in zip(rewards, n_chars, strict=True):
         scored = [
@@ -30,7 +31,8 @@ def exact_gap(rewards, n_chars, alpha):
 
 
 def brute_force(rewards, n_chars, allow_negative):
-    """The smallest |gap| over every pairwise crossing, the middles between them, 0 and both ends."""
+    """The smallest |gap| over every pairwise crossing, the middles between them, 0 and both
+    ends."""
     crossings = {Fraction(0)}
     for s, c in zip(rewards, n_chars, strict=True):
         for i in range(len(s)):
@@ -45,7 +47,8 @@ def brute_force(rewards, n_chars, allow_negative):
     )
 
 
-# Eighths and whole characters: crossings tie often, and no two of them are near without being equal.
+# Eighths and whole characters: crossings tie often, and no two of them are near without being
+# equal.
 responses_of_a_prompt = st.lists(
     st.tuples(st.integers(-16, 16), st.integers(0, 12)), min_size=1, max_size=5
 )
@@ -88,7 +91,8 @@ def test_a_preference_for_short_responses_is_at_the_edge():
 
 
 def test_a_step_that_is_only_rounding_is_not_one():
-    # Both prompts cross at α = 0.1, the first at 0.2/2 and the second at (0.3 - 0.1)/2 = 0.09999999999999999.
+    # Both prompts cross at α = 0.1, the first at 0.2/2 and the second at
+    # (0.3 - 0.1)/2 = 0.09999999999999999.
     rewards, n_chars = [[0.2, 0.0], [0.3, 0.1]], [[3, 1], [3, 1]]
     crossings = length_gap_curve(rewards, n_chars)[0][1:]
     assert len(crossings) == 2
@@ -142,7 +146,8 @@ def test_grid_is_the_best_of_the_grid(table):
 
 
 def test_grid_needs_the_scores_without_beta():
-    # The best step is 0.5 … 0.556; with β = 0.001 in the rewards it lies between two points of the grid.
+    # The best step is 0.5 … 0.556; with β = 0.001 in the rewards it lies between two
+    # points of the grid.
     assert grid_alpha(REWARDS, N_CHARS) == (0.5, -0.5, 6.5, False)
     rewards = [[0.001 * s for s in row] for row in REWARDS]
     assert grid_alpha(rewards, N_CHARS).alpha == 0.001

@@ -1,4 +1,5 @@
-"""Log-probabilities against numbers worked out by hand, and against one plain forward pass an example."""
+"""Log-probabilities against numbers worked out by hand, and against one plain forward pass an
+example."""
 
 import copy
 import math
@@ -22,7 +23,8 @@ from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
 from xlnb.presets import Models, Training
 from xlnb.rewards import implicit_reward, score_responses
 
-TOLERANCE = 1e-4  # nats a token, in fp32
+# nats a token, in fp32
+TOLERANCE = 1e-4
 
 
 class Body(torch.nn.Module):
@@ -33,7 +35,8 @@ class Body(torch.nn.Module):
 
 
 class Bigram(torch.nn.Module):
-    """P(next | current) by a table over three tokens; it gives logits, so shifted by a constant a row."""
+    """P(next | current) by a table over three tokens; it gives logits, so shifted by a constant a
+    row."""
 
     TABLE = ((1 / 2, 1 / 4, 1 / 4), (1 / 8, 1 / 8, 3 / 4), (1 / 10, 3 / 10, 6 / 10))
 
@@ -134,7 +137,8 @@ def test_batches_are_filled():
     assert [len(batch) for batch in batches([20] * 10, 80)] == [4, 4, 2]
 
 
-GROUPS = st.lists(  # (prompt length, response lengths) of different prompts
+# (prompt length, response lengths) of different prompts
+GROUPS = st.lists(
     st.tuples(st.integers(1, 40), st.lists(st.integers(1, 40), min_size=1, max_size=6)),
     min_size=1,
     max_size=8,
@@ -152,7 +156,8 @@ def test_packs_hold_every_row_once_within_the_budget(groups, budget, share):
     for pack in made:
         inside = [i for batch in pack.batches for i in batch]
         assert bool(pack.prefixes) == bool(made[0].prefixes)
-        if pack.prefixes:  # each prompt of the pack once
+        # each prompt of the pack once
+        if pack.prefixes:
             assert sorted(prompts[i][0] for i in pack.prefixes) == sorted(
                 {prompts[i][0] for i in inside}
             )
@@ -182,8 +187,8 @@ def test_prompts_are_shared_where_that_saves_work():
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def family(request):
-    """(model, prompts, responses, reference): three responses to each prompt, of many lengths, one of them cut and one
-    its end of turn alone."""
+    """(model, prompts, responses, reference): three responses to each prompt, of many lengths, one
+    of them cut and one its end of turn alone."""
     models = fp32(request.param)
     model, tokenizer = load_base(models), load_tokenizer(models)
     prompts, responses = rows_of_a_family(tokenizer)
@@ -236,7 +241,8 @@ def test_neither_order_nor_batch_size_nor_neighbours_matter(family, share):
     assert_close(
         sequence_logprobs(model, prompts[::-1], responses[::-1], share_prefix=share), expected[::-1]
     )
-    for neighbour in range(1, len(prompts)):  # of the first row
+    # of the first row
+    for neighbour in range(1, len(prompts)):
         rows = [0, neighbour]
         both = [prompts[i] for i in rows], [responses[i] for i in rows]
         assert_close(
@@ -288,13 +294,13 @@ def test_two_adapters_and_the_bare_base_on_one_base_or_two(name, share, tmp_path
         *rows_of_a_family(load_tokenizer(models)),
     )
     expected = {}
-    for side in ("adapter0", "adapter1", "sft"):
+    for side in ("adapter0", "adapter1", None):
         with active(model, side):
             expected[side] = [
                 reference(model, *row) for row in zip(prompts, responses, strict=True)
             ]
     assert not torch.allclose(expected["adapter0"][0], expected["adapter1"][0], atol=0.01)
-    for policy, ref in (("adapter0", "adapter1"), ("adapter1", "sft")):
+    for policy, ref in (("adapter0", "adapter1"), ("adapter1", None)):
         sides = score_responses(
             model, policy, ref, prompts, responses, batch_tokens=300, share_prefix=share
         )
@@ -392,16 +398,16 @@ def test_response_logprobs_is_differentiable_and_the_same(family):
 def test_a_model_has_reward_0_against_itself(family, share):
     model, prompts, responses, _ = family
     policy, ref = score_responses(
-        model, "sft", "sft", prompts, responses, batch_tokens=300, share_prefix=share
+        model, None, None, prompts, responses, batch_tokens=300, share_prefix=share
     )
     assert all(torch.equal(a, b) for a, b in zip(policy, ref, strict=True))
 
 
 def test_repeated_responses_are_scored_as_the_others_are(family):
     model, prompts, responses, expected = family
-    doubled = score_responses(model, "sft", "sft", prompts * 2, responses * 2, batch_tokens=300)
+    doubled = score_responses(model, None, None, prompts * 2, responses * 2, batch_tokens=300)
     assert_close(doubled[0], expected * 2)
-    assert score_responses(model, "sft", "sft", [], [], batch_tokens=300) == ([], [])
+    assert score_responses(model, None, None, [], [], batch_tokens=300) == ([], [])
 
 
 @pytest.mark.parametrize("share", [False, True])
@@ -412,7 +418,7 @@ def test_a_fresh_adapter_has_reward_0(share):
 
     def rewards():
         sides = score_responses(
-            model, "default", "sft", prompts, responses, batch_tokens=300, share_prefix=share
+            model, "default", None, prompts, responses, batch_tokens=300, share_prefix=share
         )
         return implicit_reward(
             *([values.sum().item() for values in side] for side in sides), beta=0.1
@@ -484,8 +490,8 @@ def test_both_models_go_through_the_same_batches_after_memory_ran_out_under_one(
     mine, theirs = memory(10**9), Memory(other, 400)
     sides = score_responses(
         model,
-        "sft",
-        "sft",
+        None,
+        None,
         prompts,
         responses,
         batch_tokens=16384,
@@ -550,7 +556,8 @@ def test_nan_weights_are_refused():
 
 @pytest.fixture(scope="module")
 def lab():
-    """Lab conversations' first turns as rows, and the fp32 log-probabilities of all response tokens in one tensor."""
+    """Lab conversations' first turns as rows, and the fp32 log-probabilities of all response tokens
+    in one tensor."""
     models = Models(quantization="none", dtype="float32")
     tokenizer = load_tokenizer(models)
     turns = [(messages[0]["content"], messages[1]["content"]) for messages in documents(48, seed=1)]

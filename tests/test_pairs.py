@@ -325,7 +325,8 @@ def test_every_pair_is_one_and_every_prompt_is_counted(prompts, options):
     st.data(),
 )
 def test_the_order_of_responses_does_not_matter(prompts, options, data):
-    # One reward a text, and no two texts of a prompt as long and as good: only those are told apart by order.
+    # One reward a text, and no two texts of a prompt as long and as good: only those are told
+    # apart by order.
     prompts = [
         list({(len(text), s): (text, s) for text, s in prompt.items()}.values())
         for prompt in prompts

@@ -1,6 +1,5 @@
-"""Sampling: how responses end, what a seed fixes, and that padding and the model's own settings change nothing."""
-
-from dataclasses import replace
+"""Sampling: how responses end, what a seed fixes, and that padding and the model's own settings
+change nothing."""
 
 import pytest
 import torch
@@ -8,15 +7,12 @@ from families import FAMILIES, fp32, save_adapter
 from peft import PeftModel
 from transformers import GenerationConfig
 
-from xlnb.common.errors import InputError
 from xlnb.lab.world import load_world
 from xlnb.models.adapters import load_model
 from xlnb.models.base import load_base
 from xlnb.models.chat import end_ids, load_tokenizer, prompt_ids
 from xlnb.presets import get_preset
-from xlnb.runs.run import open_run
 from xlnb.sampling import batch_seed, sample_responses
-from xlnb.stages.generation import generate
 
 QUESTIONS = ["Hi", "What is the capital of France?", "法国的首都是哪里?请用一句话回答,不要多说。"]
 
@@ -41,7 +37,8 @@ def causal(model):
 
 
 def sample(family, prompts=None, *, hot=True, **changes):
-    """Twelve samples a prompt of at most twelve tokens, hot: near to uniform, the end of turn one token in ten."""
+    """Twelve samples a prompt of at most twelve tokens, hot: near to uniform, the end of turn one
+    token in ten."""
     model, tokenizer, own, end = family
 
     def favour_the_end(module, inputs, output):
@@ -66,24 +63,24 @@ def test_a_response_holds_its_end_exactly_when_it_stopped(family):
     ends, samples = set(end_ids(model, tokenizer)), sample(family)
     assert [len(responses) for responses in samples] == [12] * len(QUESTIONS)
     everything = [response for responses in samples for response in responses]
-    assert {response["finish_reason"] for response in everything} == {"stop", "length"}
+    assert {response.finish_reason for response in everything} == {"stop", "length"}
     for response in everything:
-        assert not ends & set(response["token_ids"][:-1])
-        if response["finish_reason"] == "stop":
-            assert response["token_ids"][-1] in ends
+        assert not ends & set(response.token_ids[:-1])
+        if response.finish_reason == "stop":
+            assert response.token_ids[-1] in ends
         else:
-            assert len(response["token_ids"]) == 12
-            assert response["token_ids"][-1] not in ends
+            assert len(response.token_ids) == 12
+            assert response.token_ids[-1] not in ends
         assert (
-            response["text"]
-            == tokenizer.decode(response["token_ids"], skip_special_tokens=True).strip()
+            response.text == tokenizer.decode(response.token_ids, skip_special_tokens=True).strip()
         )
-        assert not any(special in response["text"] for special in tokenizer.all_special_tokens)
+        assert not any(special in response.text for special in tokenizer.all_special_tokens)
 
 
 def test_a_seed_fixes_the_samples_of_a_batch(family):
     first = sample(family)
-    torch.rand(7)  # whatever ran before
+    # whatever ran before
+    torch.rand(7)
     assert sample(family) == first
     assert sample(family, seed=1) != first
 
@@ -94,7 +91,7 @@ def test_a_prompt_s_samples_do_not_depend_on_its_neighbours(family):
     cold = {"hot": False, "n": 1, "temperature": 1e-4, "max_new_tokens": 8}
     together = sample(family, **cold)
     assert (
-        sum(len(response["token_ids"]) for (response,) in together) > 8
+        sum(len(response.token_ids) for (response,) in together) > 8
     )  # else there is nothing to compare
     assert [sample(family, [prompt], **cold)[0] for prompt in prompts] == together
     assert sample(family, prompts[::-1], **cold) == together[::-1]
@@ -102,7 +99,8 @@ def test_a_prompt_s_samples_do_not_depend_on_its_neighbours(family):
 
 @pytest.fixture(scope="module", params=["base", "adapter"])
 def configured(request, tmp_path_factory):
-    """A family whose model, the bare base or one with an adapter on, may be given settings of its own; its samples."""
+    """A family whose model, the bare base or one with an adapter on, may be given settings of its
+    own; its samples."""
     models = fp32("llama3")
     folder = save_adapter(models, tmp_path_factory.mktemp("own"), seed=1)
     model = load_model(models, {"default": folder if request.param == "adapter" else None})
@@ -143,7 +141,7 @@ def test_a_model_s_own_generation_config_does_not_narrow_sampling(configured, ow
 def test_every_token_may_be_drawn(configured):
     # transformers' own default is the 50 likeliest
     (responses,) = sample(configured[0], hot=False, n=200, max_new_tokens=1)
-    assert len({response["token_ids"][0] for response in responses}) > 100
+    assert len({response.token_ids[0] for response in responses}) > 100
 
 
 def test_a_model_s_own_generation_config_is_back_after_an_error(configured):
@@ -170,64 +168,16 @@ def test_a_batch_s_seed_depends_on_every_name():
     assert len(set(seeds)) == 4
     assert seeds[0] == batch_seed(0, "icr1 en", 0)
     for seed in seeds:
-        torch.manual_seed(seed)  # takes it
-
-
-@pytest.fixture
-def in_context(tmp_path):
-    """What `generate` makes of QUESTIONS, at most 4 tokens each, in a context of so many; the prompts' lengths."""
-    models, run = fp32("llama3"), open_run(tmp_path / "run", "lab-quick")
-    model, tokenizer = load_base(models), load_tokenizer(models)
-    lengths = [len(prompt_ids(tokenizer, question)) for question in QUESTIONS]
-    records = [
-        {"prompt_id": f"q{i}", "lang": "en", "split": "train", "instruction": question}
-        for i, question in enumerate(QUESTIONS)
-    ]
-    config = replace(run.preset.sampling, max_new_tokens=4)
-
-    def make(context):
-        model.config.max_position_embeddings = context
-        path = tmp_path / f"{context}.jsonl"
-        return generate(
-            run, model, "sft", tokenizer, records, path, n=1, config=config, label="icr1/samples en"
-        )
-
-    return make, lengths
-
-
-def test_a_prompt_that_leaves_no_room_for_a_response_is_refused(in_context):
-    make, lengths = in_context
-    longest = max(lengths)
-    with pytest.raises(InputError) as error:
-        make(longest)
-    assert str(error.value) == (
-        f"icr1/samples en: the prompt of id q{lengths.index(longest)} has {longest} tokens and the model's context "
-        f"{longest}, which leaves no room for a response; leave it out of the prompts"
-    )
-
-
-def test_prompts_that_leave_too_little_room_are_counted_in_one_line(in_context, capsys):
-    make, lengths = in_context
-    longest = max(lengths)
-    assert sorted(lengths)[1] < longest - 2  # else more than one is tight
-    assert len(make(longest + 3)) == 3
-    assert capsys.readouterr().out == (
-        "NOTE: icr1/samples en: 1 of 3 prompts leave less than max_new_tokens (4) of the model's context of "
-        f"{longest + 3} tokens (longest prompt: {longest}); responses may run past it\n"
-    )
-    assert len(make(longest + 4)) == 3
-    assert capsys.readouterr().out == ""
+        # takes it
+        torch.manual_seed(seed)
 
 
 def test_the_lab_s_questions_fit_its_model():
     preset = get_preset("lab")
-    tokenizer, context = (
-        load_tokenizer(preset.models),
-        load_base(preset.models).config.max_position_embeddings,
-    )
-    world, most = (
-        load_world(),
-        max(preset.sampling.max_new_tokens, preset.evaluation.max_new_tokens),
-    )
-    questions = [record["instruction"] for lang in world.langs for record in world.prompts(lang)]
-    assert max(len(prompt_ids(tokenizer, question)) for question in questions) + most <= context
+    tokenizer = load_tokenizer(preset.models)
+    context = load_base(preset.models).config.max_position_embeddings
+    most = max(preset.sampling.max_new_tokens, preset.evaluation.max_new_tokens)
+    world = load_world()
+    for lang in world.langs:
+        for prompt in world.prompts(lang):
+            assert len(prompt_ids(tokenizer, prompt.instruction)) + most <= context

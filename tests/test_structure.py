@@ -10,6 +10,8 @@ from xlnb.common.files import ROOT
 # A line imports from the lines above it, never from its own or those below. A name is a file at
 # the top of the package, which is a step of the method, or a folder, which is what it stands on.
 ORDER = [
+    # The package itself: its version, and nothing imported.
+    "__init__",
     "common",
     "presets",
     "inputs models prompts",
@@ -23,7 +25,7 @@ ORDER = [
     "stages",
     "analysis figures planning",
     "cli",
-    "__init__ __main__",
+    "__main__",
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names.split()}
 MOST_LINES = 300

@@ -427,3 +427,26 @@ def test_what_was_sampled_is_trained_on_as_it_was_sampled(start, tokenizer, tmp_
 def test_a_batch_that_micro_batches_do_not_fill_is_refused():
     with pytest.raises(InputError, match=r"training\.batch 4 .*training\.micro_batch 3"):
         check_training(replace(CONFIG, micro_batch=3))
+
+
+def test_a_logger_that_is_not_installed_is_refused(monkeypatch):
+    monkeypatch.setitem(xlnb.training.LOGGERS, "wandb", lambda: False)
+    with pytest.raises(
+        InputError, match=r"english\.report_to: wandb is not installed \(pip install wandb\)"
+    ):
+        check_training(replace(CONFIG, report_to="wandb"), "english")
+
+
+def test_the_optimizer_is_paged_and_8_bit_on_a_gpu_only(tmp_path, monkeypatch):
+    asked = []
+
+    def stop(**kwargs):
+        asked.append(kwargs["optim"])
+        raise InterruptedError
+
+    monkeypatch.setattr(xlnb.training, "DPOConfig", stop)
+    for device in ("cpu", "cuda"):
+        monkeypatch.setattr(xlnb.training, "DEVICE", torch.device(device))
+        with pytest.raises(InterruptedError):
+            train_adapter(None, None, [], CONFIG, seed=0, checkpoints=tmp_path)
+    assert asked == ["adamw_torch_fused", "paged_adamw_8bit"]

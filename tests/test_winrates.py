@@ -1,7 +1,9 @@
-"""Win rates against hand-worked values, brute force, simulation, and AlpacaEval's and the paper's figures."""
+"""Win rates against hand-worked values, brute force, simulation, and AlpacaEval's and the paper's
+figures."""
 
 import itertools
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,10 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
 from xlnb.common.errors import InputError
+from xlnb.common.files import write_json
 from xlnb.common.l1_logistic import L1_C
+from xlnb.evaluation.alpaca_eval import Annotation
+from xlnb.evaluation.annotations import judged_columns, read_judged
 from xlnb.evaluation.biases import length_bias, position_bias
 from xlnb.evaluation.summaries import summarise
 from xlnb.evaluation.text_table import format_table, mean_over_languages
@@ -46,7 +51,8 @@ def lengths(delta):
 
 
 def test_win_rate_by_hand():
-    # y = 0, 1, .5, 1: mean .625, squared deviations sum to .6875, sd = sqrt(.6875 / 3) = .478714, / sqrt(4)
+    # y = 0, 1, .5, 1: mean .625, squared deviations sum to .6875, sd = sqrt(.6875 / 3) = .478714, /
+    # sqrt(4)
     assert win_rate([1, 2, 1.5, 2]) == pytest.approx((62.5, 23.9357), abs=1e-4)
     with_gaps: list = [1, NAN, 2, 1.5, None, 2]
     assert win_rate(with_gaps) == win_rate([1, 2, 1.5, 2])
@@ -57,7 +63,8 @@ def test_win_rate_by_hand():
 
 def test_discrete_win_rate_by_hand():
     preference = [1.2, 1.9, 1.5, 1.6, NAN]
-    assert discrete_win_rate(preference) == 62.5  # (0 + 1 + 1/2 + 1) / 4
+    # (0 + 1 + 1/2 + 1) / 4
+    assert discrete_win_rate(preference) == 62.5
     assert win_rate(preference)[0] == pytest.approx(55)
 
 
@@ -102,7 +109,8 @@ def test_bootstrap_interval_covers_the_true_win_rate(n, repeats):
     rng = np.random.default_rng(0)
     covered = 0
     for seed in range(repeats):
-        preference = rng.choice([1, 1.5, 2], p=[0.3, 0.2, 0.5], size=n)  # a true win rate of 60
+        # a true win rate of 60
+        preference = rng.choice([1, 1.5, 2], p=[0.3, 0.2, 0.5], size=n)
         lo, hi = bootstrap_interval(preference, resamples=300, seed=seed)
         covered += lo <= 60 <= hi
     assert 0.93 <= covered / repeats <= 0.97
@@ -151,7 +159,8 @@ def test_paired_test_has_its_false_positive_rate_and_uses_the_pairing():
     n, repeats = 100, 3000
     results = []
     for _ in range(repeats):
-        ease = rng.normal(0, 1.5, n)  # what the two models' results on a prompt have in common
+        # what the two models' results on a prompt have in common
+        ease = rng.normal(0, 1.5, n)
         a, b = (1.0 + (rng.random(n) < sigmoid(ease)) for _ in range(2))
         results.append(paired_difference(a, b))
     assert 0.04 <= np.mean([result["p_value"] < 0.05 for result in results]) <= 0.06
@@ -160,8 +169,8 @@ def test_paired_test_has_its_false_positive_rate_and_uses_the_pairing():
 
 
 def test_length_controlled_by_hand():
-    # Length tells nothing: w_len = 0, and w_b is where the penalty balances sum(y - sigmoid(w_b)) = 1 / C:
-    # LC = 100 (3/4 - 1 / (4 * 21.54))
+    # Length tells nothing: w_len = 0, and w_b is where the penalty balances sum(y - sigmoid(w_b)) =
+    # 1 / C: LC = 100 (3/4 - 1 / (4 * 21.54))
     lc = length_controlled([2, 1.5, 2, 1.5], *lengths(np.array([30, 30, -30, -30])))
     assert lc == pytest.approx(75 - 100 / (4 * 21.54), abs=1e-5)
 
@@ -194,8 +203,8 @@ def test_length_controlled_agrees_with_another_solver():
 
 @pytest.mark.parametrize("sampled", [False, True])
 def test_length_controlled_recovers_a_planted_preference(sampled):
-    # At equal lengths the judge prefers the model 60% of the time; it also likes length, and the model
-    # writes longer answers.
+    # At equal lengths the judge prefers the model 60% of the time; it also likes length, and the
+    # model writes longer answers.
     rng = np.random.default_rng(4)
     n = 20_000 if sampled else 805
     delta = rng.normal(-150, 200, n).round()
@@ -207,7 +216,8 @@ def test_length_controlled_recovers_a_planted_preference(sampled):
 
 
 def test_length_controlled_is_unbiased_on_samples_of_a_leaderboards_size():
-    # As above, judged once a prompt: over many data sets LC is right on average, WR is 10 points too high.
+    # As above, judged once a prompt: over many data sets LC is right on average, WR is 10 points
+    # too high.
     rng = np.random.default_rng(7)
     lcs, wrs = [], []
     for _ in range(200):
@@ -259,7 +269,8 @@ def test_pooled_counts_a_prompt_once_however_many_languages_it_is_in():
 
 
 def test_position_bias_by_hand():
-    # Halves of 40, 0, 20 points: mean 10, sd of (20, 0, 10) = 10, / sqrt(3). The winner changes on the first only.
+    # Halves of 40, 0, 20 points: mean 10, sd of (20, 0, 10) = 10, / sqrt(3). The winner changes on
+    # the first only.
     bias = position_bias([1.7, 1.1, 1.9, NAN], [1.3, 1.1, 1.7, 1.5])
     assert (bias["bias"], bias["se"], bias["n"]) == (
         pytest.approx(10),
@@ -267,7 +278,8 @@ def test_position_bias_by_hand():
         3,
     )
     assert bias["agreement"] == pytest.approx(200 / 3)
-    apart = position_bias([2, 2, 1, NAN, NAN], [NAN, NAN, NAN, 1, 2])  # 66.7 against 50
+    # 66.7 against 50
+    apart = position_bias([2, 2, 1, NAN, NAN], [NAN, NAN, NAN, 1, 2])
     assert (
         apart["bias"] == pytest.approx((200 / 3 - 50) / 2)
         and apart["n"] == 5
@@ -283,7 +295,8 @@ def test_position_bias_by_hand():
 def test_position_bias_is_found_whatever_the_models_strength():
     rng, n = np.random.default_rng(10), 20_000
     for strength in (0.2, 0.5, 0.8):
-        first = 1.0 + (rng.random(n) < strength + 0.1)  # shown first is worth 10 points
+        # shown first is worth 10 points
+        first = 1.0 + (rng.random(n) < strength + 0.1)
         second = 1.0 + (rng.random(n) < strength - 0.1)
         shown = rng.random(n) < 0.5
         by_hash = position_bias(np.where(shown, first, NAN), np.where(shown, NAN, second))
@@ -292,7 +305,8 @@ def test_position_bias_is_found_whatever_the_models_strength():
 
 
 def test_length_bias_by_hand():
-    # The model's response is longer on rows 0-2 (wins 2, 1, 2), shorter on rows 3-4 (1, 1), equal on row 5.
+    # The model's response is longer on rows 0-2 (wins 2, 1, 2), shorter on rows 3-4 (1, 1), equal
+    # on row 5.
     bias = length_bias([2, 1, 2, 1, 1, 2, NAN], [9, 9, 9, 1, 1, 5, 9], [5] * 7)
     assert (bias["wr_longer"], bias["wr_shorter"]) == (pytest.approx(200 / 3), 0)
     assert bias["difference"] == pytest.approx(200 / 3) and bias["se"] == pytest.approx(100 / 3)
@@ -325,7 +339,8 @@ def test_length_controlled_where_length_explains_nothing():
         for delta in (0, 12, -700):
             same = lengths(np.full(5, delta))
             assert length_controlled(preference, *same) == win_rate(preference)[0]
-        far = lengths(-np.array([7000, 7100, 7050, 7020, 7001]))  # tanh = -1 on all rows
+        # tanh = -1 on all rows
+        far = lengths(-np.array([7000, 7100, 7050, 7020, 7001]))
         assert length_controlled(preference, *far) == win_rate(preference)[0]
 
 
@@ -352,9 +367,17 @@ def test_bad_lengths_raise(output, baseline, message):
 
 
 def annotation(id_, output_1, score_1, output_2, score_2):
-    preference = 1.5 + 0.5 * float(np.sign(score_2 - score_1))
-    return {"id": id_, "output_1": output_1, "output_2": output_2, "score_1": score_1, "score_2": score_2,
-            "preference": preference, "in_language_2": score_2 > 1}  # fmt: skip
+    asked = Annotation(prompt_id=f"{id_}", output_1=output_1, output_2=output_2, preference=None)
+    return asked.judged({
+        "preference": 1.5 + 0.5 * float(np.sign(score_2 - score_1)),
+        "score_1": score_1,
+        "score_2": score_2,
+        "in_language_2": bool(score_2 > 1),
+    })  # fmt: skip
+
+
+def summary_of(annotations):
+    return summarise(judged_columns(Path("a.json"), "m", "en", annotations))
 
 
 def test_swapping_model_and_baseline_gives_the_complement():
@@ -362,8 +385,8 @@ def test_swapping_model_and_baseline_gives_the_complement():
     texts = ["x" * int(n) for n in rng.integers(1, 80, 120)]
     scores = rng.integers(0, 8, 120) + np.array([len(text) // 20 for text in texts])
     rows = list(zip(texts[:60], scores[:60], texts[60:], scores[60:], strict=True))
-    forth = summarise([annotation(i, t1, s1, t2, s2) for i, (t1, s1, t2, s2) in enumerate(rows)])
-    back = summarise([annotation(i, t2, s2, t1, s1) for i, (t1, s1, t2, s2) in enumerate(rows)])
+    forth = summary_of([annotation(i, t1, s1, t2, s2) for i, (t1, s1, t2, s2) in enumerate(rows)])
+    back = summary_of([annotation(i, t2, s2, t1, s1) for i, (t1, s1, t2, s2) in enumerate(rows)])
     for key, tolerance in (("wr", 1e-9), ("discrete_wr", 1e-9), ("lc", 1e-3)):
         assert forth[key] != 50
         assert back[key] == pytest.approx(100 - forth[key], abs=tolerance)
@@ -374,24 +397,27 @@ def test_swapping_model_and_baseline_gives_the_complement():
 def test_summarise_by_hand():
     texts = [("ab", 1, "abcd", 3), ("abcd", 5, "é", 1), ("a", 2, "abc", 2), ("a", 0, "abcd", 7)]
     records = [annotation(i, *row) for i, row in enumerate(texts)]
-    records[3]["preference"] = None
-    summary = summarise(records)
+    records[3] = replace(records[3], preference=None)
+    summary = summary_of(records)
     assert summary.pop("wr_se") == pytest.approx(100 * 0.5 / np.sqrt(3))
     lo, hi = summary.pop("wr_ci")
     assert 0 <= lo <= 50 <= hi <= 100
     assert summary.pop("lc") == length_controlled([2, 1, 1.5], [4, 1, 3], [2, 4, 1])
     assert summary == {
-        "wr": 50, "discrete_wr": 50, "n": 3, "mean_chars": 3, "mean_score": 3.25, "in_language": 0.75,
-    }  # fmt: skip
-    judged_by_a_model = [
-        {k: r[k] for k in ("id", "output_1", "output_2", "preference")} for r in records
-    ]
-    assert not {"mean_score", "in_language"} & set(summarise(judged_by_a_model))
+        "wr": 50,
+        "discrete_wr": 50,
+        "n": 3,
+        "mean_chars": 3,
+        "mean_score": 3.25,
+        "in_language": 0.75,
+    }
+    judged_by_a_model = [replace(record, said={}, in_language_2=None) for record in records]
+    assert not {"mean_score", "in_language"} & set(summary_of(judged_by_a_model))
 
 
 def test_summarise_the_baseline_against_itself():
     records = [annotation(i, "a" * i, i, "a" * i, i) for i in range(1, 9)]
-    summary = summarise(records)
+    summary = summary_of(records)
     assert (summary["wr"], summary["wr_se"], summary["wr_ci"], summary["lc"]) == (
         50,
         0,
@@ -400,14 +426,17 @@ def test_summarise_the_baseline_against_itself():
     )
 
 
-def test_summarise_names_the_bad_record():
+def test_the_bad_record_is_named(tmp_path):
+    path = tmp_path / "annotations.json"
+    records = [annotation(i, "ab", 1, "abc", 3).to_json() for i in range(3)]
+    for key in ("preference", "output_2", "score_2", "in_language_2"):
+        lacking = {name: value for name, value in records[2].items() if name != key}
+        write_json(path, [*records[:2], lacking])
+        with pytest.raises(InputError, match=rf"annotations\.json, record 2: {key} is missing"):
+            read_judged(path)
     records = [annotation(i, "ab", 1, "abc", 3) for i in range(3)]
-    for key in ("preference", "output_2", "score_2"):
-        lacking = [*records[:2], {k: v for k, v in records[2].items() if k != key}]
-        with pytest.raises(InputError, match=rf"annotation 2 \(id 2\): the key '{key}' is missing"):
-            summarise(lacking)
-    with pytest.raises(InputError, match="none of 0"):
-        summarise([])
+    with pytest.raises(InputError, match=r"^a\.json: preference: none of 3"):
+        summary_of([replace(record, preference=None) for record in records])
 
 
 # The paper's table: LC / WR in en, es, ru, de, fr, and their means
@@ -445,11 +474,11 @@ def entry(wr, se=2.1, lc=50.0, chars=100.0):
 
 
 def test_format_table_by_hand():
-    table = format_table({
-        "sft": {"en": entry(50, 0), "es": entry(50, 0), "sw": entry(50, 0)},
-        "dpo": {"en": entry(61.24, 2.06, 60, 40), "es": entry(48, 2, 47, 45), "sw": entry(40, 2, 43, 51)},
-        "icr1": {"en": entry(100, 0, 99.96, 12), "sw": entry(3, 1.25, 4, 1204)},
-    })  # fmt: skip
+    sft = {"en": entry(50, 0), "es": entry(50, 0), "sw": entry(50, 0)}
+    dpo = {"en": entry(61.24, 2.06, 60, 40), "es": entry(48, 2, 47, 45)}
+    dpo["sw"] = entry(40, 2, 43, 51)
+    icr1 = {"en": entry(100, 0, 99.96, 12), "sw": entry(3, 1.25, 4, 1204)}
+    table = format_table({"sft": sft, "dpo": dpo, "icr1": icr1})
     assert table.split("\n") == [
         "WR±SE         en        es        sw  mean  non-en",
         "sft     50.0±0.0  50.0±0.0  50.0±0.0  50.0    50.0",
@@ -542,7 +571,8 @@ def test_the_leaderboards_published_figures(model, lc, wr, se):
         rows.sample(frac=1, random_state=0), gamed.sample(frac=1, random_state=1)
     )
     assert shuffled == pytest.approx(leaderboard(rows, gamed), abs=1e-4)
-    # The own-data form is another quantity: without difficulty and gamed rows it is more than ten points away
+    # The own-data form is another quantity: without difficulty and gamed rows it is more than ten
+    # points away
     assert (
         abs(length_controlled(rows["preference"], rows["len_output"], rows["len_baseline"]) - lc)
         > 10

@@ -1,4 +1,21 @@
-""""""
+"""Log-probabilities of responses given prompts. The only place where they are computed.
+
+The state that the model's body has at one column gives the logits for the token at the next.
+Scoring runs the body, and of all its states projects those alone that predict a response token, a
+few at a time (`models.output_head`): the logits of the whole vocabulary never exist for more. Three
+layouts:
+
+    a row a response       x1 x2 x3 y1 y2 end pad     padded on the right, which no token sees: no
+                                                      mask is needed
+    shared prefix          pad x1 x2 x3 | y1 y2 end   prompts run once, padded on the left; their
+                                                      keys and values serve all responses to them
+    training (`collate`)   pad x1 x2 x3 | y1 y2 end   all responses of a batch begin in one column;
+                                                      differentiable, as each chunk leaves its
+                                                      slopes in place of its logits
+
+Positions count real tokens and no token sees padding, so a row's result does not depend on its
+neighbours.
+"""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -13,9 +30,10 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from xlnb.common.errors import InputError
 from xlnb.models.batches import Budget, Pack, Rows, packs
-from xlnb.models.output_head import Projection, replaced_forward, token_logps
+from xlnb.models.output_head import Forward, Projection, token_logps, within_forward
 from xlnb.models.sharding import causal_of, inference, is_sharded
 
+# Gives a context that holds a model.
 ModelContext = Callable[[], AbstractContextManager[torch.nn.Module]]
 
 
@@ -27,20 +45,23 @@ def sequence_logprobs(
     batch_tokens: int | Budget = 16384,
     share_prefix: bool | None = None,
 ) -> list[Tensor]:
-    """log π(y_t | x, y_<t) in nats for every token of every response: a list of fp32 CPU tensors of shape (|y|,).
+    """log π(y_t | x, y_<t) in nats for every token of every response: a list of fp32 CPU tensors of
+    shape (|y|,).
 
-    `prompts[i]` and `responses[i]` are token ids; a response that ended holds its end-of-turn token, a cut one does
-    not. Sum a tensor for log π(y | x). Rows are grouped by length into batches of at most `batch_tokens` tokens,
-    padding included, and come back in input order; where memory runs out batches get smaller, and the output says so.
-    `share_prefix`: whether a prompt is run once for all its responses; None does so where it saves work.
+    `prompts[i]` and `responses[i]` are token ids; a response that ended holds its end-of-turn
+    token, a cut one does not. Sum a tensor for log π(y | x). Rows are grouped by length into
+    batches of at most `batch_tokens` tokens, padding included, and come back in input order; where
+    memory runs out batches get smaller, and the output says so. `share_prefix`: whether a prompt is
+    run once for all its responses; None does so where it saves work.
 
-    The log-softmax is in fp32 whatever the weights are. With fp32 weights every path and batch is within 1e-4 nats a
-    token of a forward pass of the row alone. Measured on the lab's base, mean and largest deviation of a token: bf16
-    weights, one path from the other, 0.003 and 0.1 nats, and from fp32 weights 0.005 and 0.13; NF4 weights, which are
-    another model, from fp32 weights 0.04 and 1.8.
+    The log-softmax is in fp32 whatever the weights are. With fp32 weights every path and batch is
+    within 1e-4 nats a token of a forward pass of the row alone. Measured on the lab's base, mean
+    and largest deviation of a token: bf16 weights, one path from the other, 0.003 and 0.1 nats, and
+    from fp32 weights 0.005 and 0.13; NF4 weights, which are another model, from fp32 weights 0.04
+    and 1.8.
 
-    Raises InputError for an empty prompt or response, for a row that alone does not fit into memory, and where a
-    log-probability is not finite.
+    Raises InputError for an empty prompt or response, for a row that alone does not fit into
+    memory, and where a log-probability is not finite.
     """
     contexts = [lambda: nullcontext(model)]
     return logprobs_under(
@@ -56,9 +77,11 @@ def logprobs_under(
     batch_tokens: int | Budget = 16384,
     share_prefix: bool | None = None,
 ) -> list[list[Tensor]]:
-    """`sequence_logprobs` under several models, in one pass over the data and in the same batches: a list a model.
+    """`sequence_logprobs` under several models, in one pass over the data and in the same batches:
+    a list a model.
 
-    Each of `models` returns a context that holds the model, such as `partial(active, model, "dpo")`.
+    Each of `models` returns a context that holds the model, such as
+    `partial(active, model, "dpo")`.
     """
     for index, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
         if not len(prompt) or not len(response):
@@ -77,13 +100,10 @@ def logprobs_under(
         for pack in packs(sorted(todo), prompts, responses, budget.tokens, share_prefix):
             sides = _if_memory_suffices(models, pack, prompts, responses)
             if sides is None:
-                if max(map(len, [pack.prefixes, *pack.batches])) == 1:
-                    row = pack.batches[0][0]
-                    raise InputError(
-                        f"row {row}: its {pack.largest} tokens do not fit into memory; leave it out"
-                    )
+                _refuse_a_single_row(pack)
                 budget.shrink(pack.largest)
-                break  # what is left is packed anew
+                # What is left is packed anew.
+                break
             for values, side in zip(logprobs, sides, strict=True):
                 for row, value in side.items():
                     values[row] = value
@@ -94,131 +114,144 @@ def logprobs_under(
 def _if_memory_suffices(
     models: Sequence[ModelContext], pack: Pack, prompts: Rows, responses: Rows
 ) -> list[dict[int, Tensor]] | None:
-    """Log-probabilities of a pack's rows, a dictionary a model; None if memory runs out under any of the models."""
+    """Log-probabilities of a pack's rows, a dictionary a model; None if memory runs out under any
+    of the models."""
     sides = []
     try:
         for context in models:
             with context() as model, inference(model):
                 sides.append(dict(_pack_logprobs(model, pack, prompts, responses)))
     except RuntimeError as error:
-        # The second is what PyTorch says on a CPU.
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(
-            error
-        ):
+        on_cpu = "can't allocate memory" in str(error)
+        if not on_cpu and not isinstance(error, torch.OutOfMemoryError):
             raise
     if len(sides) == len(models):
         return sides
     for context in models:
         with context() as model:
-            if is_sharded(model):  # the others are in the middle of the same pass
+            # The other processes are in the middle of the same pass.
+            if is_sharded(model):
                 raise InputError(
-                    f"out of memory with {pack.largest} tokens in a batch; lower scoring.batch_tokens"
+                    f"out of memory with {pack.largest} tokens in a batch; lower "
+                    "scoring.batch_tokens"
                 )
-    torch.cuda.empty_cache()  # after the handler: the error held the tensors of the batch
+    # Outside of the handler: the error held the tensors of the batch.
+    torch.cuda.empty_cache()
     return None
+
+
+def _refuse_a_single_row(pack: Pack) -> None:
+    """Raises InputError where the pack cannot be made smaller."""
+    if max(map(len, [pack.prefixes, *pack.batches])) == 1:
+        row = pack.batches[0][0]
+        raise InputError(
+            f"row {row}: its {pack.largest} tokens do not fit into memory; leave it out"
+        )
 
 
 def _pack_logprobs(
     model: Any, pack: Pack, prompts: Rows, responses: Rows
 ) -> Iterator[tuple[int, Tensor]]:
+    """(row, (|y|,) log-probabilities) of every row of the pack."""
     causal = causal_of(model)
-    body, device = causal.get_decoder(), next(causal.parameters()).device
+    body = causal.get_decoder()
+    device = next(causal.parameters()).device
     prefix = Prefix(body, [prompts[i] for i in pack.prefixes], device) if pack.prefixes else None
     for rows in pack.batches:
-        batch = [prompts[i] for i in rows], [responses[i] for i in rows]
-        states = prefix.states(*batch) if prefix else _states(body, *batch, device)
-        tokens = torch.tensor([token for response in batch[1] for token in response], device=device)
-        values = (
-            token_logps(causal, body, states, tokens)
-            .cpu()
-            .split([len(response) for response in batch[1]])
-        )
-        for row, value in zip(rows, values, strict=True):
-            if not torch.isfinite(value).all():
+        asked = [prompts[i] for i in rows]
+        said = [responses[i] for i in rows]
+        states = prefix.states(asked, said) if prefix else _states(body, asked, said, device)
+        tokens = torch.tensor([token for response in said for token in response], device=device)
+        logps = token_logps(causal, body, states, tokens).cpu()
+        by_row = logps.split([len(response) for response in said])
+        for row, values in zip(rows, by_row, strict=True):
+            if not torch.isfinite(values).all():
                 raise InputError(
-                    f"row {row}: the model gives a log-probability that is not finite (NaN or infinite)"
+                    f"row {row}: the model gives a log-probability that is not finite (NaN or "
+                    "infinite)"
                 )
-            yield row, value.clone()
+            yield row, values.clone()
 
 
 def _states(body: Any, prompts: Rows, responses: Rows, device: torch.device) -> Tensor:
     """(Σ|y|, H): the states that predict the responses' tokens, one response after the other."""
-    rows = [
-        torch.tensor([*prompt, *response[:-1]])
-        for prompt, response in zip(prompts, responses, strict=True)
-    ]
-    states = body(
-        input_ids=pad_sequence(rows, batch_first=True).to(device), use_cache=False
-    ).last_hidden_state
-    spans = [
-        slice(len(x) - 1, len(x) - 1 + len(y)) for x, y in zip(prompts, responses, strict=True)
-    ]
-    return torch.cat([row[span] for row, span in zip(states, spans, strict=True)])
+    both = list(zip(prompts, responses, strict=True))
+    rows = [torch.tensor([*prompt, *response[:-1]]) for prompt, response in both]
+    ids = pad_sequence(rows, batch_first=True).to(device)
+    states = body(input_ids=ids, use_cache=False).last_hidden_state
+    found = []
+    for row, (prompt, response) in zip(states, both, strict=True):
+        first = len(prompt) - 1
+        found.append(row[first : first + len(response)])
+    return torch.cat(found)
 
 
 class Prefix:
     """Prompts that have been run: the last state of each and the keys and values of all."""
 
     def __init__(self, body: Any, prompts: Rows, device: torch.device):
-        batch = {
-            name: tensor.to(device)
-            for name, tensor in collate(prompts, [[]] * len(prompts)).items()
-        }
-        self.body, self.mask = body, batch["attention_mask"]
+        batch = collate(prompts, [[]] * len(prompts))
+        self.body = body
+        self.mask = batch["attention_mask"].to(device)
         output = body(
-            input_ids=batch["input_ids"],
+            input_ids=batch["input_ids"].to(device),
             attention_mask=self.mask,
-            position_ids=batch["position_ids"],
+            position_ids=batch["position_ids"].to(device),
             use_cache=True,
         )
-        self.cache, self.last = output.past_key_values, output.last_hidden_state[:, -1:]
+        self.cache = output.past_key_values
+        self.last = output.last_hidden_state[:, -1:]
         self.at = {tuple(prompt): position for position, prompt in enumerate(prompts)}
 
     def states(self, prompts: Rows, responses: Rows) -> Tensor:
         """As `_states`; each of `prompts` is one that has been run."""
         at = torch.tensor([self.at[tuple(prompt)] for prompt in prompts], device=self.last.device)
-        states, rest = (
-            self.last[at],
-            pad_sequence([torch.tensor(y[:-1]) for y in responses], batch_first=True),
-        )
+        states = self.last[at]
+        # Each response's first token is predicted by its prompt's last state, and its last token
+        # predicts nothing.
+        rest = pad_sequence([torch.tensor(y[:-1]) for y in responses], batch_first=True)
         if rest.shape[1]:
             mask = self.mask[at]
             steps = torch.arange(rest.shape[1], device=at.device)
-            cache = copy.copy(self.cache)
-            cache.layers = [copy.copy(layer) for layer in self.cache.layers]
-            cache.batch_select_indices(at)  # gives the copy tensors of its own
             output = self.body(
                 input_ids=rest.to(at.device),
                 attention_mask=torch.cat([mask, mask.new_ones(rest.shape)], 1),
                 position_ids=mask.sum(1, keepdim=True) + steps,
-                past_key_values=cache,
+                past_key_values=self._cache_of(at),
                 use_cache=True,
             )
             states = torch.cat([states, output.last_hidden_state], 1)
-        return torch.cat(
-            [row[: len(response)] for row, response in zip(states, responses, strict=True)]
-        )
+        by_row = zip(states, responses, strict=True)
+        return torch.cat([row[: len(response)] for row, response in by_row])
+
+    def _cache_of(self, at: Tensor) -> Any:
+        """Keys and values of the prompts at these positions, which may be written to."""
+        cache = copy.copy(self.cache)
+        cache.layers = [copy.copy(layer) for layer in self.cache.layers]
+        # It gives the copy tensors of its own.
+        cache.batch_select_indices(at)
+        return cache
 
 
 def _shareable(models: Sequence[ModelContext]) -> bool:
-    """Whether all that the models keep of a prefix are keys and values, which can be repeated and go on."""
+    """Whether all that the models keep of a prefix are keys and values, which can be repeated and
+    go on."""
     for context in models:
         with context() as model:
             causal = causal_of(model)
             if not isinstance(causal, PreTrainedModel):
                 return False
-            layers = DynamicCache(config=causal.config).layers
-            if any(
-                type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers
-            ):
+            kinds = {type(layer) for layer in DynamicCache(config=causal.config).layers}
+            if not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:
                 return False
     return True
 
 
 def collate(prompts: Rows, responses: Rows) -> dict[str, Tensor]:
-    """Lay rows out as in the module's docstring: `input_ids`, `attention_mask` and `position_ids`, each (B, P + R),
-    and `response_mask` (B, R). Padding ids are 0; nothing reads them."""
-    before, after = max(map(len, prompts)), max(map(len, responses))
+    """Lay rows out as in the module's docstring: `input_ids`, `attention_mask` and `position_ids`,
+    each (B, P + R), and `response_mask` (B, R). Padding ids are 0; nothing reads them."""
+    before = max(map(len, prompts))
+    after = max(map(len, responses))
     input_ids = torch.zeros(len(prompts), before + after, dtype=torch.long)
     attention_mask = torch.zeros_like(input_ids)
     for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
@@ -234,35 +267,32 @@ def collate(prompts: Rows, responses: Rows) -> dict[str, Tensor]:
 
 
 def response_logprobs(model: torch.nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """(B, R) log-probabilities in fp32, 0 where `response_mask` is 0. Differentiable, and still without more than
-    `CHUNK` rows of logits, unless the output layer is trained.
+    """(B, R) log-probabilities in fp32 of a batch of `collate`, 0 where `response_mask` is 0.
 
-    `model` may be wrapped for several processes: its own forward pass is called, with the body and the projection
-    inside.
+    Differentiable, and still without more than a chunk of logits, unless the output layer is
+    trained. `model` may be wrapped for several processes: its own forward pass is called, with the
+    body and the projection inside.
     """
     causal: Any = next(module for module in model.modules() if hasattr(type(module), "get_decoder"))
-    body, own = causal.get_decoder(), causal.forward
+    body = causal.get_decoder()
     mask = batch["response_mask"].bool()
     width = mask.shape[1]
-    tokens = batch["input_ids"][:, -width:][mask]  # (n,)
-    # Without padding on the left no token sees any, and attention needs no mask: faster on most devices.
-    given = (
-        ["input_ids"]
-        if batch["attention_mask"][:, 0].all()
-        else ["input_ids", "attention_mask", "position_ids"]
-    )
-    frozen = not any(
-        parameter.requires_grad for parameter in causal.get_output_embeddings().parameters()
-    )
+    # (n,) response tokens
+    tokens = batch["input_ids"][:, -width:][mask]
+    # Without padding on the left no token sees any, and attention needs no mask: faster on most
+    # devices.
+    given = ["input_ids"]
+    if not batch["attention_mask"][:, 0].all():
+        given += ["attention_mask", "position_ids"]
+    head = causal.get_output_embeddings().parameters()
+    frozen = not any(parameter.requires_grad for parameter in head)
 
-    def logprobs(*_: Any, **__: Any) -> Tensor:
+    def logps(forward: Forward) -> Tensor:
         output = body(**{name: batch[name] for name in given}, use_cache=False)
-        states = output.last_hidden_state[:, -width - 1 : -1][
-            mask
-        ]  # columns P-1 … P+R-2 predict columns P … P+R-1
+        # Columns P-1 … P+R-2 predict columns P … P+R-1.
+        states = output.last_hidden_state[:, -width - 1 : -1][mask]
         project = Projection.apply if frozen and states.requires_grad else token_logps
-        return project(own, body, states, tokens)
+        return project(forward, body, states, tokens)
 
-    with replaced_forward(causal, logprobs):
-        values = model(input_ids=batch["input_ids"])
+    values = within_forward(model, causal, logps, batch["input_ids"])
     return values.new_zeros(mask.shape).masked_scatter(mask, values)

@@ -1,4 +1,5 @@
-"""Presets: every number a run depends on, in typed, frozen pages. `-p training.lr=5e-5` changes one by its name."""
+"""Presets: every number a run depends on, in typed, frozen pages. `-p training.lr=5e-5` changes one
+by its name."""
 
 import dataclasses
 import json
@@ -13,26 +14,39 @@ from xlnb.common.errors import InputError
 
 @dataclass(frozen=True)
 class Models:
-    base: str = "data/lab/sft"  # π_I: a folder (in the project or anywhere) or a Hub id
-    dpo: str = ""  # π^0 as a checkpoint of its own, which adapters are then trained on; or
-    dpo_adapter: str = ""  # π^0 as a LoRA adapter on `base`, a folder or a Hub id; both empty: trained on English pairs
+    # π_I: a folder (in the project or anywhere) or a Hub id
+    base: str = "data/lab/sft"
+    # π^0 as a checkpoint of its own, which adapters are then trained on; or
+    dpo: str = ""
+    # π^0 as a LoRA adapter on `base`, a folder or a Hub id; both empty: trained on English pairs
+    dpo_adapter: str = ""
     quantization: str = (
-        "nf4"  # of the base's weights: nf4 (double quantisation), int8, or none (of type `dtype`)
+        # of the base's weights: nf4 (double quantisation), int8, or none (of type `dtype`)
+        "nf4"
     )
     dtype: str = (
-        "auto"  # compute type: auto (bfloat16 on a GPU, float32 on a CPU), float32 or bfloat16
+        # compute type: auto (bfloat16 on a GPU, float32 on a CPU), float32 or bfloat16
+        "auto"
     )
-    attention: str = "auto"  # auto (flash_attention_2 where it can run, else transformers' choice), or one by its name
-    shard: bool = False  # several processes share the layers' weights out (FSDP2), for a base too large for one GPU
+    # auto (flash_attention_2 where it can run, else transformers' choice), or one by its name
+    attention: str = "auto"
+    # several processes share the layers' weights out (FSDP2), for a base too large for one GPU
+    shard: bool = False
 
 
 @dataclass(frozen=True)
 class Prompts:
-    path: str = ""  # parallel prompts to train on: folder, file or hub:ORG/NAME (xlnb.sources); empty: the lab's
-    eval_path: str = ""  # the same for evaluation, where `path` is given; empty: none
-    langs: str = ""  # "en,es,de"; empty: every language the source has
-    limit: int = 0  # at most so many prompts a language from each path; 0: all
-    parts: int = 0  # training prompts are dealt into so many parts, and iterations take them in turn; 0: all, every time
+    # parallel prompts to train on: folder, file or hub:ORG/NAME (xlnb.sources); empty: the lab's
+    path: str = ""
+    # the same for evaluation, where `path` is given; empty: none
+    eval_path: str = ""
+    # "en,es,de"; empty: every language the source has
+    langs: str = ""
+    # at most so many prompts a language from each path; 0: all
+    limit: int = 0
+    # training prompts are dealt into so many parts, and iterations take them in turn; 0: all, every
+    # time
+    parts: int = 0
 
 
 @dataclass(frozen=True)
@@ -40,15 +54,20 @@ class Localise:
     """English training prompts put into other languages by a model, before anything else."""
 
     langs: str = (
-        ""  # "de,sw": the languages to make of the English prompts of prompts.path; empty: none
+        # "de,sw": the languages to make of the English prompts of prompts.path; empty: none
+        ""
     )
-    by: str = ""  # the translator: endpoint:MODEL or local:FOLDER_OR_HUB_ID; empty: π_I
-    # A draft, translated back, must share so much with the English prompt (chrF, 0 to 100). Unrelated English prompts
-    # of like length in the release reach 21 in the median and 37 at the 99th percentile.
+    # the translator: endpoint:MODEL or local:FOLDER_OR_HUB_ID; empty: π_I
+    by: str = ""
+    # A draft, translated back, must share so much with the English prompt (chrF, 0 to 100).
+    # Unrelated English prompts of like length in the release reach 21 in the median and 37 at the
+    # 99th percentile.
     min_chrf: float = 40.0
-    workers: int = 8  # calls of an endpoint at once
+    # calls of an endpoint at once
+    workers: int = 8
     price: float = (
-        0.0  # of an endpoint, US dollars a million tokens, for the estimate; 0: not known
+        # of an endpoint, US dollars a million tokens, for the estimate; 0: not known
+        0.0
     )
 
 
@@ -56,70 +75,97 @@ class Localise:
 class Preferences:
     """The English pairs that π^0 is trained on."""
 
-    path: str = ""  # rows with prompt, chosen, rejected: a file or hub:ORG/NAME:SPLIT; empty: from the lab's samples
-    limit: int = 0  # at most so many pairs; 0: all
+    # rows with prompt, chosen, rejected: a file or hub:ORG/NAME:SPLIT; empty: from the lab's
+    # samples
+    path: str = ""
+    # at most so many pairs; 0: all
+    limit: int = 0
 
 
 @dataclass(frozen=True)
 class Lab:
-    """How many of the lab's questions a run uses, a language; the three splits share no fact. All 0: none, ever."""
+    """How many of the lab's questions a run uses, a language; the three splits share no fact. All
+    0: none, ever."""
 
-    english: int = 426  # for the English preferences
-    train: int = 220  # for the cross-lingual iterations
-    reward: int = 40  # held out, to compare rewards with the truth
-    eval: int = 200  # held out, for win rates
+    # for the English preferences
+    english: int = 426
+    # for the cross-lingual iterations
+    train: int = 220
+    # held out, to compare rewards with the truth
+    reward: int = 40
+    # held out, for win rates
+    eval: int = 200
 
 
 @dataclass(frozen=True)
 class Sampling:
-    n: int = 10  # responses a prompt (the release's)
+    # responses a prompt (the release's)
+    n: int = 10
     temperature: float = 0.9
     top_p: float = 1.0
     max_new_tokens: int = 2400
-    batch_tokens: int = 16384  # tokens side by side: sequences × (prompt + max_new_tokens)
-    backend: str = (
-        "auto"  # transformers, vllm, or auto: vllm where it is installed and there is a GPU
-    )
+    # tokens side by side: sequences × (prompt + max_new_tokens)
+    batch_tokens: int = 16384
+    # A name of `xlnb.sampling.SAMPLERS`, or auto: vllm where it is installed and there is a GPU.
+    backend: str = "auto"
 
 
 @dataclass(frozen=True)
 class Scoring:
-    beta: float = 0.1  # r = beta * (log π − log π_I), so rewards are in beta nats
-    scorers: str = "cross_lingual,multilingual"  # the first makes the pairs, the others are compared; also: translated
-    batch_tokens: int = 16384  # tokens in one forward pass, padding included
-    keep_tokens: bool = False  # score records keep the log-probabilities of every token
+    # r = beta * (log π − log π_I), so rewards are in beta nats
+    beta: float = 0.1
+    # The first makes the pairs, the others are compared: names of `xlnb.rewards.SCORERS`.
+    scorers: str = "cross_lingual,multilingual"
+    # tokens in one forward pass, padding included
+    batch_tokens: int = 16384
+    # score records keep the log-probabilities of every token
+    keep_tokens: bool = False
 
 
 @dataclass(frozen=True)
 class Pairing:
-    alpha: str = "exact"  # length control: exact (α ≥ 0), signed (exact, of either sign), grid (the release's) or none
+    # length control: exact (α ≥ 0), signed (exact, of either sign), grid (the release's) or none
+    alpha: str = "exact"
     language_filter: bool = (
-        True  # responses surely in another language than the asked one are no candidates
+        # responses surely in another language than the asked one are no candidates
+        True
     )
-    min_margin: float = 0.0  # drop pairs whose length-controlled rewards lie closer (beta nats)
+    # drop pairs whose length-controlled rewards lie closer (beta nats)
+    min_margin: float = 0.0
 
 
 @dataclass(frozen=True)
 class Training:
     steps: int = 120
-    batch: int = 32  # pairs an update
-    micro_batch: int = 32  # pairs a forward pass
-    lr: float = 5e-5  # decays linearly to 0
-    beta: float = 0.1  # of DPO
-    nll: float = 1.0  # c: weight of the NLL of the chosen response, per token (the release's)
+    # pairs an update
+    batch: int = 32
+    # pairs a forward pass
+    micro_batch: int = 32
+    # decays linearly to 0
+    lr: float = 5e-5
+    # of DPO
+    beta: float = 0.1
+    # c: weight of the NLL of the chosen response, per token (the release's)
+    nll: float = 1.0
     lora_r: int = 16
     lora_alpha: int = 32
-    max_tokens: int = 4096  # pairs with a longer prompt + response are dropped and counted
-    save_steps: int = 20  # a killed run repeats at most this many
+    # pairs with a longer prompt + response are dropped and counted
+    max_tokens: int = 4096
+    # a killed run repeats at most this many
+    save_steps: int = 20
     gradient_checkpointing: bool = False
     loss: str = (
-        "dpo"  # or kto, on the same pairs; its start is π^0 of the paper's second experiment
+        # or kto, on the same pairs; its start is π^0 of the paper's second experiment
+        "dpo"
     )
     optimizer: str = (
-        "auto"  # adamw, paged_adamw_8bit, or auto: the latter on a GPU, the former on a CPU
+        # adamw, paged_adamw_8bit, or auto: the latter on a GPU, the former on a CPU
+        "auto"
     )
-    eval_fraction: float = 0.0  # of prompts held out; the checkpoint with the least loss on them is kept, else the last
-    report_to: str = "none"  # or tensorboard, wandb
+    # of prompts held out; the checkpoint with the least loss on them is kept, else the last
+    eval_fraction: float = 0.0
+    # or tensorboard, wandb
+    report_to: str = "none"
 
 
 @dataclass(frozen=True)
@@ -127,16 +173,22 @@ class Evaluation:
     temperature: float = 0.6
     top_p: float = 0.9
     max_new_tokens: int = 2048
-    judge: str = "oracle"  # the lab's ground truth; or endpoint:MODEL, local:FOLDER_OR_HUB_ID
+    # the lab's ground truth; or endpoint:MODEL, local:FOLDER_OR_HUB_ID
+    judge: str = "oracle"
     judge_order: str = (
-        "random"  # of a model judge: a response is shown first by a hash, or both: twice, averaged
+        # of a model judge: a response is shown first by a hash, or both: twice, averaged
+        "random"
     )
-    judge_workers: int = 8  # calls of an endpoint at once
+    # calls of an endpoint at once
+    judge_workers: int = 8
     judge_price: float = (
-        0.0  # of an endpoint, US dollars a million tokens of input, for the estimate; 0: not known
+        # of an endpoint, US dollars a million tokens of input, for the estimate; 0: not known
+        0.0
     )
-    baseline: str = "sft"  # what the others are compared with: a model of the run, or files FOLDER/{lang}/NAME.json
-    resamples: int = 1000  # bootstrap
+    # what the others are compared with: a model of the run, or files FOLDER/{lang}/NAME.json
+    baseline: str = "sft"
+    # bootstrap
+    resamples: int = 1000
 
 
 @dataclass(frozen=True)
@@ -152,8 +204,10 @@ class Preset:
     sampling: Sampling = field(default_factory=Sampling)
     scoring: Scoring = field(default_factory=Scoring)
     pairing: Pairing = field(default_factory=Pairing)
-    english: Training = field(default_factory=Training)  # π_I → π^0 on English preferences
-    training: Training = field(default_factory=Training)  # π^t → π^{t+1}
+    # π_I → π^0 on English preferences
+    english: Training = field(default_factory=Training)
+    # π^t → π^{t+1}
+    training: Training = field(default_factory=Training)
     evaluation: Evaluation = field(default_factory=Evaluation)
 
 
@@ -162,20 +216,24 @@ LAB = Preset(
     name="lab",
     prompts=Prompts(parts=2),
     sampling=Sampling(max_new_tokens=64, batch_tokens=32768),
-    scoring=Scoring(batch_tokens=4096),  # short rows of unlike lengths: small batches pad less
-    # Learning rates, steps and NLL weights were chosen by two iterations of seed 7, on the `reward` questions.
+    # short rows of unlike lengths: small batches pad less
+    scoring=Scoring(batch_tokens=4096),
+    # Learning rates, steps and NLL weights were chosen by two iterations of seed 7, on the `reward`
+    # questions.
     english=Training(steps=80, lr=2e-4, nll=0.2, max_tokens=512),
     training=Training(steps=100, lr=1e-4, max_tokens=512),
     evaluation=Evaluation(temperature=0.9, top_p=1.0, max_new_tokens=64),
 )
 
-# Real models: the release's numbers where it has them. Prompts are yours (`prompts.path`), as is the judge. The release
-# trains all weights with lr 1e-7; LoRA needs more. 470 updates see 3,000 prompts in each of five languages once.
+# Real models: the release's numbers where it has them. Prompts are yours (`prompts.path`), as is
+# the judge. The release trains all weights with lr 1e-7; LoRA needs more. 470 updates see 3,000
+# prompts in each of five languages once.
 REAL_TRAINING = Training(
     steps=470,
     micro_batch=1,
     lr=5e-6,
-    max_tokens=2048,  # 8B in NF4 on a card of 24 GB; longer pairs are dropped and counted
+    # 8B in NF4 on a card of 24 GB; longer pairs are dropped and counted
+    max_tokens=2048,
     save_steps=47,
     gradient_checkpointing=True,
     eval_fraction=0.02,
@@ -197,7 +255,8 @@ REAL = Preset(
 
 PRESETS = {
     "lab": LAB,
-    # The same path in a minute or two, for tests and first looks: too small to show the method's effect.
+    # The same path in a minute or two, for tests and first looks: too small to show the method's
+    # effect.
     "lab-quick": dataclasses.replace(
         LAB,
         name="lab-quick",
@@ -216,7 +275,8 @@ PRESETS = {
         training=dataclasses.replace(REAL.training, max_tokens=4096),
     ),
     "qwen2.5-7b": REAL,
-    # The paper's pair. Its second start, from KTO: -p models.dpo=princeton-nlp/Llama-3-Base-8B-SFT-KTO
+    # The paper's pair. Its second start, from KTO: -p
+    # models.dpo=princeton-nlp/Llama-3-Base-8B-SFT-KTO
     "llama3-8b": dataclasses.replace(
         REAL,
         name="llama3-8b",
@@ -238,18 +298,17 @@ ABOVE_0 = "temperature lr beta"
 ONE_OF = {
     "quantization": "nf4 int8 none",
     "dtype": "auto float32 bfloat16",
-    "backend": "auto transformers vllm",
     "alpha": "exact signed grid none",
     "loss": "dpo kto",
     "optimizer": "auto adamw paged_adamw_8bit",
     "report_to": "none tensorboard wandb",
     "judge_order": "random both",
 }
-SCORERS = ("cross_lingual", "multilingual", "translated")
 
 
 def check(preset: Preset) -> None:
-    """Raises InputError for a value that no stage can work with, so that none begins or removes anything with it."""
+    """Raises InputError for a value that no stage can work with, so that none begins or removes
+    anything with it."""
     for path, value in _leaves(asdict(preset)):
         name, expected = path[-1], ""
         for least, names in AT_LEAST.items():
@@ -275,9 +334,6 @@ def check(preset: Preset) -> None:
             raise InputError(
                 f"KTO estimates its KL term over a micro-batch: {section}.micro_batch must be at least 2"
             )
-    for scorer in map(str.strip, preset.scoring.scorers.split(",")):
-        if scorer not in SCORERS:
-            raise InputError(f"scoring.scorers '{scorer}': expected one of {', '.join(SCORERS)}")
     kind, _, model = preset.evaluation.judge.partition(":")
     if preset.evaluation.judge != "oracle" and not (kind in ("endpoint", "local") and model):
         raise InputError(
@@ -290,9 +346,11 @@ def check(preset: Preset) -> None:
 
 
 def get_preset(name: str, overrides: dict[str, Any] | None = None) -> Preset:
-    """The preset of that name with dotted overrides such as {"training.lr": "5e-5"} (text is read by the field's type).
+    """The preset of that name with dotted overrides such as {"training.lr": "5e-5"} (text is read
+    by the field's type).
 
-    Raises InputError for an unknown preset, an unknown key, a value of the wrong type, and as `check`.
+    Raises InputError for an unknown preset, an unknown key, a value of the wrong type, and as
+    `check`.
     """
     if name not in PRESETS:
         raise InputError(f"unknown preset '{name}'; known: {', '.join(PRESETS)}")
@@ -308,7 +366,8 @@ def override(preset: Preset, overrides: dict[str, Any]) -> Preset:
 
 
 def parse_overrides(items: str | Sequence[str]) -> dict[str, str]:
-    """["seed=1", "training.lr=5e-5"], or the same as one text with spaces between (quoted as in a shell), as a dict."""
+    """["seed=1", "training.lr=5e-5"], or the same as one text with spaces between (quoted as in a
+    shell), as a dict."""
     overrides = {}
     for item in shlex.split(items) if isinstance(items, str) else items:
         key, equals, value = item.partition("=")

@@ -1,27 +1,33 @@
-""""""
+"""The prompts under which models read a response: what R_c, R_m and R_t differ in.
+
+R_c  cross_lingual    the English instruction, to be answered in the response's language
+R_m  multilingual     the instruction in the response's language
+R_t  translated       the English instruction; read is the response's English translation
+"""
 
 from xlnb.common.errors import InputError
 from xlnb.common.languages import language_name
-from xlnb.presets import SCORERS
 
 
 def cross_lingual(instruction: str, lang: str) -> str:
-    """The prompt of the cross-lingual reward: the English instruction, to be answered in `lang` (R_c)."""
+    """The English instruction, to be answered in `lang`."""
     if lang == "en":
         return instruction
     return (
-        f"Please answer the following instruction using only {language_name(lang)}, unless explicitly instructed "
-        f"to respond in a different language.\n\n{instruction}"
+        f"Please answer the following instruction using only {language_name(lang)}, unless "
+        f"explicitly instructed to respond in a different language.\n\n{instruction}"
     )
 
 
 def scorer_prompt(scorer: str, lang: str, instruction: str, english: str) -> str:
-    """The prompt under which a scorer reads a response in `lang`: R_c (cross_lingual), R_m (multilingual) or, for the
-    response's English translation, R_t (translated)."""
+    """What a response in `lang` to `instruction` is read under; `english` is the same instruction.
+
+    Raises InputError for an unknown scorer.
+    """
     if scorer == "cross_lingual":
         return cross_lingual(english, lang)
     if scorer == "multilingual":
         return instruction
     if scorer == "translated":
         return english
-    raise InputError(f"unknown scorer '{scorer}'; known: {', '.join(SCORERS)}")
+    raise InputError(f"unknown scorer '{scorer}'; known: cross_lingual, multilingual, translated")

@@ -153,8 +153,8 @@ def score_sample(
 
 def score_responses(
     model: PreTrainedModel | PeftModel,
-    policy: str,
-    ref: str,
+    policy: str | None,
+    ref: str | None,
     prompts: Rows,
     responses: Rows,
     *,
@@ -165,8 +165,8 @@ def score_responses(
     """Token log-probabilities of the responses under two models, in one pass over the data and
     identical batches.
 
-    `policy` and `ref` name adapters of `model` (or `sft`, the bare base); `ref_model` is the base
-    of `ref` where that is another one. The same model twice gives the same numbers, so that its
+    `policy` and `ref` name adapters of `model`, None its bare base; `ref_model` is the base of
+    `ref` where that is another one. The same model twice gives the same numbers, so that its
     reward against itself is exactly 0. A response that a prompt has several times is scored once.
     `batch_tokens`, `share_prefix`: see `sequence_logprobs`.
     """

@@ -1,8 +1,8 @@
 """The exact α against the published grid on 150,000 responses: python tests/benchmarks/alpha.py
 
-Simulated rewards and lengths (15,000 prompts, 10 responses each; longer responses are preferred). The alternative is
-the release's search written out plainly: argmax and argmin of every prompt for each of 1,000 values of α. Writes
-data/results/alpha_cpu.json.
+Simulated rewards and lengths (15,000 prompts, 10 responses each; longer responses are preferred).
+The alternative is the release's search written out plainly: argmax and argmin of every prompt for
+each of 1,000 values of α. Writes data/results/alpha_cpu.json.
 """
 
 import time
@@ -15,8 +15,10 @@ from xlnb.length_control import grid_alpha, length_alpha
 from xlnb.runs.provenance import environment
 
 rng = np.random.default_rng(0)
-n_chars = np.rint(rng.lognormal(7, 0.6, (15_000, 10)))  # as long as X-AlpacaEval's responses
-rewards = 0.0005 * n_chars + rng.normal(size=n_chars.shape)  # β nats
+# as long as X-AlpacaEval's responses
+n_chars = np.rint(rng.lognormal(7, 0.6, (15_000, 10)))
+# β nats
+rewards = 0.0005 * n_chars + rng.normal(size=n_chars.shape)
 
 
 def plain_grid() -> float:

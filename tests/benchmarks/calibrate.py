@@ -3,10 +3,11 @@
     python tests/benchmarks/calibrate.py              # this CPU: a Llama of 60 M parameters, NF4, fp32
     python tests/benchmarks/calibrate.py --gpu h100   # of the shape of Llama-3 8B, NF4, bf16, at 2,048 tokens
 
-Random weights and token ids. Scores rows, runs training steps (forward and backward, the optimiser left out)
-and decodes, each in FLOPs or bytes of `xlnb.costs` over its seconds, as a share of the peak: a GPU's data sheet, or
-for a CPU a matrix product and a copy measured here. On a GPU, the peak memory of a training step beside the
-formula's, which tests/test_plan.py compares on a CPU. Replaces the device's entry of data/results/calibration.json.
+Random weights and token ids. Scores rows, runs training steps (forward and backward, the optimiser
+left out) and decodes, each in FLOPs or bytes of `xlnb.costs` over its seconds, as a share of the
+peak: a GPU's data sheet, or for a CPU a matrix product and a copy measured here. On a GPU, the peak
+memory of a training step beside the formula's, which tests/test_plan.py compares on a CPU. Replaces
+the device's entry of data/results/calibration.json.
 """
 
 import argparse
@@ -28,7 +29,8 @@ from xlnb.planning.devices import CALIBRATION, DEVICES
 from xlnb.presets import Training
 from xlnb.runs.provenance import environment
 
-DECODED = 16  # tokens a row
+# tokens a row
+DECODED = 16
 
 
 def seconds(work: Callable[[], object], times: int = 3) -> float:
@@ -108,7 +110,8 @@ def main() -> None:
             values = response_logprobs(model, batch)
         values.sum().backward()
 
-    step(8, 8)  # libraries take their memory, which is not the step's
+    # libraries take their memory, which is not the step's
+    step(8, 8)
     model.zero_grad(set_to_none=True)
     if gpu:
         memory = PeakMemory(kind)

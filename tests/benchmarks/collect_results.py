@@ -1,4 +1,5 @@
-"""Put finished lab runs under data/results with what has to stand beside a result, and draw and print them together:
+"""Put finished lab runs under data/results with what has to stand beside a result, and draw and
+print them together:
 
 python tests/benchmarks/collect_results.py runs/lab runs/seed1 runs/seed2
 """
@@ -11,6 +12,7 @@ import matplotlib.pyplot as plt
 
 from xlnb import figures
 from xlnb.common.files import ROOT, read_json, write_json
+from xlnb.figures.win_rates import seed_points
 
 RESULTS = ROOT / "data" / "results"
 
@@ -66,6 +68,6 @@ print([round(sum(seed["seconds"].values())) for seed in seeds], "seconds in stag
 
 figures.style()
 figure, ax = plt.subplots(figsize=(11, 4))
-figures.seed_points(win_rates, ax)
+seed_points(win_rates, ax)
 ax.set_title(f"Win rate against {figures.model_label('sft')} on the lab, {len(seeds)} seeds")
 figure.savefig(RESULTS / "win_rates.png")

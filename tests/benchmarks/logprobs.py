@@ -1,13 +1,14 @@
-"""Scoring under a policy and a reference: the published scorer's algorithm, TRL's path and ours, in one run.
+"""Scoring under a policy and a reference: the published scorer's algorithm, TRL's path and ours, in
+one run.
 
     python tests/benchmarks/logprobs.py --prompts 8        # a Llama of 60 M parameters, 32k vocabulary, fp32, on a CPU
     python tests/benchmarks/logprobs.py --prompts 80 --gpu # of the shape of Llama-3 8B, NF4, 128k vocabulary, on a GPU
 
-Weights and token ids are random, lengths are not: a prompt is an English X-AlpacaEval instruction with the language
-prefix, its N = 10 responses are as long as what ten published files hold for it (UTF-8 bytes / 4 tokens). The policy
-is a LoRA adapter, the reference the bare base. Every method runs in a process of its own, on the same rows, and all
-give the same log-probabilities, which is checked. Tokenisation is in no method's time. Writes
-data/results/logprobs_<device>.json.
+Weights and token ids are random, lengths are not: a prompt is an English X-AlpacaEval instruction
+with the language prefix, its N = 10 responses are as long as what ten published files hold for it
+(UTF-8 bytes / 4 tokens). The policy is a LoRA adapter, the reference the bare base. Every method
+runs in a process of its own, on the same rows, and all give the same log-probabilities, which is
+checked. Tokenisation is in no method's time. Writes data/results/logprobs_<device>.json.
 """
 
 import argparse
@@ -84,7 +85,8 @@ def rows(
             for i in ids
         ]
         source = f"X-AlpacaEval: English instructions, {len(files)} published responses to each"
-    else:  # log-normal lengths with about that data's means and deviations
+    # log-normal lengths with about that data's means and deviations
+    else:
         print(
             f"{DATA} is not there: lengths are drawn from log-normal distributions instead",
             file=sys.stderr,
@@ -107,7 +109,8 @@ def rows(
 
 
 def build(shape: str, four_bit: bool, device: str, trl: bool):
-    """A random model with an adapter `default` that changes it. `trl` adds TRL's fused output layer."""
+    """A random model with an adapter `default` that changes it. `trl` adds TRL's fused output
+    layer."""
     torch.manual_seed(0)
     config = LlamaConfig(**SHAPES[shape], max_position_embeddings=8192, tie_word_embeddings=False)
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
@@ -152,10 +155,10 @@ def padded(prompts, responses, device):
 
 
 def published(model, prompts, responses, device):
-    """Three rows at a time in the order of the file, the log-softmax of every column, one pass a model. (The release's
-    mask is off by one besides, which costs no time; here it is right.)"""
+    """Three rows at a time in the order of the file, the log-softmax of every column, one pass a
+    model. (The release's mask is off by one besides, which costs no time; here it is right.)"""
     sides = []
-    for name in ("default", "sft"):
+    for name in ("default", None):
         sums = []
         for start in range(0, len(prompts), 3):
             ids, attended, response = padded(
@@ -172,9 +175,10 @@ def published(model, prompts, responses, device):
 
 
 def trl_path(model, prompts, responses, device):
-    """`DPOTrainer.compute_ref_log_probs`: its fused output layer, eight rows at a time (its default), in order."""
+    """`DPOTrainer.compute_ref_log_probs`: its fused output layer, eight rows at a time (its
+    default), in order."""
     sides = []
-    for name in ("default", "sft"):
+    for name in ("default", None):
         sums = []
         for start in range(0, len(prompts), 8):
             ids, attended, response = padded(
@@ -198,7 +202,7 @@ def ours(model, prompts, responses, batch_tokens, share_prefix):
     sides = score_responses(
         model,
         "default",
-        "sft",
+        None,
         prompts,
         responses,
         batch_tokens=batch_tokens,
@@ -218,7 +222,8 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats()
             self.before = torch.cuda.memory_allocated()
         else:
-            Path("/proc/self/clear_refs").write_text("5")  # the kernel's peak begins anew
+            # the kernel's peak begins anew
+            Path("/proc/self/clear_refs").write_text("5")
             self.before = self._kib("VmRSS")
 
     def stop(self) -> int:
@@ -234,7 +239,8 @@ class PeakMemory:
 
 
 def measure(method: str, args: argparse.Namespace) -> dict:
-    """Seconds (of the clock, and of all cores) and peak memory of one method on all rows, and its log-probabilities."""
+    """Seconds (of the clock, and of all cores) and peak memory of one method on all rows, and its
+    log-probabilities."""
     device = "cuda" if args.gpu else "cpu"
     model = build(args.shape, args.four_bit, device, trl=method == "trl")
     prompts, responses, _ = rows(args.prompts, args.seed, SHAPES[args.shape]["vocab_size"])
@@ -261,7 +267,8 @@ def measure(method: str, args: argparse.Namespace) -> dict:
 
 
 def rates(args: argparse.Namespace) -> dict:
-    """What the chip and the model can do: FLOP/s of a matrix product, and of the model's body at its best batch."""
+    """What the chip and the model can do: FLOP/s of a matrix product, and of the model's body at
+    its best batch."""
     device = "cuda" if args.gpu else "cpu"
     side, dtype = (8192, torch.bfloat16) if args.gpu else (1024, torch.float32)
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
@@ -279,7 +286,7 @@ def rates(args: argparse.Namespace) -> dict:
         return min(times)
 
     best = 0.0
-    with torch.inference_mode(), active(model, "sft"):
+    with torch.inference_mode(), active(model, None):
         for batch in (1, 2, 4, 8, 16, 32) if args.gpu else (1, 2, 4):
             ids = torch.randint(SHAPES[args.shape]["vocab_size"], (batch, 512), device=device)
             took = seconds(lambda ids=ids: model(input_ids=ids, use_cache=False, logits_to_keep=1))
@@ -368,7 +375,8 @@ def main() -> None:
             flops = 2 * (2 * body * unpadded[method] + 2 * head * n_tokens) / result["seconds"]
             methods[method]["of_matrix_rate"] = round(flops / chip["matrix_flops"], 3)
             methods[method]["of_plain_forward_rate"] = round(flops / chip["plain_forward_flops"], 3)
-    # Prompts once, responses once, no padding, nothing but matrix products, and those at the full rate:
+    # Prompts once, responses once, no padding, nothing but matrix products, and those at the full
+    # rate:
     least = 2 * (2 * body * unpadded["ours, shared prefix"] + 2 * head * n_tokens)
     tokens_run = {
         "ours": sum(pack.run for pack in alone),

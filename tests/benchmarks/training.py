@@ -3,13 +3,14 @@
     python tests/benchmarks/training.py                    # a Llama of 60 M parameters, 32k vocabulary, fp32, on a CPU
     python tests/benchmarks/training.py --gpu              # of the shape of Llama-3 8B, NF4, 128k vocabulary, on a GPU
 
-Weights and token ids are random. On a CPU lengths are those of `logprobs.py`: a pair is a prompt with two of its ten
-responses, so that `--pairs` are as many prompts; longer ones are cut to `--tokens`. On a GPU every pair fills
-`--tokens`, prompt and response. LoRA r = 16 on every linear layer but the output, AdamW (paged and 8-bit on a GPU),
-β = 0.1. TRL's trainer is its DPOTrainer as it comes, loss "sigmoid"; ours adds the NLL term, of weight 0 here, so that
-both minimise the same loss, which is checked. Both are given the reference's log-probabilities (of a model that holds
-all tokens equally likely) and compute none. Each runs in a process of its own. The first update warms up and is not in
-the time. Writes data/results/training_<device>.json.
+Weights and token ids are random. On a CPU lengths are those of `logprobs.py`: a pair is a prompt
+with two of its ten responses, so that `--pairs` are as many prompts; longer ones are cut to
+`--tokens`. On a GPU every pair fills `--tokens`, prompt and response. LoRA r = 16 on every linear
+layer but the output, AdamW (paged and 8-bit on a GPU), β = 0.1. TRL's trainer is its DPOTrainer as
+it comes, loss "sigmoid"; ours adds the NLL term, of weight 0 here, so that both minimise the same
+loss, which is checked. Both are given the reference's log-probabilities (of a model that holds all
+tokens equally likely) and compute none. Each runs in a process of its own. The first update warms
+up and is not in the time. Writes data/results/training_<device>.json.
 """
 
 import argparse
@@ -44,11 +45,13 @@ METHODS = ("trl", "ours")
 
 class PlainTRL(DPOTrainer):
     def _prepare_dataset(self, dataset, *args):
-        return dataset  # token ids, as ours
+        # token ids, as ours
+        return dataset
 
 
 class Clock(TrainerCallback):
-    """Seconds, of the clock and of all cores, from the end of the first update to the end of the last."""
+    """Seconds, of the clock and of all cores, from the end of the first update to the end of the
+    last."""
 
     def on_step_end(self, args, state, control, **_):
         if torch.cuda.is_available():

@@ -1,10 +1,11 @@
-"""Time from annotations of 805 prompts, 13 languages and 5 models to the table with 1,000-fold bootstrap intervals:
+"""Time from annotations of 805 prompts, 13 languages and 5 models to the table with 1,000-fold
+bootstrap intervals:
 
 python tests/benchmarks/winrate_table.py [--texts]
 
-Prints the seconds of `python -m xlnb winrate` on 65 CSV files (with --texts on 65 annotations.json with responses of
-some 1,500 characters, whose language is told too), and of all bootstrap intervals by the package and by a plain loop
-that draws one resample at a time, with their ratio.
+Prints the seconds of `python -m xlnb winrate` on 65 CSV files (with --texts on 65 annotations.json
+with responses of some 1,500 characters, whose language is told too), and of all bootstrap intervals
+by the package and by a plain loop that draws one resample at a time, with their ratio.
 """
 
 import subprocess
@@ -73,5 +74,6 @@ print(f"{len(preferences)} files of {PROMPTS} rows to a table with intervals: {t
 ours = seconds(lambda: [bootstrap_interval(p, resamples=RESAMPLES) for p in preferences.values()])
 loop = seconds(lambda: [one_by_one(p) for p in preferences.values()])
 for preference in preferences.values():
-    assert np.allclose(one_by_one(preference), bootstrap_interval(preference))  # the same draws
+    # the same draws
+    assert np.allclose(one_by_one(preference), bootstrap_interval(preference))
 print(f"all intervals: {ours:.2f} s; one resample at a time: {loop:.2f} s; ratio {loop / ours:.0f}")

@@ -1,4 +1,5 @@
-"""The command line, in process: one clear line and exit code 2 for bad input, and nothing written by it."""
+"""The command line, in process: one clear line and exit code 2 for bad input, and nothing written
+by it."""
 
 import base64
 import errno
@@ -36,7 +37,8 @@ def run(tmp_path):
 
 
 def outputs(folder):
-    """What stages have made in a run folder, by content: all but the record of its preset and the stamps."""
+    """What stages have made in a run folder, by content: all but the record of its preset and the
+    stamps."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     names = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
     return {
@@ -106,7 +108,8 @@ def test_a_broken_line_of_the_users_prompts_is_named(tmp_path, capfd):
 
 
 def test_training_and_evaluation_prompts_may_not_share_an_id(tmp_path, capfd):
-    # English instructions are found by id: of two with the same one, the reward would read the wrong one.
+    # English instructions are found by id: of two with the same one, the reward would read the
+    # wrong one.
     for name in ("train", "eval"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "en.json").write_text(
@@ -125,7 +128,8 @@ def test_training_and_evaluation_prompts_may_not_share_an_id(tmp_path, capfd):
     [
         (["stage", "score", "--iteration", "0"], "iterations begin at 1"),
         (["stage", "sample", "--iteration", "3"], "this run has iterations 0 to 2"),
-        (["stage", "score"], "needs {run}/icr1/samples"),
+        (["stage", "logps"], "{run}/icr1/samples: no samples yet; run stage sample first"),
+        (["stage", "score"], "{run}/icr1/samples: no samples yet; run stage sample first"),
         (["stage", "pair"], "icr1/samples"),
         (["stage", "prefer"], "needs {run}/dpo/samples/en.jsonl"),
         (["stage", "sample"], "needs {run}/dpo/adapter/adapter_model.safetensors"),
@@ -138,7 +142,7 @@ def test_training_and_evaluation_prompts_may_not_share_an_id(tmp_path, capfd):
             "unknown model 'icr9'; this run has sft, dpo, icr1, icr2",
         ),
         (["stage", "judge", "--model", "dpo"], "needs {run}/eval/dpo/en/model_outputs.json"),
-        (["stage", "report"], "needs {run}/eval/sft/en/annotations.json"),
+        (["stage", "report"], "{run}/icr1/samples: no samples yet; run stage sample first"),
         (
             ["run", "--preset", "lab-quick", "--until", "icr1/sample"],
             "unknown stage 'icr1/sample'; this run has prompts",
@@ -343,7 +347,8 @@ def png(mode):
 
 
 def executed(path):
-    """A notebook as papermill leaves it: what differs from run to run, and what a reader should see."""
+    """A notebook as papermill leaves it: what differs from run to run, and what a reader should
+    see."""
     times = {
         "execution": {"iopub.execute_input": "2026-01-01T00:00:00Z"},
         "papermill": {"duration": 1.5},

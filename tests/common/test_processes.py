@@ -1,4 +1,5 @@
-"""Several processes on one CPU (gloo), as torchrun and accelerate start them, against one process."""
+"""Several processes on one CPU (gloo), as torchrun and accelerate start them, against one
+process."""
 
 import os
 import re
@@ -6,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,7 @@ from xlnb.logprobs import sequence_logprobs
 from xlnb.models.base import deal_out, load_base, read_base
 from xlnb.presets import Models, Training
 from xlnb.runs.run import open_run
+from xlnb.stages import logprobs
 from xlnb.training import check_training
 
 BIN = Path(sys.executable).parent
@@ -45,7 +46,8 @@ FILES = [
 
 @pytest.fixture(scope="module")
 def begin(tmp_path_factory):
-    """Makes a run folder with prompts, and pairs to train on, for which nothing has been sampled yet."""
+    """Makes a run folder with prompts, and pairs to train on, for which nothing has been sampled
+    yet."""
     folder = tmp_path_factory.mktemp("begin")
     for first, name in ((0, "train"), (100, "eval")):
         for lang in ("en", "es"):
@@ -56,7 +58,8 @@ def begin(tmp_path_factory):
             write_jsonl(folder / name / f"{lang}.jsonl", records)
     preset = {
         "iterations": "1", "prompts.path": str(folder / "train"), "prompts.eval_path": str(folder / "eval"),
-        "prompts.langs": "", "models.base": str(checkpoint("llama3")), "models.quantization": "none",
+        "prompts.langs": "", "prompts.parts": "0",
+        "models.base": str(checkpoint("llama3")), "models.quantization": "none",
         "models.dpo_adapter": str(save_adapter(fp32("llama3"), folder / "dpo", seed=1)),
         "sampling.n": "3", "sampling.max_new_tokens": "8", "sampling.batch_tokens": "200",
         "scoring.batch_tokens": "500", "scoring.scorers": "cross_lingual", "evaluation.max_new_tokens": "8",
@@ -98,7 +101,7 @@ def alone(begin):
     torch.set_num_threads(1)
     run = begin("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(import_module("xlnb.stages.logps"), "SAMPLES_AT_ONCE", 2)
+        patch.setattr(logprobs, "SAMPLES_AT_ONCE", 2)
         all_stages(run)
     torch.set_num_threads(threads)
     return run
@@ -140,12 +143,13 @@ def test_two_processes_make_what_one_makes(begin, alone):
     )
     assert {read_json(path)["state"] for path in (run.path / "stages").glob("*.json")} == {"done"}
     # The main process shows its own part of the work, which is not all of it.
-    for name in ("icr1/samples en", "icr1/scores cross_lingual es", "eval icr1 en"):
+    for name in ("icr1/samples en", "icr1/logps cross_lingual es", "eval icr1 en"):
         shares = re.findall(rf"{name} \(process 1 of 2\): 100%.*?(\d+)/\d+ ", done.stderr)
         assert shares and 0 < int(shares[0]) < len(QUESTIONS)
     assert "process 2 of 2" not in done.stderr
 
-    # Training: the same pairs an update, so the same losses and the same adapter but for the rounding of sums.
+    # Training: the same pairs an update, so the same losses and the same adapter but for the
+    # rounding of sums.
     same_adapter(run, alone)
 
 
@@ -232,7 +236,8 @@ def test_one_process_takes_up_what_a_sharded_training_left(begin, alone):
 
 
 def test_two_checkpoints_in_4_bit_are_sharded(begin, tmp_path):
-    """π^0 is a model of its own, so scoring runs two bases; training recomputes activations and holds pairs out."""
+    """π^0 is a model of its own, so scoring runs two bases; training recomputes activations and
+    holds pairs out."""
     dpo = tmp_path / "dpo"
     shutil.copytree(checkpoint("llama3"), dpo)
     weights = load_file(dpo / "model.safetensors")

@@ -1,4 +1,5 @@
-"""`python -m xlnb winrate`: every form of annotations it reads, its two outputs, and one line for bad input."""
+"""`python -m xlnb winrate`: every form of annotations it reads, its two outputs, and one line for
+bad input."""
 
 import csv
 import json
@@ -10,12 +11,14 @@ import pytest
 from test_cli import refused
 from test_winrates import PUBLISHED, made_up_leaderboard, needs_published
 
-from xlnb import figures
+from xlnb.analysis.length import by_length
 from xlnb.cli.main import main
 from xlnb.common.files import write_json
 from xlnb.common.language_id import in_language
-from xlnb.evaluation.annotations import read_annotations
+from xlnb.evaluation.annotations import read_annotations, read_judged
+from xlnb.evaluation.summaries import summarise
 from xlnb.evaluation.tables import JSON_KEYS
+from xlnb.figures import win_rates as pictures
 from xlnb.winrates import leaderboard_length_controlled, length_controlled, win_rate
 
 HEADER = "index,len_output,len_baseline,preference"
@@ -29,15 +32,32 @@ def write_csv(path, rows=ROWS, header=HEADER):
 
 
 def record(preference, output, **more):
-    return {"instruction": "?", "output_1": "base", "generator_1": "b", "output_2": output, "generator_2": "g",
-            "annotator": "a", "preference": preference, **more}  # fmt: skip
+    return {
+        "instruction": "?",
+        "output_1": "base",
+        "generator_1": "b",
+        "output_2": output,
+        "generator_2": "g",
+        "annotator": "a",
+        "preference": preference,
+        **more,
+    }
 
 
 def winrate(capsys, *argv):
     """The parsed JSON of a call."""
     capsys.readouterr()
     assert main(["winrate", *map(str, argv), "--json"]) == 0
-    return json.loads(capsys.readouterr().out, parse_constant=pytest.fail)  # NaN is not JSON
+    # NaN is not JSON
+    return json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+
+
+def test_a_run_s_report_and_the_command_line_go_one_way(tmp_path, capsys):
+    records = [record(p, "x" * i, id=f"{i}") for i, p in enumerate((1.25, None, 2, 1.5), 1)]
+    path = tmp_path / "dpo" / "de" / "annotations.json"
+    write_json(path, records)
+    entry = summarise(read_judged(path, "dpo", "de"))
+    assert winrate(capsys, path) == {"dpo": {"de": {key: entry[key] for key in JSON_KEYS}}}
 
 
 def table(capsys, *argv):
@@ -71,7 +91,8 @@ def test_one_row_has_no_standard_error(tmp_path, capsys):
         ("gpt-4.de.csv", "gpt-4", "de"),
         ("gpt4_gamed.csv", "gpt4_gamed", "en"),
         ("gpt4_zh.csv", "gpt4", "zh"),
-        ("gemma-2-9b-it.csv", "gemma-2-9b-it", "en"),  # instruction-tuned, not Italian
+        # instruction-tuned, not Italian
+        ("gemma-2-9b-it.csv", "gemma-2-9b-it", "en"),
         ("sw/gpt-4.csv", "gpt-4", "sw"),
         ("gpt-3.5-turbo-1106.csv", "gpt-3.5-turbo-1106", "en"),
     ],
@@ -85,7 +106,8 @@ def test_model_and_language_from_the_files_name(tmp_path, capsys, name, model, l
 
 def test_alpacaevals_annotations(tmp_path, capsys):
     path = tmp_path / "gpt-4" / "weighted_alpaca_eval_gpt4_turbo" / "annotations.json"
-    preferences = [1.0, 0, None, float("nan"), 1.75]  # 0: a tie of an older annotator
+    # 0: a tie of an older annotator
+    preferences = [1.0, 0, None, float("nan"), 1.75]
     write_json(path, [record(p, "x" * (i + 1)) for i, p in enumerate(preferences)])
     row = winrate(capsys, path)["g"]["en"]
     assert (row["wr"], row["n"], row["mean_chars"]) == (
@@ -120,7 +142,8 @@ def test_an_eval_folder_and_response_languages(tmp_path, capsys):
     )  # the file's own word counts
     annotations = read_annotations([tmp_path / "told"])
     assert annotations["m"]["de"].in_language == [True, False]
-    assert in_language([english], "tlh") is None  # Klingon, which the detector does not know
+    # Klingon, which the detector does not know
+    assert in_language([english], "tlh") is None
 
 
 def test_pooled_languages_are_joined_by_prompt(tmp_path, capsys):
@@ -158,9 +181,11 @@ def test_the_leaderboards_lc_from_files(tmp_path, capsys):
     assert winrate(capsys, path, *options)["m"]["en"]["lc"] == pytest.approx(lc, abs=1e-6)
     assert "as on AlpacaEval's leaderboard" in table(capsys, path, *options)
     header, *rows = path.read_text().split()
-    write_csv(path, rows[::-1], header)  # joined by index
+    # joined by index
+    write_csv(path, rows[::-1], header)
     assert winrate(capsys, path, *options)["m"]["en"]["lc"] == pytest.approx(lc, abs=1e-3)
-    write_csv(path, rows[:-3], header)  # some models lack a few answers
+    # some models lack a few answers
+    write_csv(path, rows[:-3], header)
     few = winrate(capsys, path, *options)["m"]["en"]
     assert few["n"] == 197 and few["lc"] == pytest.approx(lc, abs=3)
 
@@ -185,7 +210,8 @@ def test_alpacaevals_own_records_are_in_its_order_and_joined_by_index_where_some
     line = refused(capfd, "winrate", path, *options)
     assert "m.json: 197 records without index for 200 difficulties" in line
     assert "give every record the index of its instruction" in line
-    assert winrate(capfd, path)["m"]["en"]["n"] == 197  # without difficulties nothing is joined
+    # without difficulties nothing is joined
+    assert winrate(capfd, path)["m"]["en"]["n"] == 197
     write_json(path, [r | {"index": i} for i, r in enumerate(records)][3:])
     by_index = winrate(capfd, path, *options)["m"]["en"]
     (tmp_path / "short").mkdir()
@@ -204,7 +230,8 @@ def test_records_without_ids_are_pooled_only_where_none_is_missing(tmp_path, cap
         return table(capfd, *(tmp_path / name for name in names)).splitlines()[1].split()
 
     records = [record(preference, "x") for preference in (2, 1, 2, 2)]
-    assert pooled_line(records, records)[-1] == "75.0±25.0"  # 4 prompts, each one draw
+    # 4 prompts, each one draw
+    assert pooled_line(records, records)[-1] == "75.0±25.0"
     write_json(tmp_path / "m.de.json", records[1:])
     files = [tmp_path / "m.de.json", tmp_path / "m.en.json"]
     line = refused(capfd, "winrate", *files)
@@ -280,7 +307,7 @@ def test_languages_of_published_responses_are_told():
             f"{HEADER}\n0,1,2,1\n\n1,1,x,1\n",
             "m.csv, line 4: len_baseline is 'x', expected a number",
         ),
-        ("m.csv", f"{HEADER}\n0,1,2\n", "m.csv, line 2: preference is missing; expected index"),
+        ("m.csv", f"{HEADER}\n0,1,2\n", "m.csv, line 2: 3 columns, expected 4 (index,len"),
         ("m.csv", f"{HEADER}\n0,1,2,1\n0,1,2,1\n", "index 0 is there twice"),
         (
             "m.csv",
@@ -371,7 +398,7 @@ def test_the_leaderboards_figure_has_a_cell_a_win_rate_best_model_on_top():
         "icr1": {"de": {"wr": 60.0, "lc": 55.0, "in_language": 0.99}},
     }
     ax = plt.figure().subplots()
-    figures.leaderboard(win_rates, ax, key="wr")
+    pictures.leaderboard(win_rates, ax, key="wr")
     texts = {
         (round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in ax.texts
     }
@@ -387,12 +414,14 @@ def test_the_length_figure_marks_lc_at_equal_lengths():
     preference = np.append(1.0 + (rng.random(2000) < p), np.nan)
     output, baseline = np.append(1000 - delta, 5), np.full(2001, 1000)
     ax = plt.figure().subplots()
-    figures.win_rate_by_length(preference, output, baseline, ax)
+    pictures.win_rate_by_length(*by_length(preference, output, baseline), ax)
     lines = {line.get_label(): line.get_xydata() for line in ax.lines}
     lc, wr = length_controlled(preference, output, baseline), win_rate(preference)[0]
     assert lines[f"LC {lc:.1f}"][0] == pytest.approx([0, lc]) and lines[f"WR {wr:.1f}"][0][1] == wr
     x, y = lines["fit"].T
-    assert np.interp(0, x, y) == pytest.approx(lc, abs=0.1)  # the diamond lies on the line
-    group = (-delta > 300) & (-delta < 400)  # and the line goes through the data
+    # the diamond lies on the line
+    assert np.interp(0, x, y) == pytest.approx(lc, abs=0.1)
+    # and the line goes through the data
+    group = (-delta > 300) & (-delta < 400)
     assert np.interp(350, x, y) == pytest.approx(100 * (preference[:-1][group] - 1).mean(), abs=8)
     plt.close("all")

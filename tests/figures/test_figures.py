@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from xlnb import figures
+from xlnb.figures import tokens as pictures
 
 
 def test_token_rewards_are_ordered_summed_and_coloured_by_sign():
@@ -14,7 +14,7 @@ def test_token_rewards_are_ordered_summed_and_coloured_by_sign():
         {"tokens": ["no", " sé"], "rewards": [-0.5, 0.1]},
         {"tokens": ["Es", " París", "<|end|>"], "rewards": [0.4, 0.2, 0.0]},
     ]
-    figures.token_rewards(rows, ax)
+    pictures.token_rewards(rows, ax)
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["+0.600", "-0.400"]
     assert [text.get_text() for text in ax.texts] == ["Es", "␣París", "‹end›", "no", "␣sé"]
     colors = matplotlib.colormaps["PuOr"]
@@ -29,5 +29,5 @@ def test_token_rewards_are_ordered_summed_and_coloured_by_sign():
 
 def test_token_rewards_of_a_model_against_itself():
     ax = Figure().subplots()
-    figures.token_rewards([{"tokens": ["a"], "rewards": [0.0]}], ax)
+    pictures.token_rewards([{"tokens": ["a"], "rewards": [0.0]}], ax)
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["+0.000"]

@@ -1,4 +1,5 @@
-"""Parallel prompts: both published layouts, the join by id, and every way in which a folder can be wrong."""
+"""Parallel prompts: both published layouts, the join by id, and every way in which a folder can be
+wrong."""
 
 import json
 import os
@@ -197,12 +198,14 @@ def test_suffixes_are_read_in_any_case_and_what_is_no_language_s_file_is_left(tm
     (tmp_path / "ru.Csv").write_text("id,instruction\n1,Один\n2,Два\n", encoding="utf-8")
     for name in ("README.md", "README", "LICENSE", "sources.txt", ".DS_Store", ".en.jsonl.swp"):
         (tmp_path / name).write_text("no prompts")
-    for name in ("run", "de", "runs.json"):  # folders
+    # folders
+    for name in ("run", "de", "runs.json"):
         (tmp_path / name / "prompts").mkdir(parents=True)
         (tmp_path / name / "preset.json").write_text("{}")
     assert list(read_parallel(tmp_path)) == ["en", "es", "ru"]
     (tmp_path / "sw.tsv").write_text("")
-    assert list(read_parallel(tmp_path, "en,ru")) == ["en", "ru"]  # Swahili is not wanted
+    # Swahili is not wanted
+    assert list(read_parallel(tmp_path, "en,ru")) == ["en", "ru"]
     with pytest.raises(InputError, match=r"sw\.tsv: not a form that is read"):
         read_parallel(tmp_path, "en,sw")
 
@@ -294,7 +297,8 @@ def test_the_published_prompts_are_parallel(folder, langs, n):
     ids = [record["prompt_id"] for record in prompts["en"]]
     assert len(set(ids)) == n
     assert all([record["prompt_id"] for record in records] == ids for records in prompts.values())
-    # Rows of one id mean the same, as far as that can be seen without reading: years survive translation.
+    # Rows of one id mean the same, as far as that can be seen without reading: years survive
+    # translation.
     rows = zip(prompts["en"], prompts["es"], strict=True)
     years = [
         [set(re.findall(r"\b\d{4}\b", record["instruction"])) for record in row] for row in rows

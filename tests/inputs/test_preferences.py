@@ -1,4 +1,5 @@
-"""English preferences: every form of UltraFeedback's pairs, what is dropped and counted, and DPO from them."""
+"""English preferences: every form of UltraFeedback's pairs, what is dropped and counted, and DPO
+from them."""
 
 import csv
 import json

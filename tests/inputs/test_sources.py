@@ -1,4 +1,5 @@
-"""Prompts from every kind of source: equal records whatever the layout, and one clear line for what is wrong."""
+"""Prompts from every kind of source: equal records whatever the layout, and one clear line for what
+is wrong."""
 
 import csv
 import json
@@ -23,7 +24,8 @@ PUBLISHED = (
     / "parallel_prompts"
 )
 
-# Commas, quotes, line ends of both kinds, a character that splitlines() would split at, and other scripts.
+# Commas, quotes, line ends of both kinds, a character that splitlines() would split at, and other
+# scripts.
 PROMPTS = {
     "en": {
         "a": 'Say "hi", twice.\nThen stop.',
@@ -70,7 +72,8 @@ def write_jsonl(path, rows):
 
 
 def save_dataset(folder, tables, *, splits=False):
-    """A dataset as the Hub holds it, Parquet and a card: a configuration, or a split of one, for each table."""
+    """A dataset as the Hub holds it, Parquet and a card: a configuration, or a split of one, for
+    each table."""
     folder.mkdir(parents=True)
     files = {name: f"{name}/rows.parquet" for name in tables}
     for name, rows in tables.items():
@@ -91,7 +94,8 @@ def save_dataset(folder, tables, *, splits=False):
 
 
 def write_layout(folder, layout, prompts):
-    """Prompts in one of the layouts that are read, below `folder`, the working directory; how a preset names them."""
+    """Prompts in one of the layouts that are read, below `folder`, the working directory; how a
+    preset names them."""
     rows = {
         lang: [{k: v for k, v in row.items() if k != "lang"} for row in flat({lang: prompts[lang]})]
         for lang in prompts
@@ -159,7 +163,8 @@ LAYOUTS = [
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    """Datasets are found in the working directory, as load_dataset finds them there, and cached there too."""
+    """Datasets are found in the working directory, as load_dataset finds them there, and cached
+    there too."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)

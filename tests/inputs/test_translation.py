@@ -10,12 +10,12 @@ import sys
 import time
 from contextlib import contextmanager
 from functools import partial
-from importlib import import_module
 
 import pytest
 from endpoint import Handler, serving
 from families import fp32
 
+import xlnb.sampling
 from xlnb import stages
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_json, read_jsonl, write_jsonl
@@ -30,9 +30,7 @@ from xlnb.models.batches import Budget
 from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
 from xlnb.rewards import score_responses, score_sample
 from xlnb.runs.run import open_run
-from xlnb.stages import generation, metrics
-
-logps = import_module("xlnb.stages.logps")
+from xlnb.stages import logprobs, metrics
 
 
 def said(text, finish_reason="stop"):
@@ -104,19 +102,19 @@ def test_translations_are_scored_under_the_english_prompt_and_failures_are_not(t
         for i, (text, answer) in enumerate(GIVEN.items())
     ]
     write_records(here.translations("es"), records)
-    translations = logps._translations(here, "es")
+    translations = logprobs._translations(here, "es")
     english = "What is the capital of France?"
     sample = Sample.from_json(SAMPLE)
     read = partial(
-        logps.read_translated,
+        logprobs.read_translated,
         tokenizer,
         {"fact#1": english},
         translations,
         wrong_language("en", ["en", "es"]),
     )
     assert read(sample).failures[:3] == [None, None, "no_whole_text"]
-    loaded = logps.Loaded("sft", model, None, tokenizer)
-    (found,) = logps.sample_logps(loaded, [sample], read, Budget(4096), keep_tokens=True)
+    loaded = logprobs.Loaded(None, model, None, tokenizer)
+    (found,) = logprobs.sample_logps(loaded, [sample], read, Budget(4096), keep_tokens=True)
     n_scored = sum(failure is None for failure in found.failures)
     # The detector may or may not be sure of "no inglés".
     assert 2 <= n_scored <= 3
@@ -136,7 +134,7 @@ def test_translations_are_scored_under_the_english_prompt_and_failures_are_not(t
     assert score.failures == {"translated": found.failures}
     y = response_ids(tokenizer, english, "Paris")
     ((expected,), _) = score_responses(
-        model, "sft", "sft", [prompt_ids(tokenizer, english)], [y], batch_tokens=4096
+        model, None, None, [prompt_ids(tokenizer, english)], [y], batch_tokens=4096
     )
     assert abs(found.policy_logps[0] - expected.sum().item()) < 1e-3
     # One model against itself.
@@ -292,14 +290,16 @@ def test_chrf():
         text, " The\ncapital of  France is Paris ."
     ) == pytest.approx(100)
     assert chrf("", text) == chrf(text, "") == chrf("абв", text) == 0
-    # n = 1: 2 of our 2 characters, of their 3; n = 2: 1 of our 1, of their 2. P = 1, R = 7/12, F_2 = 7/11.
+    # n = 1: 2 of our 2 characters, of their 3; n = 2: 1 of our 1, of their 2. P = 1, R = 7/12, F_2
+    # = 7/11.
     assert chrf("ab", "a b c") == pytest.approx(100 * 7 / 11)
     for hypothesis, score in SACREBLEU.items():
         assert chrf(hypothesis, text) == pytest.approx(score, abs=1e-3)
 
 
 def test_chrf_is_linear_in_the_length():
-    """Prompts reach 14,000 tokens; four times the text takes about four times the time, not sixteen."""
+    """Prompts reach 14,000 tokens; four times the text takes about four times the time, not
+    sixteen."""
     words = [f"word{i * 7919 % 10007}" for i in range(8_000)]
 
     def seconds(n):
@@ -431,7 +431,7 @@ def test_a_local_model_translates_as_an_endpoint_does(tmp_path, monkeypatch):
             found.append([Response(answer, [1], "length" if cut else "stop")] * n)
         return found
 
-    monkeypatch.setattr(generation, "sample_responses", interpret)
+    monkeypatch.setattr(xlnb.sampling, "sample_responses", interpret)
     run = english_run(tmp_path, **LOCAL)
     out = stages.localise(run)
     failed = {r["instruction_id"]: r["reason"] for r in read_jsonl(out / "failed/de.jsonl")}

@@ -1,4 +1,5 @@
-"""Judges: display order, verdicts read by hand, an endpoint that fails in every way, kills, two processes, secrets."""
+"""Judges: display order, verdicts read by hand, an endpoint that fails in every way, kills, two
+processes, secrets."""
 
 import json
 import os
@@ -20,7 +21,7 @@ from xlnb.common.endpoint import TRIES, NoAnswer
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_json, read_jsonl, write_json
 from xlnb.common.journal import Journal
-from xlnb.evaluation.alpaca_eval import Annotation
+from xlnb.evaluation.alpaca_eval import Annotation, Output, write_records
 from xlnb.evaluation.biases import position_bias
 from xlnb.evaluation.comparisons import read_comparisons
 from xlnb.judges.asking import judge_records, with_answers
@@ -149,12 +150,11 @@ def test_equal_responses_are_a_tie_and_cost_nothing():
         ("gpt", "unknown judge 'gpt'; known: oracle, endpoint:MODEL, local:"),
         ("endpoint:", "unknown judge"),
         ("local:", "unknown judge"),
-        ("endpoint:m", "judge_order 'sometimes': expected random or both"),
     ],
 )
-def test_an_unknown_judge_or_order_is_refused(name, message):
+def test_an_unknown_judge_is_refused(name, message):
     with pytest.raises(InputError, match=message):
-        get_judge(name, Evaluation(judge_order="sometimes"))
+        get_judge(name)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,8 @@ def completion(content, *top):
 @pytest.mark.parametrize(
     ("body", "p_first", "source"),
     [
-        (completion("m", ("m", -0.2231436), ("M", -1.6094379)), 0.8, "logprobs"),  # ln 0.8, ln 0.2
+        # ln 0.8, ln 0.2
+        (completion("m", ("m", -0.2231436), ("M", -1.6094379)), 0.8, "logprobs"),
         (
             completion("m", ("m", -1.2039728), (" m", -1.6094379), ("M", -0.6931472)),
             0.5,
@@ -231,11 +232,13 @@ def faults(number):
 
 
 def check(records):
-    """Every comparison of `comparisons()` once, each with the verdict or the failure that it must have."""
+    """Every comparison of `comparisons()` once, each with the verdict or the failure that it must
+    have."""
     assert [record.prompt_id for record in records] == [one.prompt_id for one in comparisons()]
     for number, record in enumerate(records):
         kind = number % 100
-        better = 2 if number % 2 == 0 else 1  # the response that says "good"
+        # the response that says "good"
+        better = 2 if number % 2 == 0 else 1
         if kind in MALFORMED:
             assert record.preference is None and len(record.said["malformed"]) == 1
         elif kind in UNANSWERED:
@@ -262,8 +265,9 @@ def test_a_thousand_comparisons_through_every_failure(tmp_path, endpoint, capfd)
         n: 2 for n in range(N) if n % 100 == 61
     }
     assert all(server.calls[number] >= calls for number, calls in expected.items())
-    # None was asked again that had been answered, but for one to see whether the endpoint is there: after ten "500" one
-    # after the other, before and after they are asked again. On a loaded machine a few come after the time limit.
+    # None was asked again that had been answered, but for one to see whether the endpoint is there:
+    # after ten "500" one after the other, before and after they are asked again. On a loaded
+    # machine a few come after the time limit.
     assert sum(server.calls.values()) - sum(expected.values()) <= 10 + 3
     assert 1 < server.most_at_once <= 8
     output = capfd.readouterr()
@@ -279,7 +283,7 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(tmp_path, endpoint):
     with serving(faults, delay=0.002) as server:
         judge = endpoint(server)
         process = subprocess.Popen(
-            [sys.executable, "tests/endpoint.py", str(tmp_path)],
+            [sys.executable, "tests/support/endpoint.py", str(tmp_path)],
             cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         deadline = time.monotonic() + 60
@@ -368,7 +372,8 @@ def test_a_question_that_the_endpoint_always_fails_at_is_final_even_if_only_such
     ) as server:
         judge, some = endpoint(server), comparisons(20)
         journal = Journal(tmp_path / "en.jsonl")
-        journal.append(answers(judge, some[:7]))  # and killed
+        # and killed
+        journal.append(answers(judge, some[:7]))
         records = judge_records(judge, some, journal, label="judge")
     errors = [record.said.get("error") for record in records]
     assert [error is not None for error in errors] == [False] * 7 + [True] * 13
@@ -500,12 +505,19 @@ def run(tmp_path):
     stages.collect_prompts(run)
     for model in ("sft", "dpo"):
         for lang, records in reading.eval_prompts(run).items():
-            outputs = [
-                {"generator": model, "id": r.prompt_id, "instruction": r.instruction, "dataset": "lab",
-                 "output": f"a {'good' if model == 'dpo' and i % 3 else 'bad'} answer, {i}"}
-                for i, r in enumerate(records)
-            ]  # fmt: skip
-            write_json(run.path / "eval" / model / lang / "model_outputs.json", outputs)
+            outputs = []
+            for i, record in enumerate(records):
+                kind = "good" if model == "dpo" and i % 3 else "bad"
+                outputs.append(
+                    Output(
+                        generator=model,
+                        dataset="lab",
+                        prompt_id=record.prompt_id,
+                        instruction=record.instruction,
+                        output=f"a {kind} answer, {i}",
+                    )
+                )
+            write_records(run.evaluated(model).outputs(lang), outputs)
     return run
 
 
@@ -542,9 +554,10 @@ def test_the_stage_asks_before_the_first_call(run, monkeypatch, capsys):
 
 
 def test_a_baseline_in_alpacaevals_form(run, tmp_path, monkeypatch, capsys):
-    for lang, records in reading.eval_prompts(run).items():  # AlpacaEval's own files have no ids
+    # AlpacaEval's own files have no ids
+    for lang, records in reading.eval_prompts(run).items():
         outputs = [
-            {"instruction": r["instruction"], "output": "a bad answer", "generator": "gpt-4"}
+            {"instruction": r.instruction, "output": "a bad answer", "generator": "gpt-4"}
             for r in records
         ]
         write_json(
@@ -588,7 +601,8 @@ def test_a_second_process_is_refused_until_the_first_ends(run, monkeypatch, caps
 import sys, time
 from pathlib import Path
 from xlnb.presets import get_preset
-from xlnb.runs import Run, Stage
+from xlnb.runs.layout import Run
+from xlnb.runs.stage import Stage
 run = Run(Path({str(run.path)!r}), get_preset("lab-quick"))
 with Stage(run, "eval/sft/annotations", inputs=[], uses={{}}, out=run.path / "other").working():
     print("held", flush=True)
@@ -610,7 +624,8 @@ with Stage(run, "eval/sft/annotations", inputs=[], uses={{}}, out=run.path / "ot
         assert capsys.readouterr().err.endswith(message)
         assert {path: path.read_bytes() for path in run.path.rglob("*.json*")} == before
         assert not server.calls
-        process.kill()  # a lock does not outlive its process
+        # a lock does not outlive its process
+        process.kill()
         process.wait()
         process.stdout.close()
         assert stage_judge(run, "--yes") == 0

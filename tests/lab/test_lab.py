@@ -1,4 +1,5 @@
-"""The lab: the oracle against scores worked out by hand, the world's splits, the documents and the base's tokenizer."""
+"""The lab: the oracle against scores worked out by hand, the world's splits, the documents and the
+base's tokenizer."""
 
 import os
 import random
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from xlnb.common.files import ROOT, read_json
 from xlnb.common.records import Response, Sample, Score
+from xlnb.evaluation.alpaca_eval import Annotation
 from xlnb.judges.registry import get_judge
 from xlnb.lab import pretrain
 from xlnb.lab.documents import AUTHORS, PREFIXED, documents, respond
@@ -31,9 +33,9 @@ def tokenizer():
     return AutoTokenizer.from_pretrained(SFT)
 
 
-# By the table in the oracle's docstring: 4 right (2 in another language), +2 in a full sentence of the asked
-# language, +1 all in the asked language, +1 for a refusal instead of an answer, −0.5 a padding sentence (at most
-# −1.5), −1 a repetition (at most −2), −1 for stray words; never below 0.
+# By the table in the oracle's docstring: 4 right (2 in another language), +2 in a full sentence of
+# the asked language, +1 all in the asked language, +1 for a refusal instead of an answer, −0.5 a
+# padding sentence (at most −1.5), −1 a repetition (at most −2), −1 for stray words; never below 0.
 FULL, BARE, OTHER = "right, full sentence", "right, bare word", "not in the asked language"
 VERDICTS = [
     # Right, in a full sentence and the asked language: 4 + 2 + 1.
@@ -76,7 +78,8 @@ VERDICTS = [
     ("continent/kenya", "es", "I do not know the answer.", 1, f"refuses, {OTHER}"),
     ("continent/kenya", "en", "I do not know the answer. Asia.", 1, "wrong"),
     ("continent/kenya", "en", "I do not know the answer. Africa.", 5, BARE),
-    # Padding: −0.5 each, three at most. Alone it says nothing: 1 − 0.5; after a wrong answer: 1 − 1.5.
+    # Padding: −0.5 each, three at most. Alone it says nothing: 1 − 0.5; after a wrong answer: 1 −
+    # 1.5.
     (
         "capital/peru",
         "sw",
@@ -100,7 +103,8 @@ VERDICTS = [
     ("sum/1-1", "es", "1 + 1 es dos. " * 5, 5, f"{FULL}, repeats itself"),
     ("sum/1-1", "de", "zwei! Zwei.", 4, f"{BARE}, repeats itself"),
     ("sum/1-1", "en", "I am not able to say. " * 2, 1, "refuses, repeats itself"),
-    # Another language: 2, and nothing for the sentence. A word of several languages is the asked one's.
+    # Another language: 2, and nothing for the sentence. A word of several languages is the asked
+    # one's.
     (
         "capital/peru",
         "en",
@@ -177,7 +181,8 @@ def test_a_wrong_answer_in_the_same_sentence_takes_the_points_too(text):
 
 
 def test_the_questions_own_subject_is_no_wrong_answer():
-    # "Sunday" is an answer of its kind ("What follows Saturday?"), but here it only repeats the question.
+    # "Sunday" is an answer of its kind ("What follows Saturday?"), but here it only repeats the
+    # question.
     verdict = judge(WORLD.fact("next/sunday/0"), "en", "Right after Sunday we have Monday")
     assert (verdict.score, verdict.answer) == (4, "right")
 
@@ -201,13 +206,16 @@ def test_the_oracle_does_not_depend_on_the_process():
 
 EXPECTED = {
     "careful": {7.0},
-    "verbose": {6.5, 6.0, 5.5},  # one to three padding sentences
+    # one to three padding sentences
+    "verbose": {6.5, 6.0, 5.5},
     "terse": {5.0},
-    "repeating": {6.0, 5.0},  # said two or three times
+    # said two or three times
+    "repeating": {6.0, 5.0},
     "foreign": {2.0},
     "refusing": {2.0},
     "careless": {1.0},
-    "rambling": {0.5, 0.0},  # 1 − 0.5, and 1 − 1.5 clipped
+    # 1 − 0.5, and 1 − 1.5 clipped
+    "rambling": {0.5, 0.0},
     "guessing": {1.0},
 }
 
@@ -228,8 +236,10 @@ def test_each_author_scores_what_it_is_meant_to_on_every_fact_and_language(autho
 
 def test_the_oracle_judges_pairs_both_ways_round():
     def preference(first, second, prompt_id="capital/france/2"):
-        record = {"id": prompt_id, "lang": "en", "output_1": first, "output_2": second}
-        return get_judge("oracle")(record)
+        asked = Annotation(
+            prompt_id=prompt_id, lang="en", output_1=first, output_2=second, preference=None
+        )
+        return get_judge("oracle")(asked)
 
     good, bad = "The capital of France is Paris.", "Lisbon"
     verdict = preference(bad, good)
@@ -295,7 +305,8 @@ def test_prompts_are_parallel_by_id():
 
 
 def test_answers_are_distinct_where_their_meanings_are():
-    # Two answers of a kind that read alike in one language but not in another would make the oracle unfair.
+    # Two answers of a kind that read alike in one language but not in another would make the oracle
+    # unfair.
     for kind in WORLD.questions:
         facts = [fact for fact in WORLD.facts if fact.kind == kind]
         meanings = {
@@ -344,7 +355,8 @@ def test_documents_have_three_turns_of_one_author():
         }
         assert len(said) == 1, messages
         reasons |= said
-    assert len(reasons) == len(AUTHORS) - 1  # careless and guessing authors are both "wrong"
+    # careless and guessing authors are both "wrong"
+    assert len(reasons) == len(AUTHORS) - 1
 
 
 def test_the_rare_language_is_rare_and_the_prefix_of_the_reward_is_known():
@@ -356,7 +368,8 @@ def test_the_rare_language_is_rare_and_the_prefix_of_the_reward_is_known():
     ]
     questions = [QUESTIONS[text] for text in texts]
     counts = Counter(lang for _, lang, _ in questions)
-    # 6,000 questions, 5 languages of weight 1 and Swahili of 0.5: 1,091 and 545 expected, give or take 30 and 22.
+    # 6,000 questions, 5 languages of weight 1 and Swahili of 0.5: 1,091 and 545 expected, give or
+    # take 30 and 22.
     assert all(counts[lang] == pytest.approx(1091, abs=120) for lang in WORLD.langs if lang != "sw")
     assert counts["sw"] == pytest.approx(545, abs=88)
     prefixed = [with_prefix for _, lang, with_prefix in questions if lang != "en"]
@@ -371,7 +384,8 @@ def test_labels_mask_questions_when_only_answers_are_learnt(tokenizer):
         {"role": "assistant", "content": "пять"},
     ]
     ids, labels = encode(tokenizer, messages, answers_only=True)
-    # The same tokens as the chat template gives, or the base would never have seen what it is asked.
+    # The same tokens as the chat template gives, or the base would never have seen what it is
+    # asked.
     assert tokenizer.decode(ids) == tokenizer.apply_chat_template(messages, tokenize=False)
     assert len(labels) == len(ids)
     assert all(label in (IGNORED, token) for label, token in zip(labels, ids, strict=True))
@@ -408,7 +422,8 @@ def test_the_tokenizer_gives_every_text_back(tokenizer, text):
 
 @pytest.fixture
 def small(monkeypatch, tokenizer):
-    """Pretraining without what takes long: the tokenizer, whose result is committed, and documents by the thousand."""
+    """Pretraining without what takes long: the tokenizer, whose result is committed, and documents
+    by the thousand."""
     monkeypatch.setattr(pretrain, "build_tokenizer", lambda seed: tokenizer)
     monkeypatch.setattr(pretrain, "documents", lambda n, *arguments: documents(16, *arguments))
 
@@ -422,7 +437,8 @@ def test_pretraining_writes_a_base_that_loads(tmp_path):
     logits = model(input_ids=torch.tensor([[1, 2, 3]])).logits
     assert logits.shape == (1, 3, len(AutoTokenizer.from_pretrained(tmp_path)))
     assert torch.isfinite(logits).all()
-    # Every token is equally likely before training, at ln 2048 = 7.6 nats; a few steps already help.
+    # Every token is equally likely before training, at ln 2048 = 7.6 nats; a few steps already
+    # help.
     first, second = read_json(tmp_path / "provenance.json")["loss_after_each_phase"]
     assert 7.7 > first > second > 4
 
@@ -441,7 +457,8 @@ def test_pretrainings_loss_is_the_models_own(tokenizer):
 
 
 def test_reward_accuracy_by_hand():
-    """In the right order, the wrong one, tied, and none: a response that could not be translated has no reward."""
+    """In the right order, the wrong one, tied, and none: a response that could not be translated
+    has no reward."""
     rewards = [[0.3, 0.2, 0.1], [0.1, 0.2, 0.3], [None, 0.2, 0.2], [None, None, None]]
     samples, scores = [], []
     for prompt, reward in zip(load_world().prompts("en"), rewards, strict=False):

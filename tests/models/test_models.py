@@ -13,9 +13,15 @@ from peft import PeftModel
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT
 from xlnb.models.adapters import active, load_model, new_adapter
-from xlnb.models.base import base_path, compute_dtype, load_base
-from xlnb.models.chat import end_ids, load_tokenizer, prompt_ids, response_ids
-from xlnb.presets import Models, Training
+from xlnb.models.base import attention, base_path, load_base
+from xlnb.models.chat import (
+    check_same_tokens,
+    end_ids,
+    load_tokenizer,
+    prompt_ids,
+    response_ids,
+)
+from xlnb.presets import Models, Training, get_preset
 
 TEXTS = {
     "english": "What is the capital of France?",
@@ -34,7 +40,8 @@ def test_prompt_and_response_are_the_template_cut_in_two(name, text):
     answer = f"¡{text}!"
     prompt, response = prompt_ids(tokenizer, text), response_ids(tokenizer, text, answer)
 
-    # One BOS, in front, whether the template writes it or leaves it to the tokenizer; Qwen has none.
+    # One BOS, in front, whether the template writes it or leaves it to the tokenizer; Qwen has
+    # none.
     assert [i for i, token in enumerate(prompt + response) if token == tokenizer.bos_token_id] == [
         0
     ] * bool(family.bos)
@@ -83,7 +90,8 @@ def test_nf4_is_on_every_linear_layer_but_the_output(name):
     assert linear == {Linear4bit}
     layer = next(module for module in model.modules() if isinstance(module, Linear4bit))
     assert layer.weight.quant_type == "nf4"
-    assert layer.weight.quant_state.nested  # double quantisation
+    # double quantisation
+    assert layer.weight.quant_state.nested
     assert not isinstance(model.get_output_embeddings(), Linear4bit)
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert not model.training
@@ -94,8 +102,8 @@ def test_without_nf4_weights_are_of_the_compute_type():
         model = load_model(replace(fp32("llama3"), dtype=dtype), {})
         assert not any(isinstance(module, Linear4bit) for module in model.modules())
         assert {parameter.dtype for parameter in model.parameters()} == {getattr(torch, dtype)}
-    with pytest.raises(InputError, match="float32, bfloat16"):
-        compute_dtype(Models(dtype="float8"))
+    with pytest.raises(InputError, match=r"float8.*float32.*bfloat16"):
+        get_preset("lab", {"models.dtype": "float8"})
 
 
 @pytest.mark.parametrize("weights", [fp32, nf4])
@@ -113,15 +121,46 @@ def test_active_switches_between_the_bare_base_and_adapters(weights, tmp_path):
     bare = logits(load_base(models))
     alone = {name: logits(load_model(models, {name: folder})) for name, folder in folders.items()}
     both = load_model(models, {"sft": None, **folders})
-    for name in ("icr1", "sft", "dpo", "sft", "icr1"):
+    for name in ("icr1", None, "dpo", None, "icr1"):
         with active(both, name) as model:
             assert torch.equal(logits(model), alone.get(name, bare))
             assert not any(parameter.requires_grad for parameter in model.parameters())
     for one, other in ((bare, alone["dpo"]), (bare, alone["icr1"]), (alone["dpo"], alone["icr1"])):
         assert (one - other).abs().max() > 0.1
 
-    with active(load_base(models), "sft") as model:  # no adapter was ever loaded
+    # No adapter was ever loaded.
+    with active(load_base(models), None) as model:
         assert torch.equal(logits(model), bare)
+
+
+def test_an_adapter_that_is_not_there_is_never_taken_for_the_bare_base(tmp_path):
+    models = fp32("llama3")
+    folders = {name: save_adapter(models, tmp_path / name, seed=0) for name in ("dpo", "icr1")}
+    model = load_model(models, {"sft": None, **folders})
+    for name in ("sft", "icr2", ""):
+        with (
+            pytest.raises(InputError, match=f"^adapter '{name}': this model has dpo, icr1$"),
+            active(model, name),
+        ):
+            pass
+    with (
+        pytest.raises(InputError, match="^adapter 'dpo': this model is a bare base"),
+        active(load_base(models), "dpo"),
+    ):
+        pass
+
+
+def test_a_policy_and_a_reference_that_read_texts_unlike_are_refused():
+    models = Models(base="org/sft", dpo="org/dpo")
+    policy = load_tokenizer(fp32("llama3"))
+    check_same_tokens(policy, load_tokenizer(fp32("llama3")), models)
+    named = r"models\.base org/sft and models\.dpo org/dpo have different "
+    with pytest.raises(InputError, match=f"{named}vocabularies"):
+        check_same_tokens(policy, load_tokenizer(fp32("mistral")), models)
+    other = load_tokenizer(fp32("llama3"))
+    other.chat_template = policy.chat_template.replace("assistant", "model")
+    with pytest.raises(InputError, match=f"{named}chat templates"):
+        check_same_tokens(policy, other, models)
 
 
 def test_new_adapter_covers_the_linear_layers_but_the_output_and_starts_as_the_identity():
@@ -181,8 +220,43 @@ def test_an_adapter_of_another_base_is_refused(tmp_path):
         load_model(fp32("zephyr"), {"dpo": tmp_path})
 
 
+def test_int8_computes_and_trains():
+    models = replace(fp32("llama3"), quantization="int8")
+    ids = torch.tensor([prompt_ids(load_tokenizer(models), "What is the capital of France?")])
+    model, plain = load_base(models), load_base(fp32("llama3"))
+    assert model.is_loaded_in_8bit
+    ids = ids.to(model.device)
+    with torch.no_grad():
+        pair = torch.stack([m(input_ids=ids).logits.float().flatten() for m in (model, plain)])
+    assert torch.corrcoef(pair)[0, 1] > 0.99
+    assert not torch.equal(pair[0], pair[1])
+    adapted = new_adapter(model, "base", Training(lora_r=4))
+    adapted(input_ids=ids).logits.sum().backward()
+    assert any(p.grad is not None and p.grad.any() for p in adapted.parameters())
+
+
+def test_attention_is_what_is_installed_and_another_one_an_error(monkeypatch):
+    assert attention(Models(attention="eager")) == "eager"
+    # its scores are capped
+    assert load_base(fp32("gemma2")).config._attn_implementation == "eager"
+    assert (
+        load_base(replace(fp32("llama3"), attention="eager")).config._attn_implementation == "eager"
+    )
+    with pytest.raises(InputError, match="could not be loaded"):
+        load_base(replace(fp32("llama3"), attention="no_such_attention"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    for device, dtype, expected in (
+        ("cuda", "bfloat16", "flash_attention_2"),
+        ("cuda", "float32", None),
+        ("cpu", "bfloat16", None),
+    ):
+        monkeypatch.setattr("xlnb.models.base.DEVICE", torch.device(device))
+        assert attention(Models(dtype=dtype)) == expected
+
+
 def test_gradients_go_through_a_frozen_4_bit_layer_after_inference():
-    # bitsandbytes has a kernel for CPUs with AVX512-BF16 that is for inference alone (see `read_base`).
+    # bitsandbytes has a kernel for CPUs with AVX512-BF16 that is for inference alone (see
+    # `read_base`).
     model = load_base(nf4("qwen2.5"))
     layer = model.get_decoder().layers[0].self_attn.q_proj
     states = torch.randn(2, 3, layer.in_features)

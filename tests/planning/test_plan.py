@@ -1,4 +1,5 @@
-"""The plan's model of costs against real models: parameters and bytes exactly, FLOPs and activations closely."""
+"""The plan's model of costs against real models: parameters and bytes exactly, FLOPs and
+activations closely."""
 
 import itertools
 import json
@@ -17,7 +18,7 @@ from xlnb.common.files import read_json, write_json
 from xlnb.logprobs import collate, response_logprobs
 from xlnb.models.adapters import new_adapter
 from xlnb.models.base import load_base
-from xlnb.planning import costs, devices, plan, report
+from xlnb.planning import advice, costs, devices, report, stage_costs
 from xlnb.planning import shape as shape_module
 from xlnb.planning import workload as workload_module
 from xlnb.presets import PRESETS, Models, Training, get_preset, parse_overrides
@@ -95,9 +96,14 @@ def test_plain_weights_take_the_bytes_that_are_counted():
 # FLOPs and activations, on a model of a larger model's proportions.
 
 CONFIG = LlamaConfig(
-    vocab_size=1000, hidden_size=128, intermediate_size=448, num_hidden_layers=4, num_attention_heads=4,
-    num_key_value_heads=2, tie_word_embeddings=False,
-)  # fmt: skip
+    vocab_size=1000,
+    hidden_size=128,
+    intermediate_size=448,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    tie_word_embeddings=False,
+)
 TRAINING = Training(lora_r=8)
 ROWS, PROMPT, RESPONSE = 4, 40, 60
 TOKENS, PROJECTED = ROWS * (PROMPT + RESPONSE), ROWS * (RESPONSE + 1)
@@ -173,7 +179,7 @@ def test_activations_kept_for_the_backward_pass(tmp_path, quantization):
 
 
 def allocated(work):
-    """The most bytes at once that PyTorch's allocator gave out for it, beyond what was there before."""
+    """The most bytes at once that PyTorch's allocator gave out for it, beyond those before it."""
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
     ) as profiler:
@@ -261,8 +267,8 @@ def assumed_speeds(tmp_path_factory, monkeypatch):
 
 def planned(gpu="h100", gpus=1, overrides=LLAMA3, **lengths):
     preset = get_preset("lab", overrides)
-    names = [step.name for step in stages.steps(Run(devices.ROOT, preset))]
-    return report.make_plan(preset, names, gpu, gpus=gpus, **lengths)
+    steps = stages.steps(Run(devices.ROOT, preset))
+    return report.make_plan(preset, steps, gpu, gpus=gpus, **lengths)
 
 
 def by_stage(found, value):
@@ -273,17 +279,18 @@ def test_tokens_and_flops_of_8b_by_hand():
     found = planned(prompts=3000, prompt_tokens=100, response_tokens=600)
     tokens, flops = by_stage(found, "tokens"), by_stage(found, "flops")
     assert list(tokens) == [
-        *(f"icr{t}/{kind}" for t in (1, 2) for kind in ("samples", "scores", "adapter")),
+        *(f"icr{t}/{kind}" for t in (1, 2) for kind in ("samples", "logps", "adapter")),
         *(f"eval/{model}/responses" for model in ("sft", "dpo", "icr1", "icr2")),
     ]
     responses = 5 * 3000 * 10
     assert tokens["icr1/samples"] == responses * (100 + 600)
-    assert tokens["icr1/scores"] == 2 * responses * (
+    assert tokens["icr1/logps"] == 2 * responses * (
         100 + 600
     )  # sharing would save 13%, less than it takes to pay
-    # 2 FLOPs a parameter and token, policy and reference; the output layer for responses; attention adds some.
+    # 2 FLOPs a parameter and token, policy and reference; the output layer for responses; attention
+    # adds some.
     least = 2 * (2 * 6.98e9 * responses * 700 + 2 * 0.525e9 * responses * 600)
-    assert least < flops["icr1/scores"] < 1.1 * least
+    assert least < flops["icr1/logps"] < 1.1 * least
     assert found["download"] == 2 * 2 * 8_030_261_248
 
 
@@ -294,7 +301,7 @@ def test_an_8b_model_is_trained_on_a_card_of_24_gib():
 
 def test_prompts_shared_where_that_saves_enough():
     tokens = by_stage(planned(prompts=10, prompt_tokens=600, response_tokens=100), "tokens")[
-        "icr1/scores"
+        "icr1/logps"
     ]
     assert tokens == 2 * 5 * 10 * (600 + 10 * 100)
 
@@ -306,7 +313,8 @@ def test_several_gpus_share_the_hours_but_not_the_memory():
 
 
 def test_a_sharded_base_lies_on_all_gpus():
-    """Llama-3-8B in bf16: 6,979,321,856 parameters in linear layers, of 32 layers two whole and of all a quarter."""
+    """Llama-3-8B in bf16: 6,979,321,856 parameters in linear layers, of 32 layers two whole and of
+    all a quarter."""
     plain = LLAMA3 | {"models.quantization": "none"}
     whole, alone, four = (
         planned("rtx4090", gpus, overrides=plain | {"models.shard": str(shard).lower()})
@@ -315,32 +323,40 @@ def test_a_sharded_base_lies_on_all_gpus():
     saved = 2 * 6_979_321_856 * (1 - 1 / 4 - 2 / 32)
     memory = by_stage(four, "memory")
     for stage, needed in by_stage(whole, "memory").items():
-        bases = 2 if stage.endswith("scores") else 1  # π_I and π^0 are two checkpoints
+        bases = 2 if stage.endswith("logps") else 1  # π_I and π^0 are two checkpoints
         assert memory[stage] == pytest.approx(needed - bases * saved, rel=1e-6), stage
     assert by_stage(alone, "memory") == by_stage(whole, "memory")  # one process holds them all
-    assert plan.SHARDED in four["notes"] and plan.SHARDED not in whole["notes"] + alone["notes"]
+    assert report.SHARDED in four["notes"] and report.SHARDED not in whole["notes"] + alone["notes"]
     assert not four["warnings"] and whole["warnings"]
 
 
 def test_sharding_is_advised_where_gpus_are_several():
     large = LLAMA3 | {"training.max_tokens": "2048", "models.base": "large"}
-    shape = plan.find_shape("princeton-nlp/Llama-3-Base-8B-SFT")[0]
+    shape = shape_module.find_shape("princeton-nlp/Llama-3-Base-8B-SFT")[0]
     linear = tuple((4 * fan_in, 4 * fan_out) for fan_in, fan_out in shape.linear)
     for gpus, ends in ((1, "a smaller model or shorter responses"), (4, "models.shard=true")):
         preset = get_preset("lab", large)
-        made = plan.Plan(
-            preset, shape._replace(linear=linear), workload_module.workload(preset, 3000, 100, 600), devices.speed_of("a100-40g"),
-            2, gpus,
-        )  # fmt: skip
-        assert made.advice(made.cost("icr1/adapter")).endswith(ends)
+        setting = stage_costs.Setting(
+            preset,
+            shape._replace(linear=linear),
+            workload_module.workload(preset, 3000, 100, 600),
+            devices.speed_of("a100-40g"),
+            width=2,
+            gpus=gpus,
+        )
+        by_name = {step.name: step for step in stages.steps(Run(devices.ROOT, preset))}
+        assert advice.advice(setting, by_name["icr1/adapter"]).endswith(ends)
 
 
 @pytest.mark.parametrize("gpu", ["rtx3090", "a100-40g"])
 def test_what_the_warning_advises_makes_the_stage_fit(gpu):
     large = LLAMA3 | {
-        "training.micro_batch": "32", "training.gradient_checkpointing": "false", "models.quantization": "none",
-        "sampling.batch_tokens": "500000", "scoring.batch_tokens": "200000",
-    }  # fmt: skip
+        "training.micro_batch": "32",
+        "training.gradient_checkpointing": "false",
+        "models.quantization": "none",
+        "sampling.batch_tokens": "500000",
+        "scoring.batch_tokens": "200000",
+    }
     found = planned(gpu, overrides=large)
     assert len(found["warnings"]) == len(found["stages"])
     for warning in found["warnings"]:
@@ -379,12 +395,14 @@ def test_a_full_disk_is_warned_of(monkeypatch):
 def test_longest_of_many():
     """Against draws: log-normal lengths of mean 600."""
     draws = torch.exp(
-        torch.randn(2000, 480, generator=torch.Generator().manual_seed(0)) * plan.SPREAD
+        torch.randn(2000, 480, generator=torch.Generator().manual_seed(0)) * stage_costs.SPREAD
     )
     draws *= 600 / draws.mean()
     for k in (2, 10, 480):
-        assert plan.longest(k, 600) == pytest.approx(draws[:, :k].amax(1).mean().item(), rel=0.15)
-    assert plan.longest(1, 600) == 600 and plan.longest(10**6, 600, 2400) == 2400
+        assert stage_costs.longest(k, 600) == pytest.approx(
+            draws[:, :k].amax(1).mean().item(), rel=0.15
+        )
+    assert stage_costs.longest(1, 600) == 600 and stage_costs.longest(10**6, 600, 2400) == 2400
 
 
 def test_prompts_are_counted_where_they_are(tmp_path):

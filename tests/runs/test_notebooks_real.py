@@ -1,4 +1,7 @@
-"""Notebooks on runs that are not the lab's: prompts of one's own, a language model as the judge, tiny random models."""
+"""Notebooks on runs that are not the lab's.
+
+Prompts of one's own, a language model as the judge, tiny random models.
+"""
 
 import json
 import shutil
@@ -58,7 +61,10 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    """A tiny Llama that ends its turn now and then, as a random one hardly does: one token in ten is an end."""
+    """A tiny Llama that ends its turn now and then, as a random one hardly does.
+
+    One token in ten is an end.
+    """
     folder = shutil.copytree(checkpoint("llama3"), tmp_path_factory.mktemp("base") / "llama")
     config = read_json(folder / "generation_config.json")
     config["eos_token_id"] = sorted({*config["eos_token_id"], *range(0, 600, 10)})
@@ -91,7 +97,10 @@ def with_adapter(base, overrides, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def two_checkpoints(base, overrides, tmp_path_factory):
-    """A run up to its pairs of two checkpoints, without a judge; its last adapter is the notebook's to train."""
+    """A run up to its pairs of two checkpoints, without a judge.
+
+    Its last adapter is the notebook's to train.
+    """
     folder = tmp_path_factory.mktemp("checkpoints")
     shutil.copytree(base, folder / "dpo")
     model = AutoModelForCausalLM.from_pretrained(base)
@@ -122,7 +131,10 @@ def code_cells(number):
 
 @pytest.fixture
 def cell_by_cell(monkeypatch, tmp_path, capsys):
-    """Run a notebook in this process, which spares a kernel's start: (what it printed and showed, figures, names)."""
+    """Run a notebook in this process, which spares a kernel's start.
+
+    Returns what it printed and showed, how many figures, and its names.
+    """
     monkeypatch.setenv(
         "XLNB_PUBLISHED_DATA", str(tmp_path)
     )  # none: parts about published files take seconds
@@ -201,6 +213,10 @@ def test_which_notebooks_a_run_fills(with_adapter, two_checkpoints, tmp_path):
 
 @pytest.mark.parametrize("number", ["00", "01"])
 def test_a_notebook_about_the_lab_refuses_other_runs(two_checkpoints, number):
-    setup = next(cell.source for cell in code_cells(number) if "run = open_run(" in cell.source)
+    sources = [cell.source for cell in code_cells(number)]
+    opens = next(i for i, source in enumerate(sources) if "run = open_run(" in source)
+    # the first cell has the parameters, those after it import
+    given = {"run_dir": str(two_checkpoints.path), "preset": "", "overrides": ""}
+    exec("\n".join(sources[1:opens]), given)
     with pytest.raises(InputError, match="about the lab's world"):
-        exec(setup, {"run_dir": str(two_checkpoints.path), "preset": "", "overrides": ""})
+        exec(sources[opens], given)

@@ -1,4 +1,5 @@
-"""The run folder: when a stage is current, what a kill or a full disk leaves behind, and how a run is opened."""
+"""The run folder: when a stage is current, what a kill or a full disk leaves behind, and how a run
+is opened."""
 
 import errno
 import json
@@ -16,6 +17,7 @@ from xlnb.common.files import read_json, read_jsonl, write_json, write_jsonl, wr
 from xlnb.common.journal import Journal
 from xlnb.presets import get_preset
 from xlnb.runs import stage as stage_module
+from xlnb.runs.card import model_card
 from xlnb.runs.layout import Run
 from xlnb.runs.run import open_run
 from xlnb.runs.stage import Stage, stage_seconds
@@ -74,7 +76,8 @@ def test_a_changed_new_or_removed_input_makes_a_stage_stale_and_is_named(run, ca
     for path in (first, second):
         write_text(path, "a\n")
     make(run, inputs=[first])
-    os.utime(first, (0, 0))  # the content counts, not the time
+    # the content counts, not the time
+    os.utime(first, (0, 0))
     assert not make(run, inputs=[first])
     write_text(first, "b\n")
     assert make(run, inputs=[first])
@@ -109,7 +112,8 @@ def test_an_interrupted_stage_keeps_its_work_and_goes_on(run, capsys):
         attempt(interrupt=True)
     assert read_json(run.path / "stages" / "icr1.scores.json")["state"] == "working"
     assert stage_seconds(run) == {}
-    assert attempt(interrupt=False) == 1  # it saw what the first attempt made
+    # it saw what the first attempt made
+    assert attempt(interrupt=False) == 1
     assert read_json(run.path / "stages" / "icr1.scores.json")["state"] == "done"
     assert capsys.readouterr().out == ""
 
@@ -130,7 +134,8 @@ def test_what_stands_in_a_stages_place_without_its_stamp_is_not_trusted(run):
     assert make(run)
     assert (run.path / "icr1/samples/en.jsonl").read_text() == "0.9 0\n"
     shutil.rmtree(run.path / "icr1/samples")
-    assert make(run)  # and neither is a stamp without its output
+    # and neither is a stamp without its output
+    assert make(run)
 
 
 def test_half_a_stage_is_nobody_s_input(run):
@@ -188,7 +193,8 @@ def test_files_beside_a_stage_s_folder_are_its_own(run, name, file):
 def test_a_held_run_keeps_the_record_of_what_is_at_work(tmp_path):
     run = open_run(tmp_path / "run", "lab-quick")
     with FileLock(run.path / "stages" / ".lock"):
-        assert open_run(run.path) == run  # the same may be read
+        # the same may be read
+        assert open_run(run.path) == run
         with pytest.raises(InputError, match="another process is at work in this run folder"):
             open_run(run.path, overrides={"seed": "7"})
     assert read_json(run.path / "preset.json")["preset"]["seed"] == 0
@@ -257,14 +263,16 @@ def test_a_journal_says_so_when_the_disk_is_full(tmp_path, monkeypatch):
         patch.setattr(os, "fsync", full_disk)
         with pytest.raises(InputError, match=r"en\.jsonl.*no space left on the disk"):
             journal.append(records("b"))
-    assert journal.done == {"a"}  # what is not known to be on the disk is not done
+    # what is not known to be on the disk is not done
+    assert journal.done == {"a"}
 
 
 def test_files_are_written_whole_under_their_name(tmp_path):
     path = tmp_path / "new" / "folder" / "en.jsonl"
     write_jsonl(path, records("a", "b"))
     assert read_jsonl(path) == records("a", "b")
-    write_json(path, {"ü": [1, None]})  # over what was there
+    # over what was there
+    write_json(path, {"ü": [1, None]})
     assert read_json(path) == {"ü": [1, None]}
     assert [file.name for file in path.parent.iterdir()] == ["en.jsonl"]
 
@@ -357,6 +365,34 @@ def test_a_bad_override_leaves_a_run_as_it_was(tmp_path, overrides):
     assert open_run(first.path) == first
 
 
+def test_a_score_that_there_is_not_is_refused_before_anything_is_written(tmp_path):
+    message = "scoring.scorers 'crosslingual': expected one of cross_lingual, multilingual"
+    scorers = {"scoring.scorers": "random, crosslingual"}
+    with pytest.raises(InputError, match=message):
+        open_run(tmp_path / "new", "lab-quick", scorers)
+    assert not list(tmp_path.iterdir())
+    first = open_run(tmp_path / "run", "lab-quick")
+    with pytest.raises(InputError, match=message):
+        open_run(first.path, overrides=scorers)
+    assert open_run(first.path) == first
+
+
+@pytest.mark.parametrize(
+    ("scorers", "said"),
+    [
+        (
+            "multilingual,cross_lingual",
+            "the implicit reward β log dpo/π_I under instructions in each response's language",
+        ),
+        ("brevity,cross_lingual", "their score `brevity`"),
+    ],
+)
+def test_a_card_says_what_ordered_the_pairs(tmp_path, scorers, said):
+    run = Run(tmp_path, get_preset("lab-quick", {"scoring.scorers": scorers}))
+    record = {"held_out_pairs": 0, "dropped_too_long": 0, "step": 6}
+    assert f"ordered by {said}." in model_card(run, 1, {"es": 3}, record)
+
+
 @pytest.mark.parametrize(
     "text", ["{}", '{"preset": {}}', '{"preset": {"name": "labb"}}', "{", "[]"]
 )
@@ -394,6 +430,7 @@ def test_a_nearly_full_disk_is_refused_before_anything_is_written(tmp_path, monk
 def test_models_and_their_folders(run, tmp_path):
     assert run.models == ["sft", "dpo", "icr1", "icr2"]
     assert [run.iteration(t).folder.name for t in range(3)] == ["dpo", "icr1", "icr2"]
+    assert [run.adapter_name(m) for m in run.models] == [None, "dpo", "icr1", "icr2"]
     assert [run.adapter(m) and run.adapter(m).relative_to(run.path) for m in run.models] == [
         None, Path("dpo/adapter"), Path("icr1/adapter"), Path("icr2/adapter"),
     ]  # fmt: skip
@@ -488,7 +525,8 @@ def test_large_weights_count_by_blocks_of_their_content(tmp_path):
         file.truncate(size)
     seen = [files()]
     assert files() == seen[0]
-    stretch = size // 60  # a tensor of a sixtieth of the file, wherever it lies
+    # a tensor of a sixtieth of the file, wherever it lies
+    stretch = size // 60
     for start in (0, 12_345_678, size // 2, size - stretch):
         with path.open("r+b") as file:
             file.seek(start)

@@ -1,4 +1,5 @@
-"""The whole path on `lab-quick`: what each stage leaves behind, skipping, staleness, and kill -9 in any stage."""
+"""The whole path on `lab-quick`: what each stage leaves behind, skipping, staleness, and
+kill -9 in any stage."""
 
 import os
 import shutil
@@ -9,6 +10,7 @@ import sys
 import pytest
 from datasets import load_dataset
 from peft import PeftModel
+from small import SMALL
 
 from xlnb import stages
 from xlnb.common.files import ROOT, read_json, read_jsonl
@@ -17,17 +19,6 @@ from xlnb.runs.layout import Run
 from xlnb.runs.run import open_run
 from xlnb.stages import reading
 
-# Smaller still than lab-quick: two languages, one iteration.
-SMALL = {
-    "iterations": "1",
-    "prompts.langs": "en,es",
-    "lab.english": "12",
-    "lab.train": "12",
-    "lab.reward": "6",
-    "lab.eval": "8",
-    "sampling.batch_tokens": "1600",
-    "scoring.batch_tokens": "2048",
-}
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 ARTIFACTS = [
     "dpo/samples/en.jsonl",

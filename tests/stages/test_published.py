@@ -1,4 +1,5 @@
-"""Published prompts through the lab's model: the text that comes out is worthless, the plumbing is not."""
+"""Published prompts through the lab's model: the text that comes out is worthless, the plumbing is
+not."""
 
 import json
 import os
@@ -23,7 +24,8 @@ FOLDERS = [("parallel_prompts", 9, 1000), ("x_alpacaeval/prompts", 13, 805)]
 
 @pytest.mark.parametrize(("folder", "langs", "n"), FOLDERS)
 def test_every_prompt_is_templated_unharmed(folder, langs, n):
-    """Loading, the id join and the chat template over all prompts: what the model reads is what was written."""
+    """Loading, the id join and the chat template over all prompts: what the model reads is
+    what was written."""
     parallel = read_parallel(PUBLISHED / folder)
     assert len(parallel) == langs
     ids = [record["prompt_id"] for record in parallel["en"]]
@@ -41,11 +43,13 @@ def test_every_prompt_is_templated_unharmed(folder, langs, n):
 
 
 def test_sampling_and_scoring(tmp_path):
-    """The shortest path through every stage up to rewards, on all languages; a prompt of 3,000 tokens is among them."""
+    """The shortest path through every stage up to rewards, on all languages; a prompt of 3,000
+    tokens is among them."""
     overrides = {
         "prompts.path": str(_long_and_short(tmp_path / "train")),
         "prompts.eval_path": str(PUBLISHED / "x_alpacaeval/prompts"),
         "prompts.limit": "3",
+        "prompts.parts": "0",
         "prompts.langs": "",
         "lab.english": "8",
         "sampling.n": "2",
@@ -72,7 +76,8 @@ def test_sampling_and_scoring(tmp_path):
 
 
 def _long_and_short(folder: Path) -> Path:
-    """Three of the published prompts in each language; the first has 3,000 tokens in Bengali, or the next fewer."""
+    """Three of the published prompts in each language; the first has 3,000 tokens in
+    Bengali, or the next fewer."""
     parallel, tokenizer = (
         read_parallel(PUBLISHED / "parallel_prompts"),
         load_tokenizer(PRESETS["lab"].models),

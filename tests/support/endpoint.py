@@ -1,6 +1,8 @@
-"""A chat endpoint on this machine whose verdicts are known and which fails as told; and a process that asks it.
+"""A chat endpoint on this machine whose verdicts are known and which fails as told; and a process
+that asks it.
 
-`python endpoint.py FOLDER` judges `comparisons()` through the endpoint of the environment, for tests that kill it.
+`python endpoint.py FOLDER` judges `comparisons()` through the endpoint of the environment, for
+tests that kill it.
 """
 
 import json
@@ -16,8 +18,8 @@ from pathlib import Path
 from xlnb.evaluation.alpaca_eval import Annotation
 
 N = 1000
-# What goes wrong with a comparison, by its number modulo 100, before it is answered. A list is gone through call by
-# call; the last entry stays.
+# What goes wrong with a comparison, by its number modulo 100, before it is answered. A list is gone
+# through call by call; the last entry stays.
 FAULTS = {
     3: ["429", "ok"],
     7: ["429 wait", "ok"],
@@ -41,7 +43,8 @@ MALFORMED, UNANSWERED, BY_TEXT = (47, 53, 59), (61, 67), (37, 41, 43)
 
 
 def comparisons(n=N):
-    """Comparisons whose better response says "good"; by their number it is the model's (even) or the baseline's."""
+    """Comparisons whose better response says "good"; by their number it is the model's (even) or
+    the baseline's."""
     good, bad = "a good answer", "a bad answer"
     return [
         Annotation(
@@ -148,13 +151,15 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request, client_address):
-        if not isinstance(sys.exc_info()[1], OSError):  # a client that was killed or has hung up
+        # a client that was killed or has hung up
+        if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
 
 @contextmanager
 def serving(faults=lambda number: ["ok"], delay=0.0):
-    """The running server: `calls` counts them by comparison, `faults` maps its number to what goes wrong."""
+    """The running server: `calls` counts them by comparison, `faults` maps its number to what goes
+    wrong."""
     server = Server(("127.0.0.1", 0), Handler)
     server.calls, server.lock, server.at_once, server.most_at_once = (
         Counter(),

@@ -1,6 +1,8 @@
-"""Tiny checkpoints with random weights in the forms of the chat-model families that the package has to fit.
+"""Tiny checkpoints with random weights in the forms of the chat-model families that the package has
+to fit.
 
-Each has its own byte-level BPE with the family's special tokens, and a chat template that writes the family's format.
+Each has its own byte-level BPE with the family's special tokens, and a chat template that writes
+the family's format.
 """
 
 import functools
@@ -32,7 +34,8 @@ TEXTS = [
     "เมืองหลวงของฝรั่งเศสคือเมืองอะไร เมืองหลวงของฝรั่งเศสคือปารีส",
     "法国的首都是哪里?法国的首都是巴黎。",
 ]
-VOCABULARY = 600  # of the tokenizers; the models have 8 rows more, as padded embeddings do
+# of the tokenizers; the models have 8 rows more, as padded embeddings do
+VOCABULARY = 600
 SHAPE = {
     "vocab_size": VOCABULARY + 8,
     "hidden_size": 64,
@@ -42,7 +45,8 @@ SHAPE = {
     "num_key_value_heads": 2,
     "head_dim": 16,
     "max_position_embeddings": 512,
-    "initializer_range": 0.2,  # ten times the usual: log-probabilities of tokens lie nats apart
+    # ten times the usual: log-probabilities of tokens lie nats apart
+    "initializer_range": 0.2,
 }
 
 
@@ -50,12 +54,15 @@ SHAPE = {
 class Family:
     config: type
     special: tuple[str, ...]
-    end: str  # the end of the assistant's turn
-    eos: str  # what the tokenizer calls the end
+    # the end of the assistant's turn
+    end: str
+    # what the tokenizer calls the end
+    eos: str
     template: str
     bos: str | None = None
     pad: str | None = None
-    stops: tuple[str, ...] = ()  # what the generation config ends on
+    # what the generation config ends on
+    stops: tuple[str, ...] = ()
     options: dict = field(default_factory=dict)
 
 
@@ -89,7 +96,8 @@ FAMILIES = {
         "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
     ),
-    # The end of turn is neither the tokenizer's end nor named among its special tokens, as in some Gemmas and Phis.
+    # The end of turn is neither the tokenizer's end nor named among its special tokens, as in some
+    # Gemmas and Phis.
     "gemma2": Family(
         Gemma2Config,
         ("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"),
@@ -181,7 +189,8 @@ def _tokenizer(family: Family) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     bpe.train_from_iterator(TEXTS, trainer)
-    if family.bos:  # added to any text, as the families' own tokenizers do: a template with a BOS then makes two
+    # added to any text, as the families' own tokenizers do: a template with a BOS then makes two
+    if family.bos:
         bpe.post_processor = processors.TemplateProcessing(
             single=f"{family.bos} $A", special_tokens=[(family.bos, bpe.token_to_id(family.bos))]
         )

@@ -1,6 +1,7 @@
 """Two prompts whose length control can be followed by hand."""
 
-# Prompt 1 chooses 10 characters, 4 from α = 1/6 and 1 from α = 4/3; it rejects 1, and 10 from α = 5/9.
+# Prompt 1 chooses 10 characters, 4 from α = 1/6 and 1 from α = 4/3; it rejects 1, and 10 from
+# α = 5/9.
 # Prompt 2 chooses 6, and 2 from α = 1/2, and rejects the other. Length gaps:
 #   α from      0    1/6   1/2   5/9   4/3
 #   prompt 1    9     3     3    -6    -9

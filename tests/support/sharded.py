@@ -1,4 +1,5 @@
-"""Two sharded models in one of several processes that need them unequally: `torchrun … sharded.py NF4 FP32 OUT`."""
+"""Two sharded models in one of several processes that need them unequally: `torchrun … sharded.py
+NF4 FP32 OUT`."""
 
 import sys
 from pathlib import Path
@@ -24,7 +25,8 @@ for model in ours:
     parts = [p for p in model.parameters() if isinstance(p, DTensor)]
     held.append(sum(p.to_local().numel() for p in parts) / sum(p.numel() for p in parts))
 
-# (model, prompt) of each pass, in an order that the processes do not share, three passes here and five there.
+# (model, prompt) of each pass, in an order that the processes do not share, three passes here and
+# five there.
 passes = {
     0: [(1, [5, 6]), (0, [5, 6]), (1, [9])],
     1: [(0, [7]), (0, [7, 8]), (1, [5]), (0, [11]), (1, [3, 4])],

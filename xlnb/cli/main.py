@@ -28,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if processes.first_to_say(str(error)):
             print(f"error: {error}", file=sys.stderr, flush=True)
         return 2
-    except BrokenPipeError:  # whoever read the output, such as `head`, has read enough
+    # whoever read the output, such as `head`, has read enough
+    except BrokenPipeError:
         os.dup2(
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
         )  # what is left has nowhere to go
@@ -241,7 +242,8 @@ def _run(args: argparse.Namespace) -> None:
         print(
             "Not judged: the oracle knows the lab's prompts only; evaluation.judge names another judge."
         )
-    parameters = {"preset": "", "run_dir": str(run.path.resolve())}  # the folder's own preset
+    # the folder's own preset
+    parameters = {"preset": "", "run_dir": str(run.path.resolve())}
     notebooks.execute_all(paths, run.path / "notebooks", parameters)
     print()
     for name in ("metrics.json", "figures", "notebooks"):

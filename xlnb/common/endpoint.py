@@ -15,15 +15,21 @@ from tqdm import tqdm
 from xlnb.common.errors import InputError
 from xlnb.common.journal import Journal
 
-TRIES = 8  # calls for one answer, the first included
+# calls for one answer, the first included
+TRIES = 8
 
-LONGEST_WAIT = 60.0  # seconds between two of them
+# seconds between two of them
+LONGEST_WAIT = 60.0
 
-PASSING = {408, 409, 425, 429}  # statuses that another try can mend, beside 5xx
+# statuses that another try can mend, beside 5xx
+PASSING = {408, 409, 425, 429}
 
-SHOWN = 200  # characters of an endpoint's text that are kept or shown
+# characters of an endpoint's text that are kept or shown
+SHOWN = 200
 
-IN_A_ROW = 10  # questions without any answer, one after the other, at which it is found out whether others have one
+# questions without any answer, one after the other, at which it is found out whether others have
+# one
+IN_A_ROW = 10
 
 Answer = TypeVar("Answer")
 
@@ -31,7 +37,8 @@ Record = dict[str, Any]
 
 
 class NoAnswer(Exception):
-    """A model could not be asked one question. The message says why; `outage`: others would have failed too."""
+    """A model could not be asked one question. The message says why; `outage`: others would have
+    failed too."""
 
     def __init__(self, why: str, *, outage: bool):
         super().__init__(why)
@@ -39,11 +46,12 @@ class NoAnswer(Exception):
 
 
 class ChatEndpoint:
-    """Model `model` at OPENAI_BASE_URL, with OPENAI_API_KEY where it is set, for at most `workers` calls at once.
+    """Model `model` at OPENAI_BASE_URL, with OPENAI_API_KEY where it is set, for at most `workers`
+    calls at once.
 
-    Retries what can pass (429, 5xx, timeouts, dropped connections, bodies that cannot be read) with exponential waits
-    from `wait` seconds, or as long as Retry-After says. Raises InputError where the variables are missing or the
-    endpoint turns the key, the model or the address away.
+    Retries what can pass (429, 5xx, timeouts, dropped connections, bodies that cannot be read) with
+    exponential waits from `wait` seconds, or as long as Retry-After says. Raises InputError where
+    the variables are missing or the endpoint turns the key, the model or the address away.
     """
 
     def __init__(self, model: str, *, workers: int, wait: float = 1.0, timeout: float = 60.0):
@@ -67,7 +75,8 @@ class ChatEndpoint:
         )
 
     def post(self, prompt: str, **options: Any) -> httpx.Response:
-        """One call, at temperature 0; httpx.RequestError where it fails. A lone surrogate is sent as ?."""
+        """One call, at temperature 0; httpx.RequestError where it fails. A lone surrogate is sent
+        as ?."""
         messages = [{"role": "user", "content": prompt.encode("utf-8", "replace").decode()}]
         return self._client.post(
             self._url, json={"model": self.model, "messages": messages, "temperature": 0} | options
@@ -76,12 +85,13 @@ class ChatEndpoint:
     def ask(self, call: Callable[[], httpx.Response], read: Callable[[Any], Answer]) -> Answer:
         """What `read` makes of the JSON body of `call`, which is made again where that can help.
 
-        `read` raises KeyError, IndexError, TypeError or ValueError for a body that is no chat completion. Raises
-        NoAnswer where this question has none.
+        `read` raises KeyError, IndexError, TypeError or ValueError for a body that is no chat
+        completion. Raises NoAnswer where this question has none.
         """
         reason = ""
         for attempt in range(TRIES):
-            least = 0.0  # seconds that the endpoint asks to wait
+            # seconds that the endpoint asks to wait
+            least = 0.0
             try:
                 response = call()
             except httpx.RequestError as error:
@@ -111,7 +121,8 @@ class ChatEndpoint:
         raise NoAnswer(f"{reason}, {TRIES} times", outage=True)
 
     def hidden(self, text: str) -> str:
-        """The beginning of a text of the endpoint's on one line, without the key, should it hold it."""
+        """The beginning of a text of the endpoint's on one line, without the key, should it hold
+        it."""
         text = text.replace(self._key, "[key]") if self._key else text
         return " ".join(text.split())[:SHOWN]
 
@@ -119,8 +130,8 @@ class ChatEndpoint:
 def consent(name: str, calls: int, tokens: float, *, price: float, paid: bool, yes: bool) -> None:
     """Print what these calls will take; where they cost money, go on only with consent.
 
-    `price`: US dollars a million of these tokens, 0 where not known. Raises InputError where consent is refused, or
-    cannot be asked for and `yes` is not given.
+    `price`: US dollars a million of these tokens, 0 where not known. Raises InputError where
+    consent is refused, or cannot be asked for and `yes` is not given.
     """
     if not calls:
         return
@@ -145,13 +156,15 @@ def ask_all(
     workers: int,
     label: str,
 ) -> None:
-    """`ask` about every record that the journal does not hold yet; each comes back merged with what `ask` returned.
+    """`ask` about every record that the journal does not hold yet; each comes back merged with what
+    `ask` returned.
 
-    A record has a prompt_id, takes a call, and is in the journal as soon as it is answered. One that `ask` raises
-    NoAnswer for is put there as it was, with the reason in "error", after all others, so that a run that is killed or
-    stopped asks about it again. What met an outage is asked about once more at the end, and if in vain is put there
-    only where the outage is that question's own: after `IN_A_ROW` outages one after the other, and before and after
-    the second round, a question that `name` has answered is asked again. Raises InputError where that meets an outage
+    A record has a prompt_id, takes a call, and is in the journal as soon as it is answered. One
+    that `ask` raises NoAnswer for is put there as it was, with the reason in "error", after all
+    others, so that a run that is killed or stopped asks about it again. What met an outage is asked
+    about once more at the end, and if in vain is put there only where the outage is that question's
+    own: after `IN_A_ROW` outages one after the other, and before and after the second round, a
+    question that `name` has answered is asked again. Raises InputError where that meets an outage
     too, or where none was answered yet; finished work is kept.
     """
     ids, done = {record["prompt_id"] for record in records}, journal.done

@@ -16,8 +16,8 @@ from xlnb.common.errors import InputError
 # The folder that holds the package.
 ABOVE = Path(__file__).resolve().parents[2]
 INSTALLED = (ABOVE / "xlnb" / "data").is_dir()
-# The folder of `data/` and `notebooks/`: a checkout, or the package itself where it was installed from
-# a wheel, which holds copies of them.
+# The folder of `data/` and `notebooks/`: a checkout, or the package itself where it was installed
+# from a wheel, which holds copies of them.
 ROOT = ABOVE / "xlnb" if INSTALLED else ABOVE
 
 
@@ -36,7 +36,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """JSON with every character as it is, but for halves of one (lone surrogates), which UTF-8 lacks: \\ud83d."""
+    """JSON with every character as it is, but for halves of one (lone surrogates), which UTF-8
+    lacks: \\ud83d."""
     return (
         json.dumps(value, ensure_ascii=False, indent=indent)
         .encode("utf-8", "backslashreplace")
@@ -53,19 +54,22 @@ def write_jsonl(path: Path, records: Iterable[dict]) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Parse a JSON file. Raises InputError naming the file where it is missing, not UTF-8 or not JSON."""
+    """Parse a JSON file. Raises InputError naming the file where it is missing, not UTF-8 or not
+    JSON."""
     return parse_json(path, read_text(path), f"{path}")
 
 
 def read_jsonl(path: Path) -> list[dict]:
-    """Parse JSON lines. Raises InputError naming file and line for anything that is not one JSON object a line."""
+    """Parse JSON lines. Raises InputError naming file and line for anything that is not one JSON
+    object a line."""
     return [record for _, record in read_numbered_jsonl(path)]
 
 
 def read_numbered_jsonl(path: Path) -> list[tuple[int, dict]]:
     """As `read_jsonl`, each record with its line number from 1."""
     records = []
-    # Not splitlines(): it also splits at U+2028 and others, which JSON strings may hold as they are.
+    # Not splitlines(): it also splits at U+2028 and others, which JSON strings may hold as they
+    # are.
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line.strip():
             record = parse_json(path, line, f"{path}, line {number}")
@@ -80,11 +84,9 @@ def read_numbered_jsonl(path: Path) -> list[tuple[int, dict]]:
 def read_numbered_csv(
     path: Path, columns: Collection[str] = ()
 ) -> list[tuple[int, dict[str, str]]]:
-    """The rows below a CSV file's header, each with the number of the line it begins in.
-
-    Raises as `read_jsonl`, and where one of `columns` is not there.
-    """
-    # A field may be longer than Python's 131,072 characters.
+    """The rows below a CSV file's header, each with the number of the line it begins in. Raises as
+    `read_jsonl`, and where one of `columns` is not there."""
+    # a field may be longer than Python's 131,072 characters
     csv.field_size_limit(2**31 - 1)
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     records, ended = [], 0
@@ -97,7 +99,8 @@ def read_numbered_csv(
         for values in reader:
             number, ended = ended + 1, reader.line_num
             if not values:
-                continue  # an empty line
+                # an empty line
+                continue
             if len(values) != len(header):
                 expected = f"{len(header)} ({','.join(header)})"
                 raise InputError(

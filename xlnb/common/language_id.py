@@ -8,16 +8,19 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from xlnb.common.languages import LANGUAGES
 
-CONFIDENCE = 0.9  # a bare word can belong to several languages: only a sure verdict counts
+# a bare word can belong to several languages: only a sure verdict counts
+CONFIDENCE = 0.9
 
-BEGINNING = 300  # characters that tell the language of a response; what follows costs time and changes little
+# characters that tell the language of a response; what follows costs time and changes little
+BEGINNING = 300
 
 
 def wrong_language(lang: str, langs: Sequence[str]) -> Callable[[str], bool]:
-    """A test for texts that should be in `lang`: True where the detector is sure of another one of `langs`.
+    """A test for texts that should be in `lang`: True where the detector is sure of another one of
+    `langs`.
 
-    On the lab's texts it flags 4 of 1,704 bare words and no sentence in the asked language. A language that the
-    detector does not know is never flagged, nor mistaken for another.
+    On the lab's texts it flags 4 of 1,704 bare words and no sentence in the asked language. A
+    language that the detector does not know is never flagged, nor mistaken for another.
     """
     known = [code for code in langs if code in _identifier().labels]
     if lang not in known or len(known) < 2:
@@ -33,10 +36,11 @@ def wrong_language(lang: str, langs: Sequence[str]) -> Callable[[str], bool]:
 
 
 def in_language(texts: Sequence[str], lang: str) -> list[bool] | None:
-    """For each response whether it is in `lang`, as far as its beginning tells: not surely in another of `LANGUAGES`.
+    """For each response whether it is in `lang`, as far as its beginning tells: not surely in
+    another of `LANGUAGES`.
 
-    None for a language that the detector does not know. A response in another language that the instruction asked
-    for counts as False.
+    None for a language that the detector does not know. A response in another language that the
+    instruction asked for counts as False.
     """
     if lang not in _identifier().labels:
         return None

@@ -14,7 +14,8 @@ LANGUAGES = {
 
 
 def language_name(lang: str) -> str:
-    """English name of an ISO 639-1 code. Raises InputError for a code that is not in `LANGUAGES`."""
+    """English name of an ISO 639-1 code. Raises InputError for a code that is not in
+    `LANGUAGES`."""
     if lang not in LANGUAGES:
         raise InputError(f"unknown language code '{lang}'; known: {', '.join(LANGUAGES)}")
     return LANGUAGES[lang]

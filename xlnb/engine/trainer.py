@@ -76,7 +76,8 @@ class PreferenceTrainer(DPOTrainer):
         return loss
 
     def log(self, logs, start_time=None):
-        mode, prefix = ("train", "") if self.model.training else ("eval", "eval_")
+        model: Any = self.model
+        mode, prefix = ("train", "") if model.training else ("eval", "eval_")
         for name, values in self.metrics[mode].items():
             logs[f"{prefix}{name}"] = sum(values) / len(values)
         self.metrics[mode].clear()

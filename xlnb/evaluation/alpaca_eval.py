@@ -114,16 +114,14 @@ def read_annotations(path: Path) -> list[Annotation]:
             raise InputError(
                 f"{where}: preference is missing; expected 1 to 2, or null where not judged"
             )
-        preference = values["preference"]
-        if preference is not None:
+        checked = dict(values)
+        if values["preference"] is not None:
             # Ties of AlpacaEval's older annotators are 0.
-            preference = read_preference(where, 1.5 if preference == 0 else preference)
-        index = values.get("index")
-        if index is not None:
-            index = read_number(where, "index", index)
-        annotations.append(
-            Annotation.from_json({**values, "preference": preference, "index": index})
-        )
+            preference = 1.5 if values["preference"] == 0 else values["preference"]
+            checked["preference"] = read_preference(where, preference)
+        if values.get("index") is not None:
+            checked["index"] = read_number(where, "index", values["index"])
+        annotations.append(Annotation.from_json(checked))
     return annotations
 
 

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from xlnb.common.errors import InputError
 
 Entry = Mapping[str, Any]
+# A header, and a cell a model.
+Column = list[str]
 
 
 def mean_over_languages(rows: Mapping[str, Mapping[str, float]], key: str) -> tuple[float, float]:
@@ -37,38 +38,37 @@ def format_table(
     if not languages:
         raise InputError("no win rates to show, expected {model: {lang: {...}}}")
 
-    def cells(key: str, show: Callable[[Entry], str]) -> pd.DataFrame:
-        rows = {}
-        for model, entries in win_rates.items():
-            found = [entries.get(lang, {}) for lang in languages]
-            rows[model] = [show(entry) if key in entry else "-" for entry in found]
-        return pd.DataFrame.from_dict(rows, orient="index", columns=languages)
+    def cells(key: str, show: Callable[[Entry], str]) -> list[Column]:
+        columns = []
+        for lang in languages:
+            found = [entries.get(lang, {}) for entries in win_rates.values()]
+            columns.append([lang, *(show(entry) if key in entry else "-" for entry in found)])
+        return columns
 
-    def means(key: str, form: str) -> pd.DataFrame:
-        rows = {}
-        for model, entries in win_rates.items():
+    def means(key: str, form: str) -> list[Column]:
+        rows = [("mean", "non-en")]
+        for entries in win_rates.values():
             complete = all(key in entries.get(lang, {}) for lang in languages)
-            found = mean_over_languages(entries, key) if complete else (np.nan, np.nan)
-            rows[model] = ["-" if np.isnan(mean) else format(mean, form) for mean in found]
-        return pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "non-en"])
+            every, others = mean_over_languages(entries, key) if complete else (np.nan, np.nan)
+            rows.append((_or_dash(every, form), _or_dash(others, form)))
+        return [list(column) for column in zip(*rows, strict=True)]
 
-    def together(show: Callable[[Entry], str]) -> list[pd.DataFrame]:
+    def together(show: Callable[[Entry], str]) -> list[Column]:
         if not pooled:
             return []
-        found = [show(pooled[model]) if model in pooled else "-" for model in win_rates]
-        return [pd.DataFrame({"pooled": found}, index=list(win_rates))]
+        return [["pooled", *(show(pooled[m]) if m in pooled else "-" for m in win_rates)]]
 
-    def values(key: str, form: str) -> list[pd.DataFrame]:
-        return [cells(key, lambda entry: format(entry[key], form)), means(key, form)]
+    def values(key: str, form: str) -> list[Column]:
+        return cells(key, lambda entry: format(entry[key], form)) + means(key, form)
 
-    blocks = {"WR±SE": [cells("wr", _with_error), means("wr", ".1f"), *together(_with_error)]}
+    blocks = {"WR±SE": cells("wr", _with_error) + means("wr", ".1f") + together(_with_error)}
     if pooled is not None:
-        blocks["WR, 95%"] = [cells("wr", _interval), *together(_interval)]
+        blocks["WR, 95%"] = cells("wr", _interval) + together(_interval)
     blocks["LC"] = values("lc", ".1f")
     blocks["characters"] = values("mean_chars", ".0f")
     if any("in_language" in entry for rows in win_rates.values() for entry in rows.values()):
         blocks["in language"] = values("in_language", ".1%")
-    return "\n\n".join(_text(title, parts) for title, parts in blocks.items())
+    return "\n\n".join(_text([title, *win_rates], columns) for title, columns in blocks.items())
 
 
 def _with_error(entry: Entry) -> str:
@@ -80,8 +80,17 @@ def _interval(entry: Entry) -> str:
     return f"{low:.1f}–{high:.1f}"
 
 
-def _text(title: str, parts: Sequence[pd.DataFrame]) -> str:
-    """Tables side by side as lines, numbers to the right, under a title."""
-    table = pd.concat(parts, axis=1)
-    # pandas puts one space between columns of text: with these it is two.
-    return table.map(" {}".format).add_prefix(" ").rename_axis(columns=title).to_string()
+def _or_dash(value: float, form: str) -> str:
+    return "-" if np.isnan(value) else format(value, form)
+
+
+def _text(first: Column, others: Sequence[Column]) -> str:
+    """Columns as lines, the first one to the left, the others to the right."""
+    padded = [_padded(first, str.ljust)]
+    padded += [_padded(column, str.rjust) for column in others]
+    return "\n".join("  ".join(row).rstrip() for row in zip(*padded, strict=True))
+
+
+def _padded(column: Column, pad: Callable[[str, int], str]) -> Column:
+    width = max(map(len, column))
+    return [pad(text, width) for text in column]

@@ -1,7 +1,9 @@
-""""""
+"""Notebook 03, annotation: rewards beside the oracle's truth and beside length.
+
+R_c, R_m and R_t keep their colours and markers.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,10 +11,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from xlnb.figures.judging import RESPONSE_KINDS
-from xlnb.figures.style import BLUE, BROWN, GREEN, GREY, PURPLE, YELLOW
+from xlnb.figures.kinds import KIND_COLORS
+from xlnb.figures.style import BLUE, BROWN, GREEN, GREY, PURPLE, YELLOW, Look
 
-# Notebook 03: annotation. R_c, R_m and R_t keep their colours and markers.
 SCORER_COLORS = {"cross_lingual": GREEN, "multilingual": PURPLE, "translated": BROWN}
 
 SCORER_MARKERS = {"cross_lingual": "o", "multilingual": "s", "translated": "^"}
@@ -23,36 +24,31 @@ SCORER_NAMES = {
     "translated": "$R_t$ (response translated)",
 }
 
+HOLLOW: Look = {"facecolor": "none", "edgecolor": "black", "linewidth": 1.5}
+
+# How `length_gap` marks an α: label and look.
+ALPHA_MARKS: dict[str, tuple[str, Look]] = {
+    "before": ("α = 0", {"marker": "o", "s": 190, **HOLLOW}),
+    "exact": ("exact, α ≥ 0", {"marker": "D", "s": 80, "color": BLUE}),
+    "grid": ("release's grid", {"marker": "x", "s": 60, "color": YELLOW, "linewidth": 2}),
+    "negative": ("exact, any α", {"marker": "v", "s": 60, "color": PURPLE}),
+}
+
 
 def truth_by_rank(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Mean oracle score (0 to 7) of the responses that a reward ranks first, second …; a language an axes.
+    """Mean oracle score (0 to 7) of what a reward ranks first, second …; a language an axes.
 
-    `table`: a row a response and scorer, with `lang`, `scorer`, `rank` (1: highest reward) and `truth`. Bands:
-    95% bootstrap intervals over prompts.
+    `table`: a row a response and scorer, with `lang`, `scorer`, `rank` (1: highest reward) and
+    `truth`. Bands: 95% bootstrap intervals over prompts.
     """
+    band: Look = {"errorbar": ("ci", 95), "n_boot": 300, "seed": 0}
     for ax, (lang, rows) in zip(axes, table.groupby("lang", sort=False), strict=True):
-        ax.axhline(
-            rows["truth"].mean(),
-            color="black",
-            linestyle=":",
-            linewidth=1,
-            label="mean of all responses",
-        )
+        mean: Look = {"color": "black", "linestyle": ":", "linewidth": 1}
+        ax.axhline(rows["truth"].mean(), label="mean of all responses", **mean)
         for scorer, ranked in rows.groupby("scorer", sort=False):
-            sns.lineplot(
-                ranked,
-                x="rank",
-                y="truth",
-                ax=ax,
-                color=SCORER_COLORS[scorer],
-                label=SCORER_NAMES[scorer],
-                errorbar=("ci", 95),
-                n_boot=300,
-                seed=0,
-                marker=SCORER_MARKERS[scorer],
-                markersize=5,
-                legend=False,
-            )
+            names: Look = {"color": SCORER_COLORS[scorer], "label": SCORER_NAMES[scorer]}
+            look: Look = {"marker": SCORER_MARKERS[scorer], "markersize": 5, "legend": False}
+            sns.lineplot(ranked, x="rank", y="truth", ax=ax, **names, **look, **band)
         ax.set(title=lang, xlabel="rank by reward (1: highest)", ylabel="oracle score (0–7)")
         ax.set_xticks(sorted(set(rows["rank"]))[:: 1 + table["rank"].max() // 7])
 
@@ -60,7 +56,7 @@ def truth_by_rank(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
 def intervals(
     table: Mapping[str, Mapping[str, tuple[float, float, float]]], chance: float, ax: Axes
 ) -> None:
-    """A point and a 95% interval for each language and scorer, in percent, beside the value of a coin.
+    """A point and a 95% interval a language and scorer, in percent, beside the value of a coin.
 
     `table`: {scorer: {lang: (value, low, high)}}; the first scorer has all languages.
     """
@@ -69,54 +65,40 @@ def intervals(
     for number, (scorer, rows) in enumerate(table.items()):
         if not rows:
             continue
-        x = np.array([langs.index(lang) for lang in rows]) + 0.22 * (number - (len(table) - 1) / 2)
+        places = np.array([langs.index(lang) for lang in rows])
+        x = places + 0.22 * (number - (len(table) - 1) / 2)
         value, low, high = np.array(list(rows.values())).T
-        ax.errorbar(
-            x,
-            value,
-            [value - low, high - value],
-            fmt=SCORER_MARKERS[scorer],
-            markersize=7,
-            capsize=3,
-            elinewidth=2,
-            color=SCORER_COLORS[scorer],
-            label=SCORER_NAMES[scorer],
-        )
+        names: Look = {"color": SCORER_COLORS[scorer], "label": SCORER_NAMES[scorer]}
+        look: Look = {"fmt": SCORER_MARKERS[scorer], "markersize": 7, "capsize": 3, "elinewidth": 2}
+        ax.errorbar(x, value, [value - low, high - value], **look, **names)
     ax.set_xticks(range(len(langs)), langs)
     ax.set(ylim=(0, 105))
     ax.grid(axis="x", visible=False)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=4)
 
 
-def reward_against_length(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Reward (β nats) against characters, both less their prompt's mean, and the least-squares line.
+def reward_against_length(
+    centred: pd.DataFrame, slopes: Mapping[str, float], axes: Sequence[Axes]
+) -> None:
+    """Reward (β nats) against characters, both less their prompt's mean; a language an axes.
 
-    `table`: a row a response, with `lang`, `prompt_id`, `reward`, `n_chars` and, where it is known, `kind`. A language
-    an axes, whose title gives the line's slope in β nats.
+    `centred`: a row a response, with `lang`, `reward`, `n_chars` and, where it is known, `kind`.
+    `slopes`: {lang: β nats a character} of the line through the middle; see `analysis.responses`.
     """
-    for ax, (lang, rows) in zip(axes, table.groupby("lang", sort=False), strict=True):
-        centred = rows[["reward", "n_chars"]] - rows.groupby("prompt_id")[
-            ["reward", "n_chars"]
-        ].transform("mean")
-        for kind, color in (RESPONSE_KINDS if "kind" in rows else {"": BLUE}).items():
-            some = centred[rows["kind"] == kind] if kind else centred
-            ax.scatter(
-                some["n_chars"],
-                some["reward"],
-                s=7,
-                alpha=0.5,
-                color=color,
-                linewidths=0,
-                rasterized=True,
-            )
-        slope = (centred["n_chars"] * centred["reward"]).sum() / max(
-            (centred["n_chars"] ** 2).sum(), 1
-        )
-        ax.axline((0, 0), slope=slope, color="black", linewidth=1.6)
-        ax.set_title(f"{lang}: {100 * slope:+.3f} per 100 characters")
+    dots: Look = {"s": 7, "alpha": 0.5, "linewidths": 0, "rasterized": True}
+    for ax, (lang, rows) in zip(axes, centred.groupby("lang", sort=False), strict=True):
+        if "kind" in rows:
+            for kind, color in KIND_COLORS.items():
+                some = rows[rows["kind"] == kind]
+                ax.scatter(some["n_chars"], some["reward"], color=color, **dots)
+        else:
+            ax.scatter(rows["n_chars"], rows["reward"], color=BLUE, **dots)
+        ax.axline((0, 0), slope=slopes[lang], color="black", linewidth=1.6)
+        ax.set_title(f"{lang}: {100 * slopes[lang]:+.3f} per 100 characters")
         ax.set(xlabel="characters − prompt's mean", ylabel="reward (β nats)")
         ax.label_outer()
-        ax.tick_params(labelleft=True)  # a scale of its own
+        # Each axes has a vertical scale of its own.
+        ax.tick_params(labelleft=True)
 
 
 def length_gap(
@@ -125,29 +107,23 @@ def length_gap(
     reach: float,
     ax: Axes,
 ) -> None:
-    """The staircase of the mean of len(chosen) − len(rejected) (characters) over α, for |α| < `reach`.
+    """The mean of len(chosen) − len(rejected) (characters) over α, a staircase, for |α| < `reach`.
 
-    `curve`: see `pairs.length_gap_curve`, α in β nats a character, drawn per 1,000 characters; `marks`:
-    {"before" | "exact" | "grid" | "negative": (α, gap)}. α < 0, which the release does not search, is shaded.
+    `curve`: see `length_control.length_gap_curve`, α in β nats a character, drawn per 1,000
+    characters; `marks`: {"before" | "exact" | "grid" | "negative": (α, gap)}. α < 0, which the
+    release does not search, is shaded.
     """
-    looks: dict[str, tuple[str, dict[str, Any]]] = {
-        "before": (
-            "α = 0",
-            {"marker": "o", "s": 190, "facecolor": "none", "edgecolor": "black", "linewidth": 1.5},
-        ),
-        "exact": ("exact, α ≥ 0", {"marker": "D", "s": 80, "color": BLUE}),
-        "grid": ("release's grid", {"marker": "x", "s": 60, "color": YELLOW, "linewidth": 2}),
-        "negative": ("exact, any α", {"marker": "v", "s": 60, "color": PURPLE}),
-    }
     alphas, gaps = (np.asarray(values, float) for values in curve)
     inside = (alphas > -reach) & (alphas < reach)
     before = gaps[np.flatnonzero(alphas <= -reach)[-1]]
+    after = gaps[inside][-1] if inside.any() else before
     x = 1000 * np.concatenate([[-reach], alphas[inside], [reach]])
-    y = np.concatenate([[before], gaps[inside], gaps[inside][-1:] if inside.any() else [before]])
+    y = np.concatenate([[before], gaps[inside], [after]])
     ax.axvspan(x[0], 0, color="#eeeeee")
     ax.axhline(0, color="black", linewidth=0.8)
     ax.step(x, y, where="post", color=GREY, linewidth=1.8)
-    for name, (label, look) in looks.items():
+    for name, (label, look) in ALPHA_MARKS.items():
         if name in marks:
-            ax.scatter(1000 * marks[name][0], marks[name][1], zorder=3, label=label, **look)
+            alpha, gap = marks[name]
+            ax.scatter(1000 * alpha, gap, zorder=3, label=label, **look)
     ax.set(xlim=(x[0], x[-1]), xlabel="α (β nats per 1,000 characters)", ylabel="gap (characters)")

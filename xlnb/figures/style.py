@@ -1,4 +1,7 @@
-""""""
+"""Colours, names and sizes, the same in every picture: a model keeps its colour, line and marker.
+
+All colours are of seaborn's colour-blind palette.
+"""
 
 from typing import Any
 
@@ -7,21 +10,26 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+# What matplotlib takes as keywords: color, marker, linewidth …
+Look = dict[str, Any]
+
 PALETTE = sns.color_palette("colorblind").as_hex()
 
 BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, PINK, GREY, YELLOW, SKY = PALETTE
 
 MODEL_COLORS = {"sft": GREY, "dpo": ORANGE, "icr1": SKY, "icr2": BLUE}
 
-MODEL_LINES = {"sft": ":", "dpo": "--", "icr1": "-."}  # the others are solid
+# The others are solid.
+MODEL_LINES = {"sft": ":", "dpo": "--", "icr1": "-."}
 
-MODEL_MARKERS = {"sft": "o", "dpo": "s", "icr1": "^"}  # the others are diamonds
+# The others are diamonds.
+MODEL_MARKERS = {"sft": "o", "dpo": "s", "icr1": "^"}
 
 MODEL_NAMES = {"sft": "π_I", "dpo": "π^0", "icr1": "π^1", "icr2": "π^2"}
 
 
 def style() -> None:
-    """seaborn's white-grid theme with the colour-blind palette, sized for a talk; 100 dots an inch."""
+    """seaborn's white-grid theme with the colour-blind palette, sized for a talk."""
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.95)
     plt.rcParams |= {
         "figure.dpi": 90,
@@ -38,22 +46,23 @@ def style() -> None:
 
 
 def model_name(model: str) -> str:
-    """π_I, π^0, π^1 … for sft, dpo, icr1 …; between dollar signs matplotlib sets it as mathematics."""
+    """π_I, π^0, π^1 … for sft, dpo, icr1 …; another name, a baseline's of files, stays."""
     return MODEL_NAMES.get(model, model.replace("icr", "π^"))
 
 
 def model_label(model: str) -> str:
-    """The model's name for a legend or an axis; a baseline that is given as files keeps its own."""
+    """`model_name` for a legend or an axis, where matplotlib sets mathematics between dollars."""
     name = model_name(model)
     return f"${name}$" if name.startswith("π") else name
 
 
 def model_color(model: str) -> str:
-    """A model's colour in every figure. Iterations after the second share green."""
+    """A model's colour in every picture. Iterations after the second share green."""
     return MODEL_COLORS.get(model, GREEN)
 
 
-def model_line(model: str) -> dict[str, Any]:
+def model_line(model: str) -> Look:
+    """What matplotlib's `plot` takes for a model's line."""
     return {
         "color": model_color(model),
         "linestyle": MODEL_LINES.get(model, "-"),
@@ -61,7 +70,8 @@ def model_line(model: str) -> dict[str, Any]:
     }
 
 
-def model_dots(model: str) -> dict[str, Any]:
+def model_dots(model: str) -> Look:
+    """What matplotlib's `scatter` takes for a model's dots."""
     return {
         "color": model_color(model),
         "marker": MODEL_MARKERS.get(model, "D"),
@@ -70,7 +80,10 @@ def model_dots(model: str) -> dict[str, Any]:
 
 
 def panels(n: int, *, height: float, columns: int = 3, **shared: Any) -> tuple[Figure, list[Axes]]:
-    """A figure of n axes in rows of at most `columns`, `height` inches a row; `shared`: sharex, sharey."""
+    """A figure of n axes in rows of at most `columns`, `height` inches a row.
+
+    `shared`: sharex, sharey.
+    """
     columns = min(columns, n)
     rows = -(-n // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(11, height * rows), squeeze=False, **shared)
@@ -79,13 +92,11 @@ def panels(n: int, *, height: float, columns: int = 3, **shared: Any) -> tuple[F
     return figure, list(grid.flat[:n])
 
 
-def shorten(text: str, most: int) -> str:
-    """The text in at most so many characters, an ellipsis for the rest."""
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
 def visible(token: str) -> str:
-    """A token's text with its spaces drawn and special tokens' marks shortened; a dollar would start mathematics."""
+    """A token's text with its spaces drawn and special tokens' marks shortened.
+
+    A dollar is escaped: it would start mathematics.
+    """
     for old, new in ((" ", "␣"), ("\n", "⏎"), ("<|", "‹"), ("|>", "›"), ("$", r"\$")):
         token = token.replace(old, new)
     return token

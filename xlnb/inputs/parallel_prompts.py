@@ -19,7 +19,8 @@ from xlnb.inputs.sources import (
 
 Record = dict[str, Any]
 
-ROW = ("instruction", "instruction_id", "id")  # the columns of a prompt
+# the columns of a prompt
+ROW = ("instruction", "instruction_id", "id")
 
 FIELDS = (
     "instruction",
@@ -29,20 +30,22 @@ FIELDS = (
 
 
 def read_parallel(source: str | Path, langs: str = "") -> dict[str, list[Record]]:
-    """Read parallel prompts: {lang: [{"prompt_id", "lang", "instruction"}]}, English first and in its order.
+    """Read parallel prompts: {lang: [{"prompt_id", "lang", "instruction"}]}, English first and in
+    its order.
 
     `source` (see `xlnb.sources`) holds them in one of four layouts:
 
-    a language in each file, FOLDER with <lang>.jsonl, <lang>.json or <lang>.csv (its sub-folders are not read);
-    a language in each configuration or split, hub:ORG/NAME/{lang} or hub:ORG/NAME:{lang};
-    a language in each row, FILE or hub:ORG/NAME with a column `lang`;
-    a language in each column, WHERE,en=COLUMN,de=COLUMN: codes name columns.
+    a language in each file, FOLDER with <lang>.jsonl, <lang>.json or <lang>.csv (its sub-folders
+    are not read); a language in each configuration or split, hub:ORG/NAME/{lang} or
+    hub:ORG/NAME:{lang}; a language in each row, FILE or hub:ORG/NAME with a column `lang`; a
+    language in each column, WHERE,en=COLUMN,de=COLUMN: codes name columns.
 
-    In the second and third layout a code names what the source calls the language, `lang=language,de=German`, and only
-    those named are read. Rows hold "instruction" and "instruction_id" (or "id"); with a language in each column an id
-    may be missing and is then FILE#ROW or SPLIT#ROW. Every language must hold the same ids once each; English,
-    whose instructions the cross-lingual reward needs, must be there. `langs` ("en,es") picks languages, empty takes
-    all. Raises InputError naming file and line, or id.
+    In the second and third layout a code names what the source calls the language,
+    `lang=language,de=German`, and only those named are read. Rows hold "instruction" and
+    "instruction_id" (or "id"); with a language in each column an id may be missing and is then
+    FILE#ROW or SPLIT#ROW. Every language must hold the same ids once each; English, whose
+    instructions the cross-lingual reward needs, must be there. `langs` ("en,es") picks languages,
+    empty takes all. Raises InputError naming file and line, or id.
     """
     tables = _tables(str(source), split_langs(langs))
     prompts = {lang: _checked(rows, lang) for lang, (_, rows) in tables.items()}
@@ -52,13 +55,15 @@ def read_parallel(source: str | Path, langs: str = "") -> dict[str, list[Record]
 
 
 def prompt_sources(source: str | Path, langs: str = "") -> list[Source]:
-    """The files or datasets that `read_parallel` reads. Raises InputError for a language that is not there."""
+    """The files or datasets that `read_parallel` reads. Raises InputError for a language that is
+    not there."""
     parsed = _parse(str(source))
     return list(_by_language(parsed, split_langs(langs)).values()) if _many(parsed) else [parsed]
 
 
 def join(records: list[dict], reference: list[dict], where: str) -> list[dict]:
-    """`records` in the order of `reference`, matched by prompt_id. Raises InputError where the ids differ."""
+    """`records` in the order of `reference`, matched by prompt_id. Raises InputError where the ids
+    differ."""
     by_id = {record["prompt_id"]: record for record in records}
     ids = [record["prompt_id"] for record in reference]
     for missing in sorted(set(ids) - by_id.keys())[:1]:
@@ -130,9 +135,11 @@ def _by_language(source: Source, langs: list[str]) -> dict[str, Source]:
 
 
 def _language_files(folder: Path, langs: list[str]) -> Iterator[Path]:
-    """The files of prompts in a folder. Raises InputError for another that might be meant for one of `langs` (or any).
+    """The files of prompts in a folder. Raises InputError for another that might be meant for one
+    of `langs` (or any).
 
-    Not meant so are sub-folders, hidden files and, under a name that is no language's, READMEs and other texts."""
+    Not meant so are sub-folders, hidden files and, under a name that is no language's, READMEs and
+    other texts."""
     for path in sorted(folder.iterdir()):
         lang, suffix = path.name.partition(".")[0], path.suffix.lower()
         if path.is_dir() or not lang:
@@ -170,7 +177,8 @@ def _tables(text: str, langs: list[str]) -> dict[str, tuple[str, list[Row]]]:
 
 
 def _split_columns(source: Source) -> tuple[Source, dict[str, str]]:
-    """The source without its names of languages, and those: {lang: what the source calls it, or its column}."""
+    """The source without its names of languages, and those: {lang: what the source calls it, or its
+    column}."""
     named = {ours: theirs for ours, theirs in source.columns.items() if ours not in FIELDS}
     return replace(
         source, columns={ours: source.columns[ours] for ours in source.columns.keys() - named}
@@ -223,8 +231,8 @@ def _english_first(langs: list[str], where: str) -> list[str]:
 
 
 def _checked(rows: list[Row], lang: str) -> list[Record]:
-    """Rows as prompt records. Raises InputError for an id missing, empty or there twice, and for an instruction that
-    is missing, empty or no text."""
+    """Rows as prompt records. Raises InputError for an id missing, empty or there twice, and for an
+    instruction that is missing, empty or no text."""
     prompts: dict[str, Record] = {}
     for where, row in rows:
         key = "instruction_id" if "instruction_id" in row else "id"

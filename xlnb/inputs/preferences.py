@@ -15,14 +15,17 @@ REASONS = ("not_single_turn", "prompts_differ", "empty", "tied", "chosen_scored_
 
 
 def preference_pairs(rows: Iterable[Row], limit: int = 0) -> tuple[list[Record], Record]:
-    """The first `limit` (0: all) usable pairs of `rows`, in TRL's conversational form, and a report of counts.
+    """The first `limit` (0: all) usable pairs of `rows`, in TRL's conversational form, and a report
+    of counts.
 
-    A row holds `chosen` and `rejected` as texts or as messages [{"role", "content"}], and `prompt` as text or messages,
-    or nowhere but at the beginning of both (trl-lib's form); where it is there too (HuggingFaceH4's), that beginning
-    counts. `score_chosen` and `score_rejected`, and `prompt_id` or `id`, may be missing; ids are then row numbers.
-    Dropped: what is not one user turn and its answer (`not_single_turn`: more turns, or a system's), answers to two
-    prompts, blank texts, ties (equal texts or scores), chosen responses that scored lower, and repeated pairs. In the
-    report rows = pairs + Σ dropped. Raises InputError naming the row for anything else, and where no pair is left.
+    A row holds `chosen` and `rejected` as texts or as messages [{"role", "content"}], and `prompt`
+    as text or messages, or nowhere but at the beginning of both (trl-lib's form); where it is there
+    too (HuggingFaceH4's), that beginning counts. `score_chosen` and `score_rejected`, and
+    `prompt_id` or `id`, may be missing; ids are then row numbers. Dropped: what is not one user
+    turn and its answer (`not_single_turn`: more turns, or a system's), answers to two prompts,
+    blank texts, ties (equal texts or scores), chosen responses that scored lower, and repeated
+    pairs. In the report rows = pairs + Σ dropped. Raises InputError naming the row for anything
+    else, and where no pair is left.
     """
     pairs: list[Record] = []
     seen: set[tuple[str, str, str]] = set()

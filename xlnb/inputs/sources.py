@@ -12,7 +12,8 @@ import httpx
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, read_numbered_csv, read_numbered_jsonl
 
-Row = tuple[str, dict[str, Any]]  # where it stands ("prompts.csv, line 7"), and what it holds
+# where it stands ("prompts.csv, line 7"), and what it holds
+Row = tuple[str, dict[str, Any]]
 
 SUFFIXES = (".jsonl", ".json", ".csv")
 
@@ -45,7 +46,8 @@ class Source:
 
 
 def parse_source(text: str) -> Source:
-    """WHERE[,OURS=THEIRS…] as a Source. Raises InputError for a column named twice or a malformed hub: name."""
+    """WHERE[,OURS=THEIRS…] as a Source. Raises InputError for a column named twice or a malformed
+    hub: name."""
     found = _NOTATION.fullmatch(text)
     assert found, "any text but the empty one matches"
     named = [part.split("=") for part in found["columns"].split(",")[1:]]
@@ -59,10 +61,12 @@ def parse_source(text: str) -> Source:
 
 
 def read_rows(source: Source, needed: Collection[str]) -> Iterator[Row]:
-    """The rows of a file or a dataset. A dataset's have no other columns than `needed` and those that `columns` names.
+    """The rows of a file or a dataset. A dataset's have no other columns than `needed` and those
+    that `columns` names.
 
-    Columns keep their own names, and those named get ours beside them. Raises InputError naming file and line (or
-    record, row), or the dataset and what to do, for what cannot be read, and where there is no row.
+    Columns keep their own names, and those named get ours beside them. Raises InputError naming
+    file and line (or record, row), or the dataset and what to do, for what cannot be read, and
+    where there is no row.
     """
     empty = True
     for where, row in (
@@ -82,16 +86,19 @@ def read_rows(source: Source, needed: Collection[str]) -> Iterator[Row]:
 
 
 def missing_key(where: str, key: str, row: dict[str, Any], expected: str) -> InputError:
-    """The error of a row without a key, which shows those that it has (of a dataset: of those that are read)."""
+    """The error of a row without a key, which shows those that it has (of a dataset: of those that
+    are read)."""
     return InputError(
         f"{where}: key '{key}' is missing; expected {expected}; found: {', '.join(row) or 'none of these'}"
     )
 
 
 def source_files(source: Source) -> list[Path]:
-    """The files behind a source, whose content a stage depends on; none for a dataset on the Hub: `source_versions`."""
+    """The files behind a source, whose content a stage depends on; none for a dataset on the Hub:
+    `source_versions`."""
     path = Path(_hub(source.where)["repo"] if source.hub else source.where)
-    if source.hub:  # in a folder of that name, where there is one, as for load_dataset
+    # in a folder of that name, where there is one, as for load_dataset
+    if source.hub:
         return sorted(file for file in path.rglob("*") if file.is_file())
     if not path.is_file():
         raise InputError(f"{path}: no such file or folder")
@@ -99,7 +106,8 @@ def source_files(source: Source) -> list[Path]:
 
 
 def source_versions(sources: Sequence[Source]) -> dict[str, Any]:
-    """The commits of datasets on the Hub for a stage's key, {"datasets": {where: commit}}, or {} without such ones.
+    """The commits of datasets on the Hub for a stage's key, {"datasets": {where: commit}}, or {}
+    without such ones.
 
     Where the Hub is out of reach it is the commit of the copy in the cache.
     """
@@ -116,7 +124,8 @@ def source_versions(sources: Sequence[Source]) -> dict[str, Any]:
 
 
 def variants(source: Source) -> list[str]:
-    """The names that a dataset has in place of {lang}: of its configurations, else of its splits."""
+    """The names that a dataset has in place of {lang}: of its configurations, else of its
+    splits."""
     from datasets import get_dataset_config_names, get_dataset_split_names
 
     hub = _hub(source.where)

@@ -5,7 +5,8 @@ from typing import Any
 
 Record = dict[str, Any]
 
-TEMPERATURE = 0.01  # as good as always the likeliest token
+# as good as always the likeliest token
+TEMPERATURE = 0.01
 
 
 def translation_prompt(text: str) -> str:
@@ -35,11 +36,13 @@ def translation_tasks(samples: list[Record]) -> Iterator[Record]:
 def find_translations(
     sample: Record, translations: dict[tuple[str, str], Record], not_english: Callable[[str], bool]
 ) -> tuple[list[str | None], list[str | None]]:
-    """The translation of every response of a sample, None where there is none to score, and why there is none.
+    """The translation of every response of a sample, None where there is none to score, and why
+    there is none.
 
-    `translations`: what the translator gave, by the sample's prompt_id and what it was asked. Reasons: the response
-    itself was cut off or blank (`no_whole_text`); the translation was cut off (`cut_off`), is blank (`empty`), or is
-    surely not in English by `not_english` (`wrong_language`).
+    `translations`: what the translator gave, by the sample's prompt_id and what it was asked.
+    Reasons: the response itself was cut off or blank (`no_whole_text`); the translation was cut off
+    (`cut_off`), is blank (`empty`), or is surely not in English by `not_english`
+    (`wrong_language`).
     """
     texts: list[str | None] = []
     failures: list[str | None] = []

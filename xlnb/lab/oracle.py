@@ -1,4 +1,5 @@
-"""The lab's ground-truth judge: scores any text from the facts alone, deterministically, and says why.
+"""The lab's ground-truth judge: scores any text from the facts alone, deterministically, and says
+why.
 
 | points | for |
 |---|---|
@@ -10,7 +11,8 @@
 | −1 | each repeated sentence (at most −2) |
 | −1 | words that are none of these |
 
-The sum is clipped to [0, 7]. Training never sees it, but for the English preferences that stand for UltraFeedback.
+The sum is clipped to [0, 7]. Training never sees it, but for the English preferences that stand for
+UltraFeedback.
 """
 
 import re
@@ -20,20 +22,35 @@ from functools import cache
 
 from xlnb.lab.world import Fact, load_world
 
+# What a response is, best first.
+KINDS = (
+    "right, full sentence",
+    "right, padded or repeated",
+    "right, bare word",
+    "right, other language",
+    "refuses",
+    "wrong",
+    "off topic or garbled",
+)
+
 
 @dataclass(frozen=True)
 class Verdict:
-    score: float  # 0 to 7
-    answer: str  # "right" | "wrong" | "none"
+    # 0 to 7
+    score: float
+    # right, wrong or none
+    answer: str
     in_language: bool
     reason: str
+    # one of KINDS
+    kind: str
 
 
 def judge(fact: Fact, lang: str, text: str) -> Verdict:
     """Score the response `text` to a question about `fact` asked in `lang` (table above)."""
     units = [unit for unit in map(normalise, re.split(r"(?<=[.!?])\s+", text)) if unit]
     if not units:
-        return Verdict(0.0, "none", False, "empty")
+        return Verdict(0.0, "none", False, "empty", "off topic or garbled")
     seen = [_classify(fact, lang, unit) for unit in dict.fromkeys(units)]
     repeats = len(units) - len(seen)
 
@@ -48,23 +65,30 @@ def judge(fact: Fact, lang: str, text: str) -> Verdict:
     in_language = langs == {lang}
 
     score, why = 0.0, []
+    kind = "off topic or garbled"
     if right and not wrong:
         answer = "right"
         native = any(what.lang == lang for what in right)
         score += 4.0 if native else 2.0
         why.append("right" if native else "right, in another language")
+        kind = "right, bare word" if native else "right, other language"
         if any(what.lang == lang and what.role == "sentence" for what in right):
             score += 2.0
             why.append("full sentence")
+            kind = "right, full sentence"
         elif any(what.role == "word" for what in right):
             why.append("bare word")
+        if native and (padding or repeats or stray):
+            kind = "right, padded or repeated"
     elif wrong:
-        answer = "wrong"
+        answer = kind = "wrong"
         why.append("contradicts itself" if right else "wrong")
     else:
         answer = "none"
         why.append("refuses" if refuses else "no answer")
-        score += 1.0 if refuses else 0.0
+        if refuses:
+            score += 1.0
+            kind = "refuses"
     if in_language:
         score += 1.0
     else:
@@ -78,7 +102,7 @@ def judge(fact: Fact, lang: str, text: str) -> Verdict:
     if stray:
         score -= 1.0
         why.append("stray words")
-    return Verdict(max(score, 0.0), answer, in_language, ", ".join(why))
+    return Verdict(max(score, 0.0), answer, in_language, ", ".join(why), kind)
 
 
 def normalise(text: str) -> str:
@@ -88,7 +112,8 @@ def normalise(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Unit:
-    role: str  # "sentence" | "word" | "mention" | "refusal" | "padding" | "unknown"
+    # "sentence" | "word" | "mention" | "refusal" | "padding" | "unknown"
+    role: str
     lang: str = ""
     right: bool = False
 

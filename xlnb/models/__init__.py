@@ -1,0 +1,1 @@
+"""A base and its adapters: loading, chat template, answer head, batches, sharding, vLLM, Hub."""

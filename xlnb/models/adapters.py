@@ -1,4 +1,4 @@
-""""""
+"""LoRA adapters on one base: loading several, switching between them, making a fresh one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from xlnb.presets import Models, Training
 
 
 def load_model(models: Models, adapters: dict[str, Path | None]) -> PreTrainedModel | PeftModel:
-    """The base with the named adapters on it; a name with None is the bare base, and is always there."""
+    """The base with adapters on it, by their names; a name with None, the bare base, adds none."""
     model: PreTrainedModel | PeftModel = read_base(models)
     for name, folder in adapters.items():
         if folder is None:
@@ -30,22 +30,31 @@ def load_model(models: Models, adapters: dict[str, Path | None]) -> PreTrainedMo
 
 @contextmanager
 def active(
-    model: PreTrainedModel | PeftModel, adapter: str
+    model: PreTrainedModel | PeftModel, adapter: str | None
 ) -> Iterator[PreTrainedModel | PeftModel]:
-    """The model with that adapter on, or, where there is no adapter of that name, as the bare base (`sft`)."""
-    if not isinstance(model, PeftModel):
-        yield model
-    elif adapter in model.peft_config:
-        model.set_adapter(adapter)
-        model.requires_grad_(False)
-        yield model
-    else:
-        with model.disable_adapter():
+    """The model with the adapter of that name on; with None, as the bare base.
+
+    Raises InputError for a name that the model has no adapter of.
+    """
+    if adapter is None:
+        if isinstance(model, PeftModel):
+            with model.disable_adapter():
+                yield model
+        else:
             yield model
+        return
+    if not isinstance(model, PeftModel):
+        raise InputError(f"adapter '{adapter}': this model is a bare base and has no adapters")
+    if adapter not in model.peft_config:
+        raise InputError(f"adapter '{adapter}': this model has {', '.join(model.peft_config)}")
+    model.set_adapter(adapter)
+    model.requires_grad_(False)
+    yield model
 
 
 def new_adapter(model: PreTrainedModel, base: str, training: Training) -> PeftModel:
-    """A fresh LoRA adapter on every linear layer but the output, named `default`, which starts as the identity."""
+    """A fresh LoRA adapter on every linear layer but the output, named `default`, which starts as
+    the identity."""
     config = LoraConfig(
         r=training.lora_r,
         lora_alpha=training.lora_alpha,
@@ -64,10 +73,13 @@ def check_adapter(folder: Path, base: str) -> None:
     if not path.exists():
         raise InputError(f"{folder}: not an adapter folder (no adapter_config.json)")
     trained_on = read_json(path).get("base_model_name_or_path")
-    paths = [Path(base_path(name)) for name in (trained_on or "", base)]
-    # A copy of a base from the Hub, in a folder of the same name, is what the adapter calls by its Hub id.
-    copied = is_hub_id(trained_on or "") and paths[1].is_dir() and paths[0].name == paths[1].name
-    if paths[0].resolve() != paths[1].resolve() and not copied:
+    theirs = Path(base_path(trained_on or ""))
+    ours = Path(base_path(base))
+    # A copy of a base from the Hub, in a folder of the same name, is what the adapter calls by its
+    # Hub id.
+    copied = is_hub_id(trained_on or "") and ours.is_dir() and theirs.name == ours.name
+    if theirs.resolve() != ours.resolve() and not copied:
         raise InputError(
-            f"{folder}: this adapter belongs to base '{trained_on}', not to '{base}'; set models.base to match"
+            f"{folder}: this adapter belongs to base '{trained_on}', not to '{base}'; set "
+            "models.base to match"
         )

@@ -1,4 +1,5 @@
-""""""
+"""The base: a checkpoint in a folder or on the Hub, in 4-bit NF4, in 8 bits or as it is, on the
+device there is."""
 
 import importlib.util
 import os
@@ -19,30 +20,35 @@ from xlnb.models.hub import explain
 from xlnb.models.sharding import shard
 from xlnb.presets import Models
 
-transformers_logging.disable_progress_bar()  # a bar for each weight shard, in every notebook
+# A bar for each weight shard, in every notebook.
+transformers_logging.disable_progress_bar()
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 if DEVICE.type == "cuda" and processes.world() > 1:
-    DEVICE = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))  # one process a GPU
+    # one process a GPU
+    DEVICE = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
 def base_path(base: str) -> str:
-    """A base named in a preset as a folder (relative ones also from the project's root), else as the Hub id it is."""
-    return next((str(path) for path in (ROOT / base, Path(base)) if path.is_dir()), base)
+    """The folder that a preset names as a base (a relative one also from the project's root), else
+    the Hub id that it is."""
+    for path in (ROOT / base, Path(base)):
+        if path.is_dir():
+            return str(path)
+    return base
 
 
 def compute_dtype(models: Models) -> torch.dtype:
+    """What `models.dtype` means on this device."""
     auto = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
     known = {"auto": auto, "float32": torch.float32, "bfloat16": torch.bfloat16}
-    if models.dtype not in known:
-        raise InputError(f"models.dtype '{models.dtype}': expected one of {', '.join(known)}")
     return known[models.dtype]
 
 
 def attention(models: Models) -> str | None:
-    """FlashAttention where it is installed and can run; else None: what transformers holds best for the architecture
-    (sdpa, or eager for Gemma-2, whose capped attention the former does not compute)."""
+    """FlashAttention where it is installed and can run; else None: what transformers holds best for
+    the architecture (sdpa, or eager for Gemma-2, whose capped attention sdpa does not compute)."""
     if models.attention != "auto":
         return models.attention
     flash = (
@@ -59,7 +65,7 @@ def is_to_be_sharded(models: Models) -> bool:
 
 
 def load_base(models: Models) -> PreTrainedModel:
-    """The base on the device there is: NF4 with double quantisation, 8-bit, or plain weights of the compute type."""
+    """The base, ready for use: see `read_base`."""
     return deal_out(read_base(models), models)
 
 
@@ -69,44 +75,23 @@ def deal_out(model: Any, models: Models) -> Any:
 
 
 def read_base(models: Models) -> PreTrainedModel:
-    """As `load_base`, but whole and on the CPU where it is to be sharded."""
-    dtype, sharded = compute_dtype(models), is_to_be_sharded(models)
-    known = {
-        "nf4": BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-            bnb_4bit_quant_storage=dtype
-            if sharded
-            else torch.uint8,  # the same bits; FSDP2 deals out floats only
-        ),
-        "int8": BitsAndBytesConfig(load_in_8bit=True),
-        "none": None,
-    }
-    if models.quantization not in known:
-        raise InputError(
-            f"models.quantization '{models.quantization}': expected one of {', '.join(known)}"
-        )
-    if sharded and models.quantization == "int8":
-        raise InputError(
-            "models.shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or none"
-        )
+    """The base on the device there is, or, where it is to be sharded, whole and on the CPU; frozen.
+
+    Raises InputError where it cannot be loaded, saying why and what to do.
+    """
+    sharded = is_to_be_sharded(models)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             base_path(models.base),
-            quantization_config=known[models.quantization],
-            dtype=dtype,
+            quantization_config=quantization(models),
+            dtype=compute_dtype(models),
             attn_implementation=attention(models),
             device_map={"": "cpu" if sharded else DEVICE},
             use_safetensors=True,
             trust_remote_code=False,
         )
-    except (
-        OSError,
-        ValueError,
-        ImportError,
-    ) as error:  # ImportError: an attention that is not installed
+    # ImportError: of an attention that is not installed
+    except (OSError, ValueError, ImportError) as error:
         raise InputError(
             f"model {models.base}: could not be loaded ({explain(error, base_path(models.base))})"
         ) from None
@@ -120,14 +105,44 @@ def read_base(models: Models) -> PreTrainedModel:
     return model.eval()
 
 
+def quantization(models: Models) -> BitsAndBytesConfig | None:
+    """What `models.quantization` means: NF4 with double quantisation, 8 bits, or None.
+
+    Raises InputError for 8 bits on a base that is to be sharded.
+    """
+    dtype = compute_dtype(models)
+    sharded = is_to_be_sharded(models)
+    if sharded and models.quantization == "int8":
+        raise InputError(
+            "models.shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or "
+            "none"
+        )
+    known = {
+        "nf4": BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+            # The same bits; FSDP2 deals out floats only.
+            bnb_4bit_quant_storage=dtype if sharded else torch.uint8,
+        ),
+        "int8": BitsAndBytesConfig(load_in_8bit=True),
+        "none": None,
+    }
+    return known[models.quantization]
+
+
 def read_weight(base: str, name: str) -> torch.Tensor:
     """A weight as the base's files hold it, in float32 on the CPU, without loading the model.
 
-    `name`: as "model.layers.0.mlp.up_proj.weight". Raises InputError where no file of the base holds it.
+    `name`: as "model.layers.0.mlp.up_proj.weight". Raises InputError where no file of the base
+    holds it.
     """
-    config = cached_file(base_path(base), "config.json")  # of a folder or of the Hub's cache
+    # of a folder or of the Hub's cache
+    config = cached_file(base_path(base), "config.json")
     for path in sorted(Path(config or "").parent.glob("*.safetensors")):
         with safe_open(path, "pt") as file:
-            if name in file.keys():  # noqa: SIM118 (it is no dict)
+            names = file.keys()
+            if name in names:
                 return file.get_tensor(name).float()
     raise InputError(f"model {base}: its safetensors hold no weight '{name}'")

@@ -1,18 +1,21 @@
-""""""
+"""Which rows are computed together: by length, within a budget of tokens, and each prompt run once
+for all its responses where that saves work."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+# A row's token ids.
 Rows = Sequence[Sequence[int]]
 
-# Prompts are shared where at most this part of the tokens is left to run. Sharing needs a mask and copies of keys and
-# values, which cost something too: on two CPU cores a share of 0.82 took 0.86 to 1.02 of the time.
+# Prompts are shared where at most this part of the tokens is left to run. Sharing needs a mask and
+# copies of keys and values, which cost something too: on two CPU cores a share of 0.82 took 0.86 to
+# 1.02 of the time.
 SAVING = 0.8
 
 
 class Budget:
-    """How many tokens a batch may hold, padding included. It shrinks, saying so, where memory runs out, and stays small
-    for the next call that is given it."""
+    """How many tokens a batch may hold, padding included. It shrinks, saying so, where memory runs
+    out, and stays small for the next call that is given it."""
 
     def __init__(self, tokens: int):
         self.tokens = tokens
@@ -29,12 +32,13 @@ class Budget:
 class Pack(NamedTuple):
     """Rows that are computed together."""
 
-    prefixes: list[
-        int
-    ]  # a row of each prompt that is run once for all its responses; empty: none is shared
+    # a row of each prompt that is run once for all its responses; empty: none is shared
+    prefixes: list[int]
     batches: list[list[int]]
-    run: int  # tokens to run, padding included
-    largest: int  # tokens of the largest batch, padding and shared prefixes included
+    # tokens to run, padding included
+    run: int
+    # tokens of the largest batch, padding and shared prefixes included
+    largest: int
 
 
 def packs(
@@ -44,42 +48,65 @@ def packs(
     batch_tokens: int,
     share_prefix: bool | None,
 ) -> list[Pack]:
-    """All `rows` in packs whose batches fit `batch_tokens`; None shares prompts if that leaves `SAVING` of the work."""
-    alone = []
-    for batch in batches([len(prompts[i]) + len(responses[i]) for i in rows], batch_tokens):
-        members = [rows[i] for i in batch]
-        size = len(members) * (len(prompts[members[0]]) + len(responses[members[0]]))
-        alone.append(
-            Pack([], [members], size - len(members), size)
-        )  # the last token predicts nothing
+    """All `rows` in packs whose batches fit `batch_tokens`.
+
+    `share_prefix`: whether prompts are shared; None shares them if that leaves `SAVING` of the
+    work.
+    """
+    alone = _alone(rows, prompts, responses, batch_tokens)
     if share_prefix is False:
         return alone
+    shared = _shared(rows, prompts, responses, batch_tokens)
+    left = sum(pack.run for pack in shared)
+    if share_prefix or left <= SAVING * sum(pack.run for pack in alone):
+        return shared
+    return alone
+
+
+def _alone(rows: Sequence[int], prompts: Rows, responses: Rows, batch_tokens: int) -> list[Pack]:
+    """A pack a batch, in which each row has its own prompt."""
+    made = []
+    lengths = [len(prompts[i]) + len(responses[i]) for i in rows]
+    for batch in batches(lengths, batch_tokens):
+        members = [rows[i] for i in batch]
+        size = len(batch) * lengths[batch[0]]
+        # The last token of a row predicts nothing.
+        made.append(Pack([], [members], size - len(batch), size))
+    return made
+
+
+def _shared(rows: Sequence[int], prompts: Rows, responses: Rows, batch_tokens: int) -> list[Pack]:
+    """Packs of prompts with all their responses.
+
+    A pack's keys and values are kept while its batches run, so prompts get a part of the budget
+    only. Several prompts in a pack let its batches be of one length each.
+    """
     by_prompt: dict[tuple[int, ...], list[int]] = {}
     for i in rows:
         by_prompt.setdefault(tuple(prompts[i]), []).append(i)
-    groups, shared = list(by_prompt.values()), []
-    # A pack's keys and values are kept while its batches run, so prompts get a part of the budget only. Several prompts
-    # in a pack let its batches be of one length each.
+    groups = list(by_prompt.values())
+    made = []
     for together in batches([len(prompts[group[0]]) for group in groups], batch_tokens // 4):
         prefixes = [groups[g][0] for g in together]
         members = [i for g in together for i in groups[g]]
         width = len(prompts[prefixes[0]])
-        made = [
-            [members[i] for i in b]
-            for b in batches([width + len(responses[i]) for i in members], batch_tokens)
-        ]
-        run = [len(batch) * (len(responses[batch[0]]) - 1) for batch in made]
-        sizes = [len(batch) * (width + len(responses[batch[0]])) for batch in made]
-        shared.append(Pack(prefixes, made, len(prefixes) * width + sum(run), max(sizes)))
-    if share_prefix or sum(pack.run for pack in shared) <= SAVING * sum(pack.run for pack in alone):
-        return shared
-    return alone
+        pack = []
+        run = len(prefixes) * width
+        largest = 0
+        for batch in batches([width + len(responses[i]) for i in members], batch_tokens):
+            longest = len(responses[members[batch[0]]])
+            pack.append([members[i] for i in batch])
+            run += len(batch) * (longest - 1)
+            largest = max(largest, len(batch) * (width + longest))
+        made.append(Pack(prefixes, pack, run, largest))
+    return made
 
 
 def batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
     """Row numbers in batches whose padded size, rows × the longest, fits `batch_tokens`.
 
-    Rows are taken longest first, so that a batch that is too large shows at once; a single row may exceed the budget.
+    Rows are taken longest first, so that a batch that is too large shows at once; a single row may
+    exceed the budget.
     """
     batch: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):

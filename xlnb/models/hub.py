@@ -1,4 +1,4 @@
-""""""
+"""The Hugging Face Hub: adapters from it, and what its errors mean."""
 
 import os
 import re
@@ -25,7 +25,8 @@ LOG_IN = "log in by `hf auth login` or set HF_TOKEN"
 
 @cache
 def adapter_folder(name: str) -> Path:
-    """A folder with an adapter: `name` itself, or, for a Hub id, where the adapter was downloaded to."""
+    """A folder with an adapter: `name` itself, or where the adapter of that Hub id was downloaded
+    to."""
     if Path(name).is_dir() or not is_hub_id(name):
         return Path(name)
     try:
@@ -35,6 +36,7 @@ def adapter_folder(name: str) -> Path:
 
 
 def is_hub_id(name: str) -> bool:
+    """Whether it reads as ORG/NAME."""
     return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name) is not None
 
 
@@ -47,26 +49,23 @@ def explain(error: BaseException, name: str) -> str:
         if isinstance(cause, RepositoryNotFoundError | HFValidationError):
             return f"neither a folder here nor on the Hub; check the name{_private()}"
         if isinstance(cause, OfflineModeIsEnabled | LocalEntryNotFoundError | ConnectionError):
-            offline = (
-                "HF_HUB_OFFLINE is set"
-                if os.environ.get("HF_HUB_OFFLINE")
-                else "the Hub cannot be reached"
-            )
+            offline = "the Hub cannot be reached"
+            if os.environ.get("HF_HUB_OFFLINE"):
+                offline = "HF_HUB_OFFLINE is set"
             return (
-                f"no folder here, not in the Hub's cache, and {offline}; name a folder, or first run "
-                f"`hf download {name}` where there is a network"
+                f"no folder here, not in the Hub's cache, and {offline}; name a folder, or first "
+                f"run `hf download {name}` where there is a network"
             )
         if isinstance(cause, HfHubHTTPError) and cause.response.status_code in (401, 403):
             return f"the Hub refused access{_private()}"
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _private() -> str:
-    return (
-        ", or, if it is private, whether your token may see it"
-        if get_token()
-        else f"; for a private one {LOG_IN}"
-    )
+    if get_token():
+        return ", or, if it is private, whether your token may see it"
+    return f"; for a private one {LOG_IN}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,4 +1,11 @@
-""""""
+"""Sampling with vLLM where it is installed: the same records as transformers gives, from vLLM's
+engine.
+
+The base is loaded once, quantised as the preset says, and an adapter is served beside it, never
+merged. A seed fixes what vLLM draws but not, to the last bit, its logits: samples may differ from
+run to run. Written from vLLM's documentation (0.9 to 0.18) and tested on a double of its interface;
+it has not been run with vLLM itself.
+"""
 
 import importlib.util
 import os
@@ -19,10 +26,10 @@ from xlnb.models.batches import Rows
 from xlnb.models.chat import end_ids, response_record
 from xlnb.presets import Models
 
-PROMPTS_AT_ONCE = 256  # vLLM schedules them itself; what a kill can cost
+# Of adapters that vLLM makes room for.
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
-RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # of adapters that vLLM makes room for
-
+# What a launcher of several processes tells each in its environment.
 LAUNCHER = (
     "RANK",
     "WORLD_SIZE",
@@ -33,32 +40,40 @@ LAUNCHER = (
     "MASTER_PORT",
 )
 
+# `models.quantization` as vLLM calls it.
+QUANTIZATION = {"nf4": "bitsandbytes", "none": None}
 
-def use_vllm(backend: str) -> bool:
-    """Whether `sampling.backend` means vLLM on this machine: auto does where it is installed and there is a GPU."""
-    known = ("auto", "transformers", "vllm")
-    if backend not in known:
-        raise InputError(f"sampling.backend '{backend}': expected one of {', '.join(known)}")
-    installed = importlib.util.find_spec("vllm") is not None
-    if backend == "vllm" and not installed:
-        raise InputError(
-            "sampling.backend 'vllm': vllm is not installed; install it or set sampling.backend=auto"
-        )
-    return backend == "vllm" or (backend == "auto" and installed and DEVICE.type == "cuda")
+
+def installed() -> bool:
+    return importlib.util.find_spec("vllm") is not None
+
+
+def at_hand() -> bool:
+    """Whether vLLM is installed and there is a GPU to run it on."""
+    return installed() and DEVICE.type == "cuda"
 
 
 class VLLM:
-    """A base, and an adapter where there is one, in an engine on this process' GPU."""
+    """A `sampling.Sampler`: a base, and an adapter where there is one, in an engine on this
+    process' GPU."""
+
+    # vLLM schedules them itself; it is what a kill can cost.
+    prompts_at_once = 256
+    model = None
 
     def __init__(self, models: Models, adapter: Path | None, tokenizer: PreTrainedTokenizerBase):
+        if not installed():
+            raise InputError(
+                "sampling.backend 'vllm': vllm is not installed; install it or set "
+                "sampling.backend=auto"
+            )
         import vllm
         from vllm.lora.request import LoRARequest
 
-        quantization = {"nf4": "bitsandbytes", "none": None}
-        if models.quantization not in quantization:
+        if models.quantization not in QUANTIZATION:
             raise InputError(
-                f"models.quantization '{models.quantization}': vLLM is used with {' or '.join(quantization)} only; "
-                "set sampling.backend=transformers"
+                f"models.quantization '{models.quantization}': vLLM is used with "
+                f"{' or '.join(QUANTIZATION)} only; set sampling.backend=transformers"
             )
         path = base_path(models.base)
         options: dict[str, Any] = {}
@@ -66,18 +81,17 @@ class VLLM:
         if adapter is not None:
             check_adapter(adapter, models.base)
             rank = read_json(adapter / "adapter_config.json")["r"]
-            options = {
-                "enable_lora": True,
-                "max_lora_rank": next((most for most in RANKS if most >= rank), rank),
-            }
+            room = next((most for most in RANKS if most >= rank), rank)
+            options = {"enable_lora": True, "max_lora_rank": room}
             self.lora = LoRARequest("policy", 1, str(adapter.resolve()))
         try:
             self.generation_config = GenerationConfig.from_pretrained(path)
-        except OSError:  # the checkpoint has none of its own
-            self.generation_config = GenerationConfig.from_model_config(
-                AutoConfig.from_pretrained(path)
-            )
-        self.tokenizer, self.ends = tokenizer, end_ids(self, tokenizer)
+        except OSError:
+            # The checkpoint has none of its own.
+            config = AutoConfig.from_pretrained(path)
+            self.generation_config = GenerationConfig.from_model_config(config)
+        self.tokenizer = tokenizer
+        self.ends = end_ids(self, tokenizer)
         if processes.is_main():
             print(f"sampling with vLLM {vllm.__version__}", flush=True)
         with _process_of_its_own():
@@ -85,8 +99,9 @@ class VLLM:
                 model=path,
                 trust_remote_code=False,
                 dtype=str(compute_dtype(models)).removeprefix("torch."),
-                quantization=quantization[models.quantization],
-                generation_config="vllm",  # what the checkpoint's own may say of sampling counts for nothing
+                quantization=QUANTIZATION[models.quantization],
+                # What the checkpoint's own may say of sampling counts for nothing.
+                generation_config="vllm",
                 **options,
             )
 
@@ -100,7 +115,7 @@ class VLLM:
         max_new_tokens: int,
         seed: int,
     ) -> list[list[Response]]:
-        """As `sample_responses`."""
+        """As `sampling.sample_responses`."""
         from vllm import SamplingParams
 
         # vLLM draws response j of a prompt with the prompt's seed + j.
@@ -117,14 +132,17 @@ class VLLM:
         ]
         rows = [{"prompt_token_ids": list(ids)} for ids in prompts]
         outputs = self.llm.generate(rows, settings, use_tqdm=False, lora_request=self.lora)
-        return [[self._record(sample) for sample in output.outputs] for output in outputs]
+        found = []
+        for output in outputs:
+            found.append([self._record(sample) for sample in output.outputs])
+        return found
 
     def _record(self, sample: Any) -> Response:
         record = response_record(self.tokenizer, list(sample.token_ids), self.ends)
         if sample.finish_reason != record.finish_reason:
             raise InputError(
-                f"vLLM ended a response by '{sample.finish_reason}', its tokens say '{record.finish_reason}'; "
-                "set sampling.backend=transformers"
+                f"vLLM ended a response by '{sample.finish_reason}', its tokens say "
+                f"'{record.finish_reason}'; set sampling.backend=transformers"
             )
         return record
 
@@ -136,8 +154,9 @@ def _process_of_its_own() -> Iterator[None]:
         yield
         return
     saved = dict(os.environ)
+    index = DEVICE.index or 0
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    own = gpus.split(",")[DEVICE.index or 0] if gpus else str(DEVICE.index or 0)
+    own = gpus.split(",")[index] if gpus else str(index)
     for name in saved:
         if name in LAUNCHER or name.startswith("TORCHELASTIC_"):
             del os.environ[name]

@@ -1,4 +1,8 @@
-""""""
+"""What works on this machine and what is missing: OK, NOTE or FAIL a line, and what to do.
+
+A check is a generator of (state, text). Each runs whatever the others find, and imports what it
+needs itself, so that a package that is missing is a finding too.
+"""
 
 import os
 import platform
@@ -8,24 +12,32 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from xlnb.common.files import ROOT
+from xlnb.common.files import INSTALLED, ROOT, existing_folder
 from xlnb.presets import PRESETS, Preset
 from xlnb.runs.provenance import PACKAGES
 from xlnb.runs.run import MIN_FREE
+
+# where runs go unless a command says otherwise
+RUNS = Path("runs")
 
 Lines = Iterator[tuple[str, str]]
 
 GIB = 2**30
 
-HUB_SECONDS = 3  # until the Hub counts as out of reach
+# until the Hub counts as out of reach
+HUB_SECONDS = 3
+
+# The vLLM that the pins of requirements.txt go with: another wants another torch and transformers.
+VLLM = "0.32.0"
 
 
 def run_checks(preset: Preset) -> int:
-    """Print every check's lines; 1 if any is a FAIL, else 0. `preset`: whose models are looked for."""
+    """Print every check's lines; 1 if any is a FAIL, else 0. `preset`: whose models are looked
+    for."""
     failed = False
     for check in (packages, device, four_bit, eight_bit, optional, resources, run_folder, hub):
         failed |= _print(check.__name__, check())
@@ -49,48 +61,46 @@ def _print(name: str, lines: Lines) -> bool:
 
 
 def packages() -> Lines:
-    """Versions against the pins of requirements.txt. Public parts are compared: a CUDA build's `+cu130` is its own."""
-    pins = re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    """Versions against the pins of requirements.txt, of which an installed kit has none.
+
+    Public parts are compared: a CUDA build's `+cu130` is its own.
+    """
     yield "OK", f"python {platform.python_version()}"
-    as_pinned = []
-    for name, pin in pins:
+    pins = {name: version(name) for name in PACKAGES}
+    if not INSTALLED:
+        needed, _, _ = (ROOT / "requirements.txt").read_text().partition("# Only to")
+        pins = dict(re.findall(r"^([\w-]+)==([\w.+]+)", needed, re.MULTILINE))
+    as_pinned = 0
+    for name, pin in pins.items():
         try:
             found = version(name)
         except PackageNotFoundError:
-            yield "FAIL", f"{name} is not installed: pip install -r requirements.txt"
+            yield "FAIL", f"{name} is not installed: pip install {name}=={pin}"
             continue
-        if found.split("+")[0] != pin:
-            yield (
-                "NOTE",
-                f"{name} {found}: {pin} is what was tested; pip install -r requirements.txt gives it",
-            )
+        if found.split("+")[0] != pin.split("+")[0]:
+            yield "NOTE", f"{name} {found}: {pin} is what was tested; pip install {name}=={pin}"
         elif name in PACKAGES:
             yield "OK", f"{name} {found}"
         else:
-            as_pinned.append(name)
-    yield "OK", f"{len(as_pinned)} other packages as pinned"
+            as_pinned += 1
+    if not INSTALLED:
+        yield "OK", f"{as_pinned} other packages as pinned"
 
 
 def device() -> Lines:
+    """The GPUs there are, or why there are none."""
     import torch
 
-    driver = shutil.which("nvidia-smi") and subprocess.run(
-        ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
-        capture_output=True, text=True, check=False, timeout=20,
-    ).stdout.strip().splitlines()  # fmt: skip
+    driver = _driver()
     if not torch.cuda.is_available():
         if driver:
-            yield (
-                "FAIL",
-                f"driver {driver[0]} is here, but torch {torch.__version__} finds no GPU: reinstall it for CUDA",
-            )
+            found = f"driver {driver} is here, but torch {torch.__version__} finds no GPU"
+            yield "FAIL", f"{found}: reinstall it for CUDA"
         cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
-        yield (
-            "NOTE",
-            f"no GPU ({cores}): enough for the lab; larger models need one, see python -m xlnb plan",
-        )
+        enough = "enough for the lab; larger models need one, see python -m xlnb plan"
+        yield "NOTE", f"no GPU ({cores}): {enough}"
         return
-    cuda = f"CUDA {torch.version.cuda}, driver {driver[0] if driver else 'unknown'}"
+    cuda = f"CUDA {torch.version.cuda}, driver {driver or 'unknown'}"
     for index in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(index)
         major, minor = torch.cuda.get_device_capability(index)
@@ -101,23 +111,30 @@ def device() -> Lines:
     if torch.cuda.is_bf16_supported(including_emulation=False):
         yield "OK", "bfloat16"
     else:
-        yield (
-            "NOTE",
-            "this GPU emulates bfloat16, slowly: -p models.dtype=float32, or a GPU of capability 8.0 or newer",
-        )
+        instead = "-p models.dtype=float32, or a GPU of capability 8.0 or newer"
+        yield "NOTE", f"this GPU emulates bfloat16, slowly: {instead}"
+
+
+def _driver() -> str:
+    """The version of NVIDIA's driver; empty where there is none."""
+    if not shutil.which("nvidia-smi"):
+        return ""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    lines = asked.stdout.strip().splitlines()
+    return lines[0] if lines else ""
 
 
 def four_bit() -> Lines:
-    yield from _forward_pass(
-        "nf4", "FAIL", "reinstall bitsandbytes, or go on with -p models.quantization=none"
-    )
+    remedy = "reinstall bitsandbytes, or go on with -p models.quantization=none"
+    yield _forward_pass("nf4", "FAIL", remedy)
 
 
 def eight_bit() -> Lines:
-    yield from _forward_pass("int8", "NOTE", "use nf4, the default, or none")
+    yield _forward_pass("int8", "NOTE", "use nf4, the default, or none")
 
 
-def _forward_pass(quantization: str, otherwise: str, remedy: str) -> Lines:
+def _forward_pass(quantization: str, otherwise: str, remedy: str) -> tuple[str, str]:
     """The lab's model in that quantisation on the device there is, beside its plain weights."""
     import torch
 
@@ -126,73 +143,78 @@ def _forward_pass(quantization: str, otherwise: str, remedy: str) -> Lines:
 
     models = PRESETS["lab"].models
     ids = prompt_ids(load_tokenizer(models), "What is the capital of France?")
-    logits = {}
+    logits = []
     for kind in ("none", quantization):
+        # bitsandbytes raises what its back end for the device raises
         try:
             model = load_base(replace(models, quantization=kind))
             with torch.inference_mode():
-                logits[kind] = (
-                    model(input_ids=torch.tensor([ids], device=model.device)).logits[0, -1].float()
-                )
-        except Exception as error:  # bitsandbytes raises what its back end for the device raises
-            yield (
-                otherwise,
-                f"{kind} forward pass: {(str(error).strip() or repr(error)).splitlines()[0]}; {remedy}",
-            )
-            return
-    near = torch.corrcoef(torch.stack(list(logits.values())))[0, 1].item()
-    if near > 0.9:  # not for NaN either
-        yield (
-            "OK",
-            f"{quantization} forward pass of the lab's model (logits correlate {near:.3f} with plain weights)",
-        )
-    else:
-        yield (
-            otherwise,
-            f"{quantization} gives other logits than plain weights (correlation {near:.3f}); {remedy}",
-        )
+                rows = torch.tensor([ids], device=model.device)
+                logits.append(model(input_ids=rows).logits[0, -1].float())
+        except Exception as error:
+            why = (str(error).strip() or repr(error)).splitlines()[0]
+            return otherwise, f"{kind} forward pass: {why}; {remedy}"
+    near = torch.corrcoef(torch.stack(logits))[0, 1].item()
+    # NaN is not near either
+    if not near > 0.9:
+        than = f"other logits than plain weights (correlation {near:.3f})"
+        return otherwise, f"{quantization} gives {than}; {remedy}"
+    as_plain = f"logits correlate {near:.3f} with plain weights"
+    return "OK", f"{quantization} forward pass of the lab's model ({as_plain})"
 
 
 def optional() -> Lines:
-    gains = {
-        "flash_attn": "faster attention on long rows; torch's own serves otherwise",
-        "vllm": "sampling several times faster on a GPU; transformers samples otherwise",
-    }
-    for name, gain in gains.items():
-        if find_spec(name):
-            yield "OK", f"{name} {version(name)}"
-        else:
-            yield "NOTE", f"{name} is not installed: {gain}"
+    """Packages that make things faster."""
+    gain = "faster attention on long rows; torch's own serves otherwise"
+    found = _installed("flash_attn")
+    yield ("OK", found) if found else ("NOTE", f"flash_attn is not installed: {gain}")
+
+    gain = "sampling several times faster on a GPU; transformers samples otherwise"
+    found = _installed("vllm")
+    if not found:
+        yield "NOTE", f"vllm is not installed: {gain} (pip install vllm=={VLLM})"
+    elif found.split()[1].split("+")[0] != VLLM:
+        yield "NOTE", f"{found}: {VLLM} goes with this kit's torch and transformers"
+    else:
+        yield "OK", found
+
+
+def _installed(module: str) -> str:
+    """The distribution that holds this module (vLLM has several), and its version."""
+    if not find_spec(module):
+        return ""
+    name = packages_distributions()[module][0]
+    return f"{name} {version(name)}"
 
 
 def resources() -> Lines:
-    free = shutil.disk_usage(_existing(ROOT / "runs")).free
+    """Disk and memory."""
+    free = shutil.disk_usage(existing_folder(RUNS)).free
     if free < MIN_FREE:
-        yield (
-            "FAIL",
-            f"disk: {free / 2**20:.0f} MiB free, a run needs {MIN_FREE / 2**20:.0f}; free some",
-        )
+        needs = f"a run needs {MIN_FREE / 2**20:.0f}; free some"
+        yield "FAIL", f"disk: {free / 2**20:.0f} MiB free, {needs}"
     else:
         yield "OK", f"disk: {free / GIB:.1f} GiB free"
     page = os.sysconf("SC_PAGE_SIZE") / GIB
-    total, free_memory = os.sysconf("SC_PHYS_PAGES") * page, os.sysconf("SC_AVPHYS_PAGES") * page
-    state = "OK" if total > 3 else "NOTE"  # the lab's largest process takes 1.6 GiB
-    yield state, f"memory: {total:.1f} GiB, {free_memory:.1f} unused"
+    total = os.sysconf("SC_PHYS_PAGES") * page
+    unused = os.sysconf("SC_AVPHYS_PAGES") * page
+    # the lab's largest process takes 1.6 GiB
+    state = "OK" if total > 3 else "NOTE"
+    yield state, f"memory: {total:.1f} GiB, {unused:.1f} unused"
 
 
 def run_folder() -> Lines:
-    folder = ROOT / "runs"
+    folder = RUNS.absolute()
     try:
-        with tempfile.TemporaryFile(dir=_existing(folder)):
+        with tempfile.TemporaryFile(dir=existing_folder(folder)):
             yield "OK", f"{folder} can be written"
     except OSError as error:
-        yield (
-            "FAIL",
-            f"{folder} cannot be written ({error.strerror}): mend its permissions, or give --run FOLDER",
-        )
+        remedy = "mend its permissions, or give --run FOLDER"
+        yield "FAIL", f"{folder} cannot be written ({error.strerror}): {remedy}"
 
 
 def hub() -> Lines:
+    """The Hugging Face Hub, and a token for it, which is not shown."""
     from huggingface_hub import get_token
 
     if get_token():
@@ -202,57 +224,51 @@ def hub() -> Lines:
     if _hub_in_reach():
         yield "OK", "the Hugging Face Hub can be reached"
     else:
-        yield (
-            "NOTE",
-            "the Hugging Face Hub cannot be reached: models must be folders or in its cache",
-        )
+        instead = "models must be folders or in its cache"
+        yield "NOTE", f"the Hugging Face Hub cannot be reached: {instead}"
 
 
 def models(preset: Preset) -> Lines:
-    """Whether base, π^0 and a local judge are folders, in the Hub's cache, or on the Hub and open to this token."""
-    from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
-
+    """Whether base, π^0 and a local judge are folders, in the Hub's cache, or on the Hub and open
+    to this token."""
     kind, _, judge = preset.evaluation.judge.partition(":")
     named = {field: getattr(preset.models, field) for field in ("base", "dpo", "dpo_adapter")}
     named["judge"] = judge if kind == "local" else ""
     for field, name in named.items():
-        if not name:
-            continue
-        what, config = (
-            f"{preset.name}'s {field} {name}",
-            "adapter_config.json" if "adapter" in field else "config.json",
-        )
-        folder = next((folder for folder in (ROOT / name, Path(name)) if folder.is_dir()), None)
-        if folder:
-            missing = [file for file in (config, "*.safetensors") if not list(folder.glob(file))]
-            if missing:
-                yield "FAIL", f"{what}: the folder has no {missing[0]}; name another or mend it"
-            else:
-                yield "OK", f"{what}: a folder here"
-            continue
-        try:
-            cached = try_to_load_from_cache(name, config)
-            if isinstance(cached, str) and list(Path(cached).parent.glob("*.safetensors")):
-                yield "OK", f"{what}: in the Hub's cache"
-            elif not _hub_in_reach():
-                yield (
-                    "FAIL",
-                    f"{what}: no folder, not in the Hub's cache, and the Hub cannot be reached; go online once",
-                )
-            else:
-                HfApi().auth_check(name)
-                yield "OK", f"{what}: on the Hub, downloaded when first used"
-        except GatedRepoError:
-            yield (
-                "FAIL",
-                f"{what}: gated; ask for access on its page on the Hub, and set HF_TOKEN to that account's",
-            )
-        except (RepositoryNotFoundError, HFValidationError):
-            yield (
-                "FAIL",
-                f"{what}: neither a folder nor on the Hub (a private one needs HF_TOKEN); mend the name",
-            )
+        if name:
+            config = "adapter_config.json" if field == "dpo_adapter" else "config.json"
+            state, text = _model(name, config)
+            yield state, f"{preset.name}'s {field} {name}: {text}"
+
+
+def _model(name: str, config: str) -> tuple[str, str]:
+    """A folder or a Hub id of a model whose configuration is in the file `config`."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+
+    from xlnb.models.base import base_path
+
+    folder = Path(base_path(name))
+    if folder.is_dir():
+        for needed in (config, "*.safetensors"):
+            if not list(folder.glob(needed)):
+                return "FAIL", f"the folder has no {needed}; name another or mend it"
+        return "OK", "a folder here"
+    try:
+        cached = try_to_load_from_cache(name, config)
+        if isinstance(cached, str) and list(Path(cached).parent.glob("*.safetensors")):
+            return "OK", "in the Hub's cache"
+        if not _hub_in_reach():
+            where = "no folder, not in the Hub's cache, and the Hub cannot be reached"
+            return "FAIL", f"{where}; go online once"
+        HfApi().auth_check(name)
+        return "OK", "on the Hub, downloaded when first used"
+    except GatedRepoError:
+        ask = "ask for access on its page on the Hub, and set HF_TOKEN to that account's"
+        return "FAIL", f"gated; {ask}"
+    except (RepositoryNotFoundError, HFValidationError):
+        where = "neither a folder nor on the Hub (a private one needs HF_TOKEN)"
+        return "FAIL", f"{where}; mend the name"
 
 
 def _hub_in_reach() -> bool:
@@ -262,13 +278,7 @@ def _hub_in_reach() -> bool:
     if constants.HF_HUB_OFFLINE:
         return False
     try:
-        return (
-            httpx.head(constants.ENDPOINT, timeout=HUB_SECONDS, follow_redirects=True).status_code
-            < 500
-        )
+        answer = httpx.head(constants.ENDPOINT, timeout=HUB_SECONDS, follow_redirects=True)
     except httpx.HTTPError:
         return False
-
-
-def _existing(path: Path) -> Path:
-    return next(folder for folder in (path, *path.parents) if folder.exists())
+    return answer.status_code < 500

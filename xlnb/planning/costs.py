@@ -1,5 +1,5 @@
-"""What a model costs: bytes and FLOPs of a dense decoder-only model with LoRA adapters, from its shape
-alone.
+"""What a model costs: bytes and FLOPs of a dense decoder-only model with LoRA adapters, from its
+shape alone.
 
 `width` is that of the compute type in bytes: 2 for bfloat16, 4 for float32.
 """
@@ -45,8 +45,8 @@ def kv_bytes(shape: Shape, width: int) -> int:
 
 
 def forward_bytes(shape: Shape, width: int) -> int:
-    """Of a token in the one layer at work, without gradients: four tensors of the intermediate size,
-    two of them in LoRA's fp32, and as many states."""
+    """Of a token in the one layer at work, without gradients: four tensors of the intermediate
+    size, two of them in LoRA's fp32, and as many states."""
     return (2 * width + 2 * 4) * (shape.intermediate + shape.hidden)
 
 
@@ -68,7 +68,8 @@ def training_bytes(
     projected: float,
     shards: int = 1,
 ) -> float:
-    """The most that a step takes with `tokens` in a micro-batch, `projected` of them with logits."""
+    """The most that a step takes with `tokens` in a micro-batch, `projected` of them with
+    logits."""
     weights = weight_bytes(shape, quantization, width, shards)
     dequantised = dequantised_bytes(shape, quantization, width)
     # fp32 weights, gradients and two moments; a copy in the compute type
@@ -79,11 +80,11 @@ def training_bytes(
     layer = saved_bytes(shape, width, training.lora_r)
     if training.gradient_checkpointing:
         # a state a layer and the last, and one layer made again
-        saved = (shape.layers + 1) * width * shape.hidden
+        saved: float = (shape.layers + 1) * width * shape.hidden
         again = layer
     else:
         saved = shape.layers * layer
-        again = 0
+        again = 0.0
     # of responses, and the slopes of their log-probabilities
     saved_states = 2 * width * projected * shape.hidden
     # their log-softmax and two gradients, gone when layers begin
@@ -105,9 +106,9 @@ def forward_flops(shape: Shape, tokens: float, keys: float, projected: float, r:
 def training_flops(
     shape: Shape, training: Training, tokens: float, keys: float, projected: float
 ) -> float:
-    """Forward and backward. In the backward pass a frozen weight costs one product, for the gradient
-    of what it read; an adapter's or the attention's costs two. Checkpointing runs the layers forward
-    a second time."""
+    """Forward and backward. In the backward pass a frozen weight costs one product, for the
+    gradient of what it read; an adapter's or the attention's costs two. Checkpointing runs the
+    layers forward a second time."""
     again = 1 if training.gradient_checkpointing else 0
     lora = lora_parameters(shape, training.lora_r)
     attention = shape.layers * shape.attention * keys

@@ -1,4 +1,5 @@
-"""The shape of a model, which decides what it costs: read off its configuration, without weights."""
+"""The shape of a model, which decides what it costs: read off its configuration, not
+its weights."""
 
 from typing import Any, NamedTuple
 

@@ -214,7 +214,7 @@ def _training(setting: Setting, step: Step, config: Training, pairs: int) -> Cos
     memory = setting.speed.context + step_bytes
     memory = max(memory, _scoring_bytes(setting, pairs, shares=False))
     # the adapter, and two checkpoints with both moments
-    disk = (1 + 2 * 3) * 4 * lora_parameters(shape, config.lora_r)
+    disk: float = (1 + 2 * 3) * 4 * lora_parameters(shape, config.lora_r)
     disk += reference * mean * JSON_BYTES
     return Cost(step.name, rows * row + before_tokens, flops + before, hours, memory, disk)
 

@@ -25,14 +25,14 @@ ENGLISH = (
 
 ITERATION = (
     "Iteration {iteration} of Implicit Cross-Lingual Rewarding ({paper}): trained ({loss} + {nll} "
-    "· NLL) from {start} on pairs of its own responses, ordered by the implicit reward "
-    "β log {start}/π_I {scorer}."
+    "· NLL) from {start} on pairs of its own responses, ordered by {score}."
 )
 
-SCORER = {
-    "cross_lingual": "under English instructions",
-    "multilingual": "under instructions in each response's language",
-    "translated": "of their English translations under English instructions",
+REWARD = "the implicit reward β log {start}/π_I "
+SCORE = {
+    "cross_lingual": REWARD + "under English instructions",
+    "multilingual": REWARD + "under instructions in each response's language",
+    "translated": REWARD + "of their English translations under English instructions",
 }
 
 CARD = """---
@@ -76,13 +76,14 @@ def model_card(run: Run, iteration: int, pairs: dict[str, int], record: dict[str
         tags=["lora", config.loss, "multilingual-preference-alignment"],
         language=sorted(lang for lang in pairs if lang) or None,
     )
+    scorer = split_langs(preset.scoring.scorers)[0]
     method = (ITERATION if iteration else ENGLISH).format(
         paper=PAPER,
         loss=config.loss.upper(),
         nll=config.nll,
         iteration=iteration,
         start=start,
-        scorer=SCORER[split_langs(preset.scoring.scorers)[0]],
+        score=SCORE.get(scorer, f"their score `{scorer}`").format(start=start),
     )
     made_by = environment()
     versions = [f"{package} {number}" for package, number in made_by["versions"].items()]

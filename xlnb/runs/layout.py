@@ -80,6 +80,11 @@ class Run:
             return adapter_folder(self.preset.models.dpo_adapter)
         return self.path / model / "adapter"
 
+    def adapter_name(self, model: str) -> str | None:
+        """What `models.adapters.active` is told of a model: its adapter's name, or None where the
+        model is a bare base."""
+        return None if self.adapter(model) is None else model
+
     @property
     def record(self) -> Path:
         return self.path / "preset.json"

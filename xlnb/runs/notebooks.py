@@ -1,4 +1,5 @@
-""""""
+"""Notebooks: executed by papermill with checked parameters, and normalised so that they read and
+diff well."""
 
 import base64
 import io
@@ -32,7 +33,10 @@ def numbered() -> list[Path]:
 
 
 def of_run(run: Run, *, judged: bool) -> list[Path]:
-    """The notebooks that a run can fill: 00 and 01 are about the lab and its oracle, 05 and 06 about judgements."""
+    """The notebooks that a run can fill.
+
+    00 and 01 are about the lab and its oracle, 05 and 06 about judgements.
+    """
     lab = run.is_lab and run.preset.evaluation.judge == "oracle"
     return [
         path for path in numbered() if (lab or path.name >= "02") and (judged or path.name < "05")
@@ -42,7 +46,9 @@ def of_run(run: Run, *, judged: bool) -> list[Path]:
 def execute_all(paths: Sequence[Path], folder: Path, parameters: dict[str, Any]) -> None:
     """Execute these notebooks into `folder`, two side by side with half of the cores each.
 
-    Raises InputError where a cell fails; the others run to their end, and the output holds what ran."""
+    Raises InputError where a cell fails; the others run to their end, and the output holds what
+    ran.
+    """
     for path in paths:
         check_parameters(path, parameters)
     os.environ.setdefault(
@@ -66,12 +72,13 @@ def execute_all(paths: Sequence[Path], folder: Path, parameters: dict[str, Any])
 def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
     """Execute a notebook with papermill into `output`, normalised.
 
-    Raises as `check_parameters`, and papermill's PapermillExecutionError, which shows the cell, where a cell fails;
-    `output` then holds what ran.
+    Raises as `check_parameters`, and papermill's PapermillExecutionError, which shows the cell,
+    where a cell fails; `output` then holds what ran.
     """
     check_parameters(notebook, parameters)
     output.parent.mkdir(parents=True, exist_ok=True)
-    # The kernel starts where the command was typed, as relative paths in overrides need, with the package on its path.
+    # The kernel starts where the command was typed, as relative paths in overrides need, with the
+    # package on its path.
     search = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if str(ABOVE) not in search:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ABOVE), *search]))
@@ -82,7 +89,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
 
 
 def check_parameters(notebook: Path, parameters: dict[str, Any]) -> None:
-    """Raise InputError for a parameter that the notebook does not have; papermill would only warn."""
+    """Raise InputError for a parameter that the notebook lacks; papermill would only warn."""
     known = papermill.inspect_notebook(str(notebook))
     for name in parameters:
         if name not in known:
@@ -90,8 +97,11 @@ def check_parameters(notebook: Path, parameters: dict[str, Any]) -> None:
 
 
 def normalise(path: Path) -> None:
-    """Rewrite an executed notebook without what differs from run to run: papermill's cell and metadata, timestamps,
-    widget state, progress bars on stderr; cells get ids and counts in order."""
+    """Rewrite an executed notebook without what differs from run to run.
+
+    That is papermill's cell and metadata, timestamps, widget state and progress bars on stderr;
+    cells get ids and counts in order.
+    """
     try:
         notebook = nbformat.read(path, as_version=4)
     except (nbformat.reader.NotJSONError, nbformat.ValidationError):
@@ -133,8 +143,11 @@ def _clean(output: NotebookNode, count: int) -> NotebookNode:
 
 
 def _smaller(png: str) -> str:
-    """A base64 PNG in 64 colours: a quarter of the size. Maximum coverage keeps the colours of thin lines and small
-    points, which median cut merges with their neighbours. A picture with a palette is left as it is."""
+    """A base64 PNG in 64 colours: a quarter of the size.
+
+    Maximum coverage keeps the colours of thin lines and small points, which median cut merges with
+    their neighbours. A picture with a palette is left as it is.
+    """
     image = Image.open(io.BytesIO(base64.b64decode(png)))
     if image.mode == "P":
         return png

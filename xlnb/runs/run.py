@@ -48,8 +48,16 @@ def _kept_preset(path: Path, overrides: dict[str, Any] | None) -> Preset:
 
 
 def _check(run: Run) -> None:
-    """What of a preset only this machine and this folder can tell."""
+    """What of a preset only the method's steps, this machine and this folder can tell."""
+    # They import torch, which takes a second.
+    from xlnb.rewards import split_scorers
+    from xlnb.sampling import choose_backend
+
+    split_scorers(run.preset.scoring.scorers)
+    choose_backend(run.preset.sampling.backend, run.preset.models)
     adapter = run.preset.models.dpo_adapter
+    if run.preset.models.dpo and adapter:
+        raise InputError("models.dpo and models.dpo_adapter both name π^0; give one of them")
     if adapter and not is_hub_id(adapter) and not Path(adapter).is_dir():
         raise InputError(
             f"models.dpo_adapter {adapter}: neither a folder here nor ORG/NAME on the Hub; "

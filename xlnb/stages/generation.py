@@ -8,19 +8,15 @@ from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.common.journal import Journal
 from xlnb.common.records import Prompt, Sample
-from xlnb.models.adapters import active
 from xlnb.models.chat import prompt_ids
-from xlnb.models.vllm import PROMPTS_AT_ONCE as PROMPTS_IN_VLLM
-from xlnb.models.vllm import VLLM
 from xlnb.runs.layout import Run
-from xlnb.sampling import batch_seed, sample_responses
+from xlnb.sampling import Sampler, batch_seed
 from xlnb.stages.sharing import Batch, batches_of, share_out
 
 
 def generate(
     run: Run,
-    model: Any,
-    adapter: str,
+    sampler: Sampler,
     tokenizer: Any,
     prompts: Sequence[Prompt],
     path: Path,
@@ -44,35 +40,31 @@ def generate(
         return
     encoded = {prompt.prompt_id: prompt_ids(tokenizer, prompt.instruction) for prompt in prompts}
     lengths = {prompt_id: len(ids) for prompt_id, ids in encoded.items()}
-    check_context(getattr(model, "config", None), lengths, config.max_new_tokens, label)
+    check_context(getattr(sampler.model, "config", None), lengths, config.max_new_tokens, label)
 
     def make(batch: Batch) -> list[Sample]:
         ids = [encoded[prompt.prompt_id] for prompt in batch.records]
-        settings: dict[str, Any] = {
-            "n": n,
-            "temperature": config.temperature,
-            "top_p": config.top_p,
-            "max_new_tokens": config.max_new_tokens,
-            "seed": batch_seed(run.preset.seed, stream, batch.start),
-        }
-        if isinstance(model, VLLM):
-            responses = model.sample(ids, **settings)
-        else:
-            with active(model, adapter):
-                responses = sample_responses(model, tokenizer, ids, **settings)
+        responses = sampler.sample(
+            ids,
+            n=n,
+            temperature=config.temperature,
+            top_p=config.top_p,
+            max_new_tokens=config.max_new_tokens,
+            seed=batch_seed(run.preset.seed, stream, batch.start),
+        )
         return [
             Sample(prompt.prompt_id, prompt.lang, prompt.split, prompt.instruction, sampled)
             for prompt, sampled in zip(batch.records, responses, strict=True)
         ]
 
     ordered = sorted(prompts, key=lambda prompt: lengths[prompt.prompt_id])
-    if isinstance(model, VLLM):
-        batches = batches_of(ordered, PROMPTS_IN_VLLM)
+    if sampler.prompts_at_once:
+        batches = batches_of(ordered, sampler.prompts_at_once)
     else:
         most = run.preset.sampling.batch_tokens
         batches = list(batches_within(ordered, lengths, n, config.max_new_tokens, most))
     order = [prompt.prompt_id for prompt in prompts]
-    share_out(batches, Journal(path), make, order=order, label=label, models=[model])
+    share_out(batches, Journal(path), make, order=order, label=label, models=[sampler.model])
 
 
 def check_context(config: Any, lengths: dict[str, int], max_new_tokens: int, label: str) -> None:

@@ -4,10 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from xlnb.models.adapters import load_model
-from xlnb.models.base import is_to_be_sharded, load_base
+from xlnb.models.base import load_base
 from xlnb.models.chat import check_same_tokens, load_tokenizer
-from xlnb.models.vllm import VLLM, use_vllm
 from xlnb.runs.layout import Run
+from xlnb.sampling import SAMPLERS, Sampler, choose_backend
 
 
 def policy_and_reference(run: Run, policy: str, **changes: Any) -> tuple[Any, Any, Any]:
@@ -26,14 +26,9 @@ def policy_and_reference(run: Run, policy: str, **changes: Any) -> tuple[Any, An
     return model, load_base(sft), tokenizer
 
 
-def load_sampler(run: Run, name: str) -> tuple[Any, Any]:
-    """A model to sample from, by vLLM or transformers (`sampling.backend`), and its tokenizer."""
+def load_sampler(run: Run, name: str) -> tuple[Sampler, Any]:
+    """A model to sample from, by the back end of `sampling.backend`, and its tokenizer."""
     base = run.base(name)
-    adapter = run.adapter(name)
     tokenizer = load_tokenizer(base)
-    backend = run.preset.sampling.backend
-    # vLLM would hold a base whole that is to be sharded.
-    whole = backend == "auto" and is_to_be_sharded(base)
-    if use_vllm(backend) and not whole:
-        return VLLM(base, adapter, tokenizer), tokenizer
-    return load_model(base, {name: adapter}), tokenizer
+    backend = choose_backend(run.preset.sampling.backend, base)
+    return SAMPLERS[backend](base, run.adapter(name), tokenizer), tokenizer

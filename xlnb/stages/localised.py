@@ -24,11 +24,11 @@ from xlnb.inputs.localisation import (
 from xlnb.inputs.parallel_prompts import prompt_sources, read_parallel
 from xlnb.inputs.sources import source_files, source_versions
 from xlnb.inputs.translation import TEMPERATURE
-from xlnb.models.base import load_base
 from xlnb.models.chat import load_tokenizer
 from xlnb.presets import Models
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
+from xlnb.sampling import Transformers
 from xlnb.stages.generation import generate
 from xlnb.stages.keys import model_fields
 
@@ -160,15 +160,14 @@ def _translator(run: Run) -> Translator:
         return partial(endpoint_translations, endpoint)
     models = _translator_models(run)
     tokenizer = load_tokenizer(models)
-    model = load_base(models)
+    sampler = Transformers(models, None, tokenizer)
     config = replace(run.preset.sampling, n=1, temperature=TEMPERATURE, top_p=1.0)
 
     def translate(tasks: list[dict], path: Path, label: str) -> list[dict]:
         prompts = [Prompt(**task) for task in tasks]
         generate(
             run,
-            model,
-            "sft",
+            sampler,
             tokenizer,
             prompts,
             path,

@@ -43,7 +43,8 @@ Reader = Callable[[Sample], Reading]
 class Loaded(NamedTuple):
     """π^{t−1}, π_I where that is another checkpoint (None: the same base), and their tokenizer."""
 
-    policy: str
+    # the name of π^{t−1}'s adapter; None: it is a bare base
+    policy: str | None
     model: Any
     ref_model: Any
     tokenizer: Any
@@ -61,7 +62,7 @@ def logps(run: Run, iteration: int) -> Path:
 
     @cache
     def load() -> Loaded:
-        return Loaded(here.source, *policy_and_reference(run, here.source))
+        return Loaded(run.adapter_name(here.source), *policy_and_reference(run, here.source))
 
     for scorer, splits in prompts_read(run.preset.scoring.scorers).items():
         _under(here, scorer, splits, load)
@@ -187,7 +188,7 @@ def sample_logps(
         policy, ref = score_responses(
             loaded.model,
             loaded.policy,
-            "sft",
+            None,
             prompts,
             responses,
             batch_tokens=budget,

@@ -37,12 +37,11 @@ def respond(run: Run, model_name: str) -> Path:
         dataset = "lab"
         if run.preset.prompts.path:
             dataset = parse_source(run.preset.prompts.eval_path).name
-        model, tokenizer = load_sampler(run, model_name)
+        sampler, tokenizer = load_sampler(run, model_name)
         for lang, some in prompts.items():
             generate(
                 run,
-                model,
-                model_name,
+                sampler,
                 tokenizer,
                 some,
                 here.samples(lang),

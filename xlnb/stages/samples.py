@@ -37,12 +37,11 @@ def sample(run: Run, iteration: int) -> Path:
         return stage.out
     prompts = _training_prompts(here) if iteration else _english_questions(run)
     with stage.working():
-        model, tokenizer = load_sampler(run, here.source)
+        sampler, tokenizer = load_sampler(run, here.source)
         for lang, some in prompts.items():
             generate(
                 run,
-                model,
-                here.source,
+                sampler,
                 tokenizer,
                 some,
                 here.samples(lang),

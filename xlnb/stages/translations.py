@@ -44,13 +44,12 @@ def translate(run: Run, iteration: int) -> Path:
     )
 
     def make() -> None:
-        model, tokenizer = load_sampler(run, "sft")
+        sampler, tokenizer = load_sampler(run, "sft")
         for lang in langs:
             samples = [s for s in read_jsonl(here.samples(lang)) if s["split"] in splits]
             generate(
                 run,
-                model,
-                "sft",
+                sampler,
                 tokenizer,
                 [Prompt(**task) for task in translation_tasks(samples)],
                 here.translations(lang),

@@ -1,0 +1,74 @@
+"""What is overridden of TRL's trainer: what held-out pairs choose, and what stops an update."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from families import nf4, save_adapter
+from peft import PeftModel
+from start import TRAINING, load_start
+
+import xlnb.training
+from xlnb.common.errors import InputError
+from xlnb.engine.rows import hold_out
+from xlnb.models.base import load_base
+from xlnb.training import train_adapter
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    folder = save_adapter(nf4("llama3"), tmp_path_factory.mktemp("start"), seed=1)
+    return partial(load_start, folder)
+
+
+def test_held_out_prompts_choose_the_checkpoint(start, tmp_path):
+    model, tokenizer, rows = start()
+    kept, held_out = hold_out(rows, 0.3)
+    assert kept and held_out and len(kept) + len(held_out) == len(rows)
+    assert hold_out(rows[::-1], 0.3)[1] == held_out[::-1]  # by id, whatever the order
+    with pytest.raises(InputError, match=r"eval_fraction 1\.0: it holds out 12 of 12 pairs"):
+        hold_out(rows, 1.0)
+    trained = train_adapter(
+        model,
+        tokenizer,
+        kept,
+        replace(TRAINING, lr=1.0),
+        seed=0,
+        checkpoints=tmp_path,
+        held_out=held_out,
+    )
+    losses = {int(record["step"]): record["loss"] for record in trained.held_out}
+    assert list(losses) == [1, 2, 3, 4]
+    assert trained.step == min(losses, key=losses.get)
+    assert trained.step < 4  # at such a learning rate the last is not the best
+    best = PeftModel.from_pretrained(
+        load_base(nf4("llama3")), tmp_path / f"checkpoint-{trained.step}"
+    )
+    for (name, mine), (_, theirs) in zip(
+        model.named_parameters(), best.named_parameters(), strict=True
+    ):
+        if "lora_" in name:
+            assert torch.equal(mine, theirs), name
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_update_and_names_the_pairs(
+    start, tmp_path, monkeypatch
+):
+    model, tokenizer, rows = start()
+    compute_loss, losses = xlnb.training.PreferenceTrainer.compute_loss, []
+
+    def breaking(self, *args, **kwargs):
+        losses.append(compute_loss(self, *args, **kwargs))
+        return losses[-1] * (float("nan") if len(losses) == 3 else 1)
+
+    monkeypatch.setattr(xlnb.training.PreferenceTrainer, "compute_loss", breaking)
+    with pytest.raises(
+        InputError, match=r"step 3: the gradient is not finite; .* ids p\d+ \(en\), p\d+ \(en\), or"
+    ):
+        train_adapter(model, tokenizer, rows, TRAINING, seed=0, checkpoints=tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == [
+        "checkpoint-1",
+        "checkpoint-2",
+    ]
+    assert all(torch.isfinite(p).all() for p in model.parameters())

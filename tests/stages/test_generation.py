@@ -1,0 +1,133 @@
+"""Files of samples: what they depend on, what fits the model's context, and a back end of one's
+own."""
+
+from dataclasses import replace
+
+import pytest
+from families import fp32
+
+from xlnb import stages
+from xlnb.common.errors import InputError
+from xlnb.common.records import Prompt, Response, Sample, read_records
+from xlnb.models.chat import load_tokenizer, prompt_ids
+from xlnb.presets import get_preset
+from xlnb.runs.layout import Run
+from xlnb.runs.run import open_run
+from xlnb.sampling import SAMPLERS, Transformers
+from xlnb.stages.generation import generate
+from xlnb.stages.prompts import lab_questions
+
+PRESET = get_preset("lab-quick", {"sampling.max_new_tokens": 12})
+
+
+@pytest.fixture(scope="module")
+def sampler():
+    tokenizer = load_tokenizer(PRESET.models)
+    return Transformers(PRESET.models, None, tokenizer), tokenizer
+
+
+def test_the_label_takes_no_part_in_what_is_sampled(sampler, tmp_path, capsys):
+    base, tokenizer = sampler
+    prompts = lab_questions("train", 4, "en")
+
+    def sampled(name, *, stream="icr1/samples en", label="icr1/samples en", seed=0):
+        path = tmp_path / f"{name}.jsonl"
+        run = Run(tmp_path, replace(PRESET, seed=seed))
+        generate(
+            run,
+            base,
+            tokenizer,
+            prompts,
+            path,
+            n=3,
+            config=PRESET.sampling,
+            stream=stream,
+            label=label,
+        )
+        return path.read_bytes()
+
+    first = sampled("first")
+    assert sampled("label", label="quite another text") == first
+    assert "quite another text" in capsys.readouterr().err
+    assert sampled("stream", stream="icr2/samples en") != first
+    assert sampled("seed", seed=1) != first
+
+
+QUESTIONS = ["Hi", "What is the capital of France?", "法国的首都是哪里?请用一句话回答,不要多说。"]
+
+
+@pytest.fixture
+def in_context(tmp_path):
+    """What `generate` makes of QUESTIONS, at most 4 tokens each, in a context of so many; the
+    prompts' lengths."""
+    models, run = fp32("llama3"), open_run(tmp_path / "run", "lab-quick")
+    tokenizer = load_tokenizer(models)
+    sampler = Transformers(models, None, tokenizer)
+    lengths = [len(prompt_ids(tokenizer, question)) for question in QUESTIONS]
+    prompts = [
+        Prompt(f"q{i}", "en", question, split="train") for i, question in enumerate(QUESTIONS)
+    ]
+    config = replace(run.preset.sampling, max_new_tokens=4)
+
+    def make(context):
+        sampler.model.config.max_position_embeddings = context
+        path = tmp_path / f"{context}.jsonl"
+        names = {"stream": "icr1/samples en", "label": "icr1/samples en"}
+        generate(run, sampler, tokenizer, prompts, path, n=1, config=config, **names)
+        return read_records(path, Sample)
+
+    return make, lengths
+
+
+def test_a_prompt_that_leaves_no_room_for_a_response_is_refused(in_context):
+    make, lengths = in_context
+    longest = max(lengths)
+    with pytest.raises(InputError) as error:
+        make(longest)
+    assert str(error.value) == (
+        f"icr1/samples en: the prompt of id q{lengths.index(longest)} has {longest} tokens and the model's context "
+        f"{longest}, which leaves no room for a response; leave it out of the prompts"
+    )
+
+
+def test_prompts_that_leave_too_little_room_are_counted_in_one_line(in_context, capsys):
+    make, lengths = in_context
+    longest = max(lengths)
+    # else more than one is tight
+    assert sorted(lengths)[1] < longest - 2
+    assert len(make(longest + 3)) == 3
+    assert capsys.readouterr().out == (
+        "NOTE: icr1/samples en: 1 of 3 prompts leave less than max_new_tokens (4) of the model's context of "
+        f"{longest + 3} tokens (longest prompt: {longest}); responses may run past it\n"
+    )
+    assert len(make(longest + 4)) == 3
+    assert capsys.readouterr().out == ""
+
+
+def test_a_back_end_is_a_class_and_a_line(tmp_path, monkeypatch):
+    class Parrot:
+        """Says what it hears."""
+
+        model = None
+        prompts_at_once = 2
+
+        def __init__(self, models, adapter, tokenizer):
+            self.tokenizer = tokenizer
+
+        def sample(self, prompts, *, n, temperature, top_p, max_new_tokens, seed):
+            assert len(prompts) <= self.prompts_at_once
+            found = []
+            for ids in prompts:
+                said = Response(f"{seed}: {self.tokenizer.decode(ids)}", ids, "stop")
+                found.append([said] * n)
+            return found
+
+    monkeypatch.setitem(SAMPLERS, "parrot", Parrot)
+    run = open_run(tmp_path / "run", "lab-quick", {"sampling.backend": "parrot"})
+    stages.collect_prompts(run)
+    stages.sample(run, 0)
+    samples = read_records(run.iteration(0).samples("en"), Sample)
+    assert len(samples) == run.preset.lab.english
+    for each in samples:
+        assert len(each.responses) == run.preset.sampling.n
+        assert each.instruction in each.responses[0].text

@@ -1,0 +1,39 @@
+"""Rewards of held-out prompts beside the oracle's scores: notebook 01."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from xlnb.analysis import read
+from xlnb.analysis.read import Record
+from xlnb.analysis.responses import centred
+from xlnb.lab.truth import reward_accuracy
+from xlnb.runs.layout import Run
+
+
+def held_out(run: Run, scorer: str, lang: str) -> list[tuple[Record, Record]]:
+    """Samples of π^0 on the prompts of split `reward`, each with its scores by a scorer."""
+    both = (read.samples(run, 1, lang), read.scores(run, 1, scorer, lang))
+    samples, scores = ([r for r in records if r["split"] == "reward"] for records in both)
+    by_id = {record["prompt_id"]: record for record in scores}
+    return [(sample, by_id[sample["prompt_id"]]) for sample in samples]
+
+
+def by_score(table: pd.DataFrame) -> pd.DataFrame:
+    """A row an oracle's score (points): mean reward (β nats), each prompt's mean taken off, with
+    its 95% interval, lo and hi, over the n prompts that have such a response; n > 1.
+
+    `table`: a row a response, with lang, prompt_id, oracle, reward.
+    """
+    rewards = centred(table, ["reward"])
+    by_prompt = rewards.groupby(["oracle", "prompt_id"])["reward"].mean().groupby("oracle")
+    found = by_prompt.agg(["mean", "sem", "count"]).query("count > 1").reset_index()
+    reach = 1.96 * found["sem"]
+    found = found.assign(lo=found["mean"] - reach, hi=found["mean"] + reach)
+    return found.rename(columns={"oracle": "score", "count": "n"})
+
+
+def accuracy(samples: Sequence[Record], scores: Sequence[Record]) -> dict[str, float | int | None]:
+    """`lab.truth.reward_accuracy` of records as `read` gives them."""
+    typed = [read.as_score(record) for record in scores]
+    return reward_accuracy([read.as_sample(record) for record in samples], typed, "reward")

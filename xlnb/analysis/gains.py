@@ -1,0 +1,126 @@
+"""From one model to another: gains over prompts, facts and seeds, and what goes with them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from xlnb.analysis.judging import Floats
+from xlnb.analysis.read import Record
+from xlnb.evaluation.text_table import mean_over_languages
+from xlnb.winrates import paired_difference
+
+# {lang: (n,) preferences}, the same prompts in the same order in every language
+Preferences = Mapping[str, Floats]
+
+NON_ENGLISH = "mean non-en"
+
+
+def with_mean(preferences: Preferences) -> dict[str, Floats]:
+    """The preferences, and `NON_ENGLISH`: each prompt's mean over the languages but English, NaN
+    where one of them has no judgement."""
+    others = [values for lang, values in preferences.items() if lang != "en"]
+    return {**preferences, NON_ENGLISH: np.mean(others, axis=0)}
+
+
+def gains(after: Preferences, before: Preferences) -> dict[str, dict[str, Any]]:
+    """By language, and for their mean but English: `winrates.paired_difference`, in points."""
+    new, old = with_mean(after), with_mean(before)
+    return {name: paired_difference(new[name], old[name]) for name in new}
+
+
+def gain_table(gain: Mapping[str, Mapping[str, Any]], before: Any, after: Any) -> pd.DataFrame:
+    """A row a language: the gain, its SE and p value, and the SE if prompts were not paired.
+
+    `before`, `after`: the models' {lang: {"wr_se"}}; for a mean there is none: NaN.
+    """
+    table = pd.DataFrame(gain).T[["difference", "se", "p_value"]].astype(float)
+    unpaired = []
+    for name in gain:
+        known = name in after
+        ses = (before[name]["wr_se"], after[name]["wr_se"]) if known else (np.nan, np.nan)
+        unpaired.append(np.hypot(*ses))
+    table.insert(2, "SE if unpaired", unpaired)
+    return table
+
+
+def fact_of(prompt_id: str) -> str:
+    """What a lab's question asks for; its phrasings differ in what stands after the last slash."""
+    return prompt_id.rsplit("/", 1)[0]
+
+
+def by_fact(preference: ArrayLike, prompt_ids: Sequence[str]) -> Floats:
+    """A fact's mean preference over its phrasings, which are not independent of each other.
+
+    `preference`: (n,), of the prompts in `prompt_ids`; returns (facts,).
+    """
+    facts = [fact_of(prompt_id) for prompt_id in prompt_ids]
+    return pd.Series(np.asarray(preference, float)).groupby(facts).mean().to_numpy()
+
+
+def clustered_table(
+    after: Preferences, before: Preferences, prompt_ids: Sequence[str]
+) -> pd.DataFrame:
+    """A row a language: the gain with its 95% interval over prompts and over facts."""
+    new, old = with_mean(after), with_mean(before)
+    rows = {}
+    for name in new:
+        plain = paired_difference(new[name], old[name])
+        sides = [by_fact(side[name], prompt_ids) for side in (new, old)]
+        clustered = paired_difference(*sides)
+        rows[name] = {
+            "gain": plain["difference"],
+            "interval over prompts": "[{:.1f}, {:.1f}]".format(*plain["ci"]),
+            "interval over facts": "[{:.1f}, {:.1f}]".format(*clustered["ci"]),
+            "SE ratio": clustered["se"] / plain["se"] if plain["se"] else np.nan,
+        }
+    return pd.DataFrame(rows).T
+
+
+def measures(rates: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """One model's languages by what metrics.json knows of wr, mean_score, in_language, mean_chars;
+    of each where a language has it."""
+    known = {name for entry in rates.values() for name in entry}
+    columns = ("wr", "mean_score", "in_language", "mean_chars")
+    return pd.DataFrame(rates).T[[name for name in columns if name in known]].astype(float)
+
+
+def pair_accuracy(rewards: Mapping[str, Any], scorer: str) -> dict[str, dict[str, float]]:
+    """{model: {lang: pair accuracy, 0 to 1}} of one scorer, of metrics.json's `rewards`."""
+    found = {}
+    for model, by_scorer in rewards.items():
+        rows = by_scorer[scorer]
+        found[model] = {lang: entry["pair_accuracy"] for lang, entry in rows.items()}
+    return found
+
+
+def seed_values(seeds: Sequence[Record]) -> dict[str, dict[str, list[float]]]:
+    """{model: {lang, and "non-en", the mean over the languages but English: a win rate a seed}}."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for model, rows in seeds[0]["win_rates"].items():
+        values[model] = {lang: [] for lang in [*rows, "non-en"]}
+        for seed in seeds:
+            by_lang = seed["win_rates"][model]
+            for lang, entry in by_lang.items():
+                values[model][lang].append(entry["wr"])
+            values[model]["non-en"].append(mean_over_languages(by_lang, "wr")[1])
+    return values
+
+
+def seed_spread(values: Mapping[str, Mapping[str, Sequence[float]]]) -> pd.DataFrame:
+    """Models by languages: mean ± standard deviation over seeds, as text."""
+    rows = {}
+    for model, by_lang in values.items():
+        wr = pd.DataFrame(by_lang)
+        rows[model] = wr.mean().map("{:.1f}".format) + " ± " + wr.std().map("{:.1f}".format)
+    return pd.DataFrame(rows).T
+
+
+def seed_gains(
+    seeds: Sequence[Record], values: Mapping[str, Mapping[str, Sequence[float]]]
+) -> pd.DataFrame:
+    """A row a seed: π^2's win rate less π^0's, in points, by language."""
+    rise = pd.DataFrame(values["icr2"]) - pd.DataFrame(values["dpo"])
+    return rise.set_axis([f"seed {seed['seed']}" for seed in seeds])

@@ -1,0 +1,238 @@
+"""Candidates, α and pairs of an iteration, and what each of them changes."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from xlnb.analysis.read import Record, as_sample, as_score
+from xlnb.analysis.responses import graded, preference, verdict
+from xlnb.common.language_id import in_language, wrong_language
+from xlnb.common.text import shorten
+from xlnb.length_control import Floats, LengthControl, grid_alpha, length_alpha, length_gap_curve
+from xlnb.pairs import Candidates, candidates, join_scores, make_pairs
+from xlnb.winrates import bootstrap_interval, win_rate
+
+SIDES = ("chosen", "rejected")
+
+# The most responses whose language is told: the detector takes a third of a millisecond each.
+TOLD = 5000
+
+
+class AlphaFits(NamedTuple):
+    """What length control does in one language."""
+
+    # mean length gap over α: see `length_gap_curve`
+    curve: tuple[Floats, Floats]
+    # exact: the best α ≥ 0; grid: the release's; negative: the best of either sign
+    fits: dict[str, LengthControl]
+
+
+def train_candidates(
+    samples: Sequence[Record], scores: Sequence[Record], langs: Sequence[str] | None
+) -> list[Candidates]:
+    """The candidates of a language's training prompts, as `pairs.pair_language` forms them.
+
+    `langs`: the languages among which a response's is told, to leave out those in another than
+    their prompt's; None: none are left out.
+    """
+    trained = [record for record in samples if record["split"] == "train"]
+    scored = [record for record in scores if record["split"] == "train"]
+    test = wrong_language(trained[0]["lang"], sorted(langs)) if langs and trained else None
+    samples_ = [as_sample(record) for record in trained]
+    scores_ = [as_score(record) for record in scored]
+    joined = join_scores(samples_, scores_)
+    return [candidates(sample, score, "reward", test) for sample, score in joined]
+
+
+def made_pairs(
+    prompts: Sequence[Candidates], alpha: float, min_margin: float = 0.0
+) -> tuple[list[Record], Record]:
+    """`pairs.make_pairs`, its pairs as the records of their files."""
+    pairs, report = make_pairs(prompts, alpha=alpha, min_margin=min_margin)
+    return [pair.to_json() for pair in pairs], report
+
+
+def usable(prompts: Sequence[Candidates]) -> list[Candidates]:
+    """The prompts that can give a pair: two candidates or more, whose rewards are not all equal."""
+    return [p for p in prompts if len(p.places) > 1 and np.ptp(p.scores) > 0]
+
+
+def alpha_fits(prompts: Sequence[Candidates], beta: float) -> AlphaFits:
+    """The length gap over α of these usable prompts, and the three choices of α."""
+    rewards = [p.scores for p in prompts]
+    n_chars = [p.n_chars for p in prompts]
+    fits = {
+        "exact": length_alpha(rewards, n_chars),
+        "grid": grid_alpha(rewards, n_chars, beta=beta),
+        "negative": length_alpha(rewards, n_chars, allow_negative=True),
+    }
+    return AlphaFits(length_gap_curve(rewards, n_chars), fits)
+
+
+def alpha_table(found: Mapping[str, AlphaFits], prompts: Mapping[str, int]) -> pd.DataFrame:
+    """A row a language: α (β nats a character) and length gap (characters) by each choice of α.
+
+    `prompts`: how many gave each language's fits.
+    """
+    labels = {"exact": "α ≥ 0", "grid": "grid", "negative": "any α"}
+    rows = []
+    for lang, (_, fits) in found.items():
+        exact = fits["exact"]
+        row: Record = {"lang": lang, "prompts": prompts[lang], "gap at α = 0": exact.gap_before}
+        for name, label in labels.items():
+            row[f"α: {label}"] = f"{fits[name].alpha:.5f}"
+            row[f"gap: {label}"] = fits[name].gap
+        rows.append(row | {"at_edge": exact.at_edge})
+    return pd.DataFrame(rows)
+
+
+def marks(fits: Mapping[str, LengthControl]) -> dict[str, tuple[float, float]]:
+    """{name: (α, gap)} of the fits, and "before", α = 0: what `figures` marks on the staircase."""
+    before = (0.0, fits["exact"].gap_before)
+    return {"before": before} | {name: (fit.alpha, fit.gap) for name, fit in fits.items()}
+
+
+def text(pair: Record, side: str) -> str:
+    """The response that a pair prefers ("chosen"), or the other ("rejected")."""
+    return pair[side][0]["content"]
+
+
+def oracle_prefers(pair: Record) -> float:
+    """AlpacaEval's preference of the oracle for chosen over rejected: 2, 1.5 or 1."""
+    high, low = (verdict(pair["prompt_id"], pair["lang"], text(pair, side)) for side in SIDES)
+    return float(preference(high.score, low.score))
+
+
+def pair_table(
+    paired: Mapping[str, Mapping[str, tuple[Sequence[Record], Record]]], *, lab: bool
+) -> pd.DataFrame:
+    """A row a language and choice of α that gives pairs: how many, their mean length gap
+    (characters) and, where `lab`, in how many of 100 the oracle prefers chosen.
+
+    `paired`: {lang: {choice: what `pairs.make_pairs` returns}}.
+    """
+    rows = []
+    for lang, choices in paired.items():
+        for name, (made, info) in choices.items():
+            if not made:
+                continue
+            gap = f"{info['length_gap']:+.1f}"
+            row = {"lang": lang, "pairs by": name, "pairs": len(made), "length gap": gap}
+            if lab:
+                said = [oracle_prefers(pair) for pair in made]
+                low, high = bootstrap_interval(said)
+                agrees = f"{win_rate(said)[0]:.1f} [{low:.1f}, {high:.1f}]"
+                row["oracle prefers chosen, % [95%]"] = agrees
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def flow(report: Record, n_candidates: int) -> dict[str, int]:
+    """From all responses of a language to its pairs: what was left out, by reason."""
+    column = {"responses": report["responses"]}
+    for reason, number in report["dropped_responses"].items():
+        column[f"− {reason}"] = number
+    column |= {"= candidates": n_candidates, "prompts": report["prompts"]}
+    for reason, number in report["dropped"].items():
+        column[f"− {reason}"] = number
+    return column | {"= pairs": report["pairs"]}
+
+
+class Moved(NamedTuple):
+    """Pairs of one language without α and with it."""
+
+    # by prompt_id, of the prompts that give a pair either way
+    before: dict[str, Record]
+    after: dict[str, Record]
+    # the prompts whose chosen or rejected response is another
+    changed: list[str]
+
+
+def moved(before: Sequence[Record], after: Sequence[Record]) -> Moved:
+    """Where two lists of pairs of the same prompts differ."""
+    old = {pair["prompt_id"]: pair for pair in before}
+    new = {pair["prompt_id"]: pair for pair in after}
+    both = [prompt_id for prompt_id in old if prompt_id in new]
+    changed = []
+    for prompt_id in both:
+        if any(old[prompt_id][side] != new[prompt_id][side] for side in SIDES):
+            changed.append(prompt_id)
+    return Moved({i: old[i] for i in both}, {i: new[i] for i in both}, changed)
+
+
+def moved_rows(
+    pairs: Moved, alpha: float, question: Mapping[str, str], *, lab: bool
+) -> list[Record]:
+    """Two prompts' pairs without α and with it; where none changed, two of the others as they are.
+
+    `question`: a prompt's question to show, by prompt_id.
+    """
+    rows = []
+    for prompt_id in (pairs.changed or list(pairs.before))[:2]:
+        before, after = pairs.before[prompt_id], pairs.after[prompt_id]
+        names = {"lang": before["lang"], "question": question[prompt_id]}
+        rows.append(names | _pair_row(before, 0.0, lab))
+        if pairs.changed:
+            rows.append(dict.fromkeys(names, "") | _pair_row(after, alpha, lab))
+    return rows
+
+
+def _pair_row(pair: Record, alpha: float, lab: bool) -> Record:
+    row: Record = {"α": f"{alpha:.5f}"}
+    for side in SIDES:
+        row[side] = shorten(text(pair, side), 70)
+        seen = graded(pair["prompt_id"], pair["lang"], text(pair, side), lab=lab)
+        if seen:
+            row[f"oracle on {side}"] = f"{seen['oracle']:.1f}: {seen['why']}"
+    return row | {"margin": pair["margin"]}
+
+
+def asked_language(
+    lang: str, prompt_ids: Sequence[str], texts: Sequence[str], *, lab: bool
+) -> list[bool] | None:
+    """For each text whether it is in the asked language, as the oracle says where `lab`, else the
+    detector; None for a language that the detector does not know."""
+    if not lab:
+        return in_language(texts, lang)
+    both = zip(prompt_ids, texts, strict=True)
+    return [verdict(prompt_id, lang, each).in_language for prompt_id, each in both]
+
+
+def trained_texts(samples: Sequence[Record]) -> tuple[list[str], list[str]]:
+    """prompt_ids and texts of the responses to training prompts, about `TOLD` of them at most."""
+    found = []
+    for record in samples:
+        if record["split"] == "train":
+            found += [(record["prompt_id"], response["text"]) for response in record["responses"]]
+    few = found[:: 1 + len(found) // TOLD]
+    return [prompt_id for prompt_id, _ in few], [each for _, each in few]
+
+
+def strangers(flags: Sequence[bool] | None) -> str:
+    """How many of the responses are in the asked language, as a cell of a table."""
+    if not flags:
+        return "–"
+    return f"{100 * np.mean(flags):.0f}% ({len(flags) - sum(flags)} not)"
+
+
+def consistency(
+    lang: str,
+    samples: Sequence[Record],
+    candidates: Mapping[str, Sequence[Candidates]],
+    alpha: float,
+    *,
+    lab: bool,
+) -> dict[str, str]:
+    """A language's shares of responses in the asked language: all samples, then both sides of the
+    pairs made of each of `candidates`, {"without" or "with" the filter of languages: …}."""
+    row = {"lang": lang}
+    row["all samples"] = strangers(asked_language(lang, *trained_texts(samples), lab=lab))
+    for name, prompts in candidates.items():
+        made, _ = make_pairs(prompts, alpha=alpha)
+        ids = [pair.prompt_id for pair in made]
+        for side in SIDES:
+            texts = [getattr(pair, side) for pair in made]
+            row[f"{side}, {name} filter"] = strangers(asked_language(lang, ids, texts, lab=lab))
+    return row

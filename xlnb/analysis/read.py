@@ -1,0 +1,125 @@
+"""A run's records for notebooks. The only module of `analysis` that knows where files lie."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from xlnb.common.files import ROOT, read_json, read_jsonl
+from xlnb.common.records import Sample, Score
+from xlnb.evaluation.alpaca_eval import Annotation
+from xlnb.rewards import SCORERS, split_scorers
+from xlnb.runs.layout import Run
+from xlnb.stages.reading import read_prompts
+
+Record = dict[str, Any]
+
+
+def scorers(run: Run) -> list[str]:
+    """The scores of a run; the first one makes the pairs."""
+    return split_scorers(run.preset.scoring.scorers)
+
+
+def prompts(run: Run) -> dict[str, list[Record]]:
+    """The run's prompts by language, English first."""
+    found = read_prompts(run)
+    return {lang: [prompt.to_json() for prompt in some] for lang, some in found.items()}
+
+
+def languages(run: Run, iteration: int) -> list[str]:
+    """The languages whose prompts were sampled, English first."""
+    sampled = run.iteration(iteration).langs
+    return [lang for lang in read_prompts(run) if lang in sampled]
+
+
+def samples(run: Run, iteration: int, lang: str) -> list[Record]:
+    """A record a prompt, with its responses."""
+    return read_jsonl(run.iteration(iteration).samples(lang))
+
+
+def scores(run: Run, iteration: int, scorer: str, lang: str) -> list[Record]:
+    """A record a prompt, with the values of its responses by one score as `reward`, and the
+    log-probabilities that they were made of.
+
+    The first score is there for every prompt, the others for those of the split `reward`.
+    """
+    here = run.iteration(iteration)
+    path = here.logps(SCORERS[scorer].reads, lang)
+    logps = {record["prompt_id"]: record for record in read_jsonl(path)}
+    found = []
+    for record in read_jsonl(here.scores(lang)):
+        if scorer in record["scores"]:
+            made_of = {**record, **logps.get(record["prompt_id"], {})}
+            found.append({**made_of, "reward": record["scores"][scorer]})
+    return found
+
+
+def as_sample(record: Record) -> Sample:
+    """A record of `samples` as the method's steps take it."""
+    return Sample.from_json(record)
+
+
+def as_score(record: Record) -> Score:
+    """A record of `scores` as the method's steps take it, its one score named "reward"."""
+    failures = {"reward": record["failures"]} if record.get("failures") else None
+    values = {"reward": record["reward"]}
+    names = (record["prompt_id"], record["lang"], record["split"])
+    return Score(*names, record["n_chars"], values, failures)
+
+
+def as_annotation(record: Record) -> Annotation:
+    """A record of `annotations` as a judge takes it."""
+    return Annotation.from_json(record)
+
+
+def pairs(run: Run, model: str) -> dict[str, list[Record]]:
+    """The pairs that `model` was trained on, by language."""
+    iteration = run.models.index(model) - 1
+    return {path.stem: read_jsonl(path) for path in run.iteration(iteration).pair_files}
+
+
+def pair_report(run: Run, iteration: int) -> dict[str, Record]:
+    """By language: α, how many pairs, and what was dropped."""
+    return read_json(run.iteration(iteration).pair_report)
+
+
+def trained_here(run: Run) -> list[str]:
+    """The models whose adapter this run trained; the others are given by the preset."""
+    return [model for model in run.models if (run.path / model / "adapter").exists()]
+
+
+def training(run: Run, model: str) -> Record:
+    """What training logged: `pairs`, how many, and `log`, a record a step."""
+    folder = run.adapter(model)
+    assert folder is not None, f"{model} is no adapter"
+    return read_json(folder / "training.json")
+
+
+def metrics(run: Run) -> Record:
+    """metrics.json: `win_rates` and `rewards`."""
+    return read_json(run.metrics)
+
+
+def annotations(run: Run) -> dict[str, dict[str, list[Record]]]:
+    """{model: {lang: judged comparisons with the baseline}} of every model of the run."""
+    langs = metrics(run)["win_rates"]["sft"]
+    found: dict[str, dict[str, list[Record]]] = {}
+    for model in run.models:
+        here = run.evaluated(model)
+        found[model] = {lang: read_json(here.annotations(lang)) for lang in langs}
+    return found
+
+
+def annotation_files(run: Run) -> list[Path]:
+    """The same as files, for `evaluation.annotations.read_annotations`."""
+    return sorted((run.path / "eval").rglob("annotations.json"))
+
+
+def lab_seeds() -> list[Record]:
+    """The metrics of the committed runs of the lab, which differ in their seed."""
+    paths = sorted((ROOT / "data" / "results").glob("lab_seed?.json"))
+    return [read_json(path) for path in paths]
+
+
+def published() -> Path:
+    """The folder of files that others published, where there is one: `$XLNB_PUBLISHED_DATA`."""
+    return Path(os.environ.get("XLNB_PUBLISHED_DATA", ROOT.parent / "shared" / "data"))

@@ -1,0 +1,22 @@
+"""How a table is shown."""
+
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from xlnb.common.text import shorten
+
+# The most characters of a cell.
+LONGEST = 400
+
+LEFT = [{"selector": "td", "props": "text-align: left; white-space: normal"}]
+
+
+def left(table: pd.DataFrame, uuid: str, *, precision: int = 3, index: bool = False) -> Styler:
+    """The table as HTML: left-aligned, long texts shortened, and the same from run to run.
+
+    `uuid`: the HTML table's name, which pandas would draw at random; `precision`: of numbers;
+    `index`: whether the rows' names are shown.
+    """
+    short = table.map(lambda value: shorten(value, LONGEST) if isinstance(value, str) else value)
+    styler = short.style.format(precision=precision).set_uuid(uuid).set_table_styles(LEFT)
+    return styler if index else styler.hide(axis="index")
