@@ -620,7 +620,10 @@ with Stage(run, "eval/sft/annotations", inputs=[], uses={{}}, out=run.path / "ot
     with serving() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         assert stage_judge(run, "--yes") == 2
-        message = f"error: {run.path}: another process is at work in this run folder; wait for it or stop it\n"
+        message = (
+            f"error: {run.path}: another process is at work in this run folder; wait for it or stop"
+            " it\n"
+        )
         assert capsys.readouterr().err.endswith(message)
         assert {path: path.read_bytes() for path in run.path.rglob("*.json*")} == before
         assert not server.calls

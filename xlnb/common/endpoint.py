@@ -1,4 +1,8 @@
-""""""
+"""An OpenAI-compatible chat endpoint: what many calls will cost, each tried again where that helps,
+none asked twice.
+
+Base URL and key come from the environment, and stay there.
+"""
 
 import os
 import random
@@ -107,8 +111,8 @@ class ChatEndpoint:
                     least = _seconds(response.headers.get("Retry-After", ""))
                 elif response.status_code in (401, 403, 404):
                     raise InputError(
-                        f"{self.name}: HTTP {response.status_code}, {self.hidden(response.text)}; check "
-                        "OPENAI_BASE_URL, OPENAI_API_KEY and the model's name"
+                        f"{self.name}: HTTP {response.status_code}, {self.hidden(response.text)};"
+                        " check OPENAI_BASE_URL, OPENAI_API_KEY and the model's name"
                     )
                 else:
                     raise NoAnswer(
@@ -185,8 +189,8 @@ def ask_all(
         if again is None or (isinstance(again, NoAnswer) and again.outage):
             last = list(failed.values())[-1]
             raise InputError(
-                f"{name}: {len(failed)} questions without an answer, the last: {last}; what was answered is kept, "
-                "the same command goes on"
+                f"{name}: {len(failed)} questions without an answer, the last: {last}; what was"
+                " answered is kept, the same command goes on"
             )
 
     with (
