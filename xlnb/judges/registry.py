@@ -34,4 +34,4 @@ def find_judge(name: str) -> Make:
         known, _, needs = form.partition(":")
         if kind == known and bool(model) == bool(needs):
             return make
-    raise InputError(f"unknown judge '{name}'; known: {', '.join(JUDGES)}")
+    raise InputError(f"evaluation.judge: unknown judge '{name}'; known: {', '.join(JUDGES)}")
