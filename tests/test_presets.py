@@ -166,8 +166,8 @@ def test_a_bad_override_is_refused_with_what_was_expected(key, given, message):
             "models.dpo and dpo_adapter both name π^0; give one of them",
         ),
         (
-            {"evaluation.judge": "gpt-4"},
-            "evaluation.judge 'gpt-4': expected oracle, endpoint:MODEL or local:FOLDER",
+            {"evaluation.judge": "endpoint:"},
+            "evaluation.judge 'endpoint:': expected a judge, such as oracle, endpoint:MODEL or",
         ),
         (
             {"english.loss": "kto", "english.micro_batch": 1},

@@ -6,10 +6,15 @@ import torch
 import yaml
 
 from xlnb.common.files import ROOT
+from xlnb.common.journal import Journal
 from xlnb.common.records import Response, Sample
+from xlnb.evaluation.alpaca_eval import Annotation
+from xlnb.judges.asking import ask_consent, judge_records
+from xlnb.judges.registry import JUDGES, get_judge
 from xlnb.losses import LOSSES, PairLogps
 from xlnb.presets import get_preset
 from xlnb.rewards import SCORERS, score_sample
+from xlnb.runs.run import open_run
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -37,6 +42,21 @@ def test_a_loss(monkeypatch):
     pairs = PairLogps(torch.tensor([-1.0, -2.0]), torch.tensor([-1.5, -1.5]))
     # The margin is 0.5 + 0.5, and 1/(2β) is 1.
     assert space["LOSSES"]["ipo"].of_pairs(pairs, 0.5).losses.tolist() == [0.0]
+
+
+def test_a_judge(monkeypatch, tmp_path):
+    monkeypatch.setattr("xlnb.judges.registry.JUDGES", dict(JUDGES))
+    exec(block("python", "Shorter"), {})
+    run = open_run(tmp_path / "run", "lab-quick", {"evaluation.judge": "shorter"})
+    judge = get_judge(run.preset.evaluation.judge)
+    asked = [
+        Annotation(prompt_id=first, output_1=first, output_2=second, preference=None)
+        for first, second in (("long", "s"), ("s", "long"), ("same", "same"))
+    ]
+    ask_consent(judge, asked, price=1.0, yes=False)
+    judged = judge_records(judge, asked, Journal(tmp_path / "en.jsonl"), label="judge")
+    assert [one.preference for one in judged] == [2, 1, 1.5]
+    assert [one.said for one in judged] == [{"chars_more": n} for n in (-3, 3, 0)]
 
 
 def test_a_preset_file(tmp_path):

@@ -3,6 +3,7 @@ figures."""
 
 import itertools
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,10 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
 from xlnb.common.errors import InputError
+from xlnb.common.files import write_json
 from xlnb.common.l1_logistic import L1_C
+from xlnb.evaluation.alpaca_eval import Annotation
+from xlnb.evaluation.annotations import judged_columns, read_judged
 from xlnb.evaluation.biases import length_bias, position_bias
 from xlnb.evaluation.summaries import summarise
 from xlnb.evaluation.text_table import format_table, mean_over_languages
@@ -363,9 +367,17 @@ def test_bad_lengths_raise(output, baseline, message):
 
 
 def annotation(id_, output_1, score_1, output_2, score_2):
-    preference = 1.5 + 0.5 * float(np.sign(score_2 - score_1))
-    return {"id": id_, "output_1": output_1, "output_2": output_2, "score_1": score_1, "score_2": score_2,
-            "preference": preference, "in_language_2": score_2 > 1}  # fmt: skip
+    asked = Annotation(prompt_id=f"{id_}", output_1=output_1, output_2=output_2, preference=None)
+    return asked.judged({
+        "preference": 1.5 + 0.5 * float(np.sign(score_2 - score_1)),
+        "score_1": score_1,
+        "score_2": score_2,
+        "in_language_2": bool(score_2 > 1),
+    })  # fmt: skip
+
+
+def summary_of(annotations):
+    return summarise(judged_columns(Path("a.json"), "m", "en", annotations))
 
 
 def test_swapping_model_and_baseline_gives_the_complement():
@@ -373,8 +385,8 @@ def test_swapping_model_and_baseline_gives_the_complement():
     texts = ["x" * int(n) for n in rng.integers(1, 80, 120)]
     scores = rng.integers(0, 8, 120) + np.array([len(text) // 20 for text in texts])
     rows = list(zip(texts[:60], scores[:60], texts[60:], scores[60:], strict=True))
-    forth = summarise([annotation(i, t1, s1, t2, s2) for i, (t1, s1, t2, s2) in enumerate(rows)])
-    back = summarise([annotation(i, t2, s2, t1, s1) for i, (t1, s1, t2, s2) in enumerate(rows)])
+    forth = summary_of([annotation(i, t1, s1, t2, s2) for i, (t1, s1, t2, s2) in enumerate(rows)])
+    back = summary_of([annotation(i, t2, s2, t1, s1) for i, (t1, s1, t2, s2) in enumerate(rows)])
     for key, tolerance in (("wr", 1e-9), ("discrete_wr", 1e-9), ("lc", 1e-3)):
         assert forth[key] != 50
         assert back[key] == pytest.approx(100 - forth[key], abs=tolerance)
@@ -385,24 +397,27 @@ def test_swapping_model_and_baseline_gives_the_complement():
 def test_summarise_by_hand():
     texts = [("ab", 1, "abcd", 3), ("abcd", 5, "é", 1), ("a", 2, "abc", 2), ("a", 0, "abcd", 7)]
     records = [annotation(i, *row) for i, row in enumerate(texts)]
-    records[3]["preference"] = None
-    summary = summarise(records)
+    records[3] = replace(records[3], preference=None)
+    summary = summary_of(records)
     assert summary.pop("wr_se") == pytest.approx(100 * 0.5 / np.sqrt(3))
     lo, hi = summary.pop("wr_ci")
     assert 0 <= lo <= 50 <= hi <= 100
     assert summary.pop("lc") == length_controlled([2, 1, 1.5], [4, 1, 3], [2, 4, 1])
     assert summary == {
-        "wr": 50, "discrete_wr": 50, "n": 3, "mean_chars": 3, "mean_score": 3.25, "in_language": 0.75,
-    }  # fmt: skip
-    judged_by_a_model = [
-        {k: r[k] for k in ("id", "output_1", "output_2", "preference")} for r in records
-    ]
-    assert not {"mean_score", "in_language"} & set(summarise(judged_by_a_model))
+        "wr": 50,
+        "discrete_wr": 50,
+        "n": 3,
+        "mean_chars": 3,
+        "mean_score": 3.25,
+        "in_language": 0.75,
+    }
+    judged_by_a_model = [replace(record, said={}, in_language_2=None) for record in records]
+    assert not {"mean_score", "in_language"} & set(summary_of(judged_by_a_model))
 
 
 def test_summarise_the_baseline_against_itself():
     records = [annotation(i, "a" * i, i, "a" * i, i) for i in range(1, 9)]
-    summary = summarise(records)
+    summary = summary_of(records)
     assert (summary["wr"], summary["wr_se"], summary["wr_ci"], summary["lc"]) == (
         50,
         0,
@@ -411,14 +426,17 @@ def test_summarise_the_baseline_against_itself():
     )
 
 
-def test_summarise_names_the_bad_record():
+def test_the_bad_record_is_named(tmp_path):
+    path = tmp_path / "annotations.json"
+    records = [annotation(i, "ab", 1, "abc", 3).to_json() for i in range(3)]
+    for key in ("preference", "output_2", "score_2", "in_language_2"):
+        lacking = {name: value for name, value in records[2].items() if name != key}
+        write_json(path, [*records[:2], lacking])
+        with pytest.raises(InputError, match=rf"annotations\.json, record 2: {key} is missing"):
+            read_judged(path)
     records = [annotation(i, "ab", 1, "abc", 3) for i in range(3)]
-    for key in ("preference", "output_2", "score_2"):
-        lacking = [*records[:2], {k: v for k, v in records[2].items() if k != key}]
-        with pytest.raises(InputError, match=rf"annotation 2 \(id 2\): the key '{key}' is missing"):
-            summarise(lacking)
-    with pytest.raises(InputError, match="none of 0"):
-        summarise([])
+    with pytest.raises(InputError, match=r"^a\.json: preference: none of 3"):
+        summary_of([replace(record, preference=None) for record in records])
 
 
 # The paper's table: LC / WR in en, es, ru, de, fr, and their means
@@ -456,11 +474,11 @@ def entry(wr, se=2.1, lc=50.0, chars=100.0):
 
 
 def test_format_table_by_hand():
-    table = format_table({
-        "sft": {"en": entry(50, 0), "es": entry(50, 0), "sw": entry(50, 0)},
-        "dpo": {"en": entry(61.24, 2.06, 60, 40), "es": entry(48, 2, 47, 45), "sw": entry(40, 2, 43, 51)},
-        "icr1": {"en": entry(100, 0, 99.96, 12), "sw": entry(3, 1.25, 4, 1204)},
-    })  # fmt: skip
+    sft = {"en": entry(50, 0), "es": entry(50, 0), "sw": entry(50, 0)}
+    dpo = {"en": entry(61.24, 2.06, 60, 40), "es": entry(48, 2, 47, 45)}
+    dpo["sw"] = entry(40, 2, 43, 51)
+    icr1 = {"en": entry(100, 0, 99.96, 12), "sw": entry(3, 1.25, 4, 1204)}
+    table = format_table({"sft": sft, "dpo": dpo, "icr1": icr1})
     assert table.split("\n") == [
         "WR±SE         en        es        sw  mean  non-en",
         "sft     50.0±0.0  50.0±0.0  50.0±0.0  50.0    50.0",

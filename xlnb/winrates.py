@@ -1,11 +1,14 @@
 """Win rates as AlpacaEval 2 defines them, their uncertainty, and what length has to do with them.
 
-A preference p is in [1, 2]: 1 = the baseline wins, 2 = the model wins, 1.5 = a tie, NaN = not
-judged, and then dropped. With y = p - 1 a win rate is 100 mean(y), in points.
+A preference p is in [1, 2]: 1 = the baseline wins, 2 = the model wins, 1.5 = a tie, NaN (or None) =
+no judgement; rows without a judgement are dropped. With y = p - 1 a win rate is 100 mean(y), in
+points.
 
-`leaderboard_length_controlled`, the leaderboard's figure, needs AlpacaEval's 805 instructions and
-the gamed baselines' rows; `length_controlled` is for any other data. They share one fit
-(`common.l1_logistic`) and must not be compared with each other.
+Two length-controlled win rates share one fit (`l1_fit`) and must not be compared with each other:
+
+- `leaderboard_length_controlled`, the leaderboard's figure, needs AlpacaEval's 805 instructions,
+  their published difficulties and the rows of the gamed baselines;
+- `length_controlled` is for any other data and knows the lengths alone.
 """
 
 import math
@@ -14,22 +17,23 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import expit, ndtri, stdtr
 
+from xlnb.common.columns import Floats, number_columns, numbers
 from xlnb.common.errors import InputError
 from xlnb.common.l1_logistic import l1_fit
 
-Floats = NDArray[np.float64]
-
-# weight of a gamed baseline's row, where a row of the model's has weight 1
+# Weight of a gamed baseline's row, where a row of the model's has weight 1.
 GAMED_WEIGHT = 0.1
 
 
 def win_rate(preference: ArrayLike) -> tuple[float, float]:
-    """Win rate and its SE in points: WR = 100 mean(y), SE = 100 sd(y, ddof=1) / sqrt(n).
+    """Win rate and its standard error in points.
 
-    `preference`: (n,). The SE of a single judgement is undefined: NaN. Raises `InputError` where a
+        WR = 100 mean(y),   SE = 100 sd(y, ddof=1) / sqrt(n)
+
+    `preference`: (n,). The SE of a single judgement is undefined: NaN. Raises InputError where a
     preference is outside [1, 2] or none was judged.
     """
     y = judged_wins(preference)
@@ -38,7 +42,8 @@ def win_rate(preference: ArrayLike) -> tuple[float, float]:
 
 
 def discrete_win_rate(preference: ArrayLike) -> float:
-    """Points: the share of rows with p > 1.5, ties half. Raises as `win_rate` does."""
+    """Points: the share of rows with p > 1.5, those with p = 1.5 counting half. Raises as
+    `win_rate` does."""
     y = judged_wins(preference)
     return float(100 * np.mean((y > 0.5) + 0.5 * (y == 0.5)))
 
@@ -46,7 +51,8 @@ def discrete_win_rate(preference: ArrayLike) -> float:
 def bootstrap_interval(
     preference: ArrayLike, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval, (lo, hi) in points: prompts are drawn with replacement.
+    """Percentile bootstrap interval of the win rate, (lo, hi) in points: prompts are drawn with
+    replacement.
 
     `preference`: (n,). Raises as `win_rate` does, and where `level` is not in (0, 1) or `resamples`
     not positive.
@@ -62,10 +68,11 @@ def paired_difference(
     `preference_a`, `preference_b`: (n,); a prompt counts where both were judged. Returns
     `difference` and its `se` in points, `ci` = [lo, hi], a 95% bootstrap interval over prompts
     (what `seed` is for), and `p_value`, two-sided, of the paired t test. Where all differences are
-    the same, se is 0 and p is 1 for differences of 0, else 0. Raises `InputError` where lengths
+    the same, se is 0 and p is 1 for differences of 0, else 0. Raises InputError where lengths
     differ or fewer than two prompts are left.
     """
-    a, b = checked_preferences(preference_a), checked_preferences(preference_b)
+    a = checked_preferences(preference_a)
+    b = checked_preferences(preference_b)
     if len(a) != len(b):
         raise InputError(
             f"paired preferences: {len(a)} of a, {len(b)} of b, expected the same prompts"
@@ -76,10 +83,12 @@ def paired_difference(
         raise InputError(
             f"paired preferences: both models were judged on {n} prompts, expected at least 2"
         )
-    difference, se = float(differences.mean()), float(differences.std(ddof=1) / np.sqrt(n))
+    difference = float(differences.mean())
     if np.ptp(differences) == 0:
-        se, p_value = 0.0, float(difference == 0)
+        se = 0.0
+        p_value = float(difference == 0)
     else:
+        se = float(differences.std(ddof=1) / np.sqrt(n))
         p_value = float(2 * stdtr(n - 1, -abs(difference) / se))
     ci = list(_bootstrap_mean(differences, 0.95, 1000, seed))
     return {"difference": difference, "se": se, "ci": ci, "p_value": p_value}
@@ -91,9 +100,10 @@ def length_controlled(
     """Length-controlled win rate in points on your own data: NOT comparable with AlpacaEval's
     leaderboard.
 
-    Fits logit P(model wins) = w_len tanh(d / sd(d)) + w_b, d = len_baseline - len_output. 100
-    sigmoid(w_b) is the win rate had both answers been equally long. Swapping model and baseline
-    gives 100 - LC.
+        logit P(model wins) = w_len tanh(d / sd(d)) + w_b,   d = len_baseline - len_output
+
+    is fitted, and 100 sigmoid(w_b) is the win rate had both answers been equally long. Swapping
+    model and baseline gives 100 - LC.
 
     `preference`, `len_output`, `len_baseline`: (n,), lengths in characters. Where all preferences
     are equal, or all d, length explains nothing and LC is the win rate, exactly: 50 for the
@@ -123,10 +133,11 @@ def leaderboard_length_controlled(
     """Length-controlled win rate in points as on AlpacaEval 2's leaderboard, for AlpacaEval's
     instructions.
 
-    Fits logit P(model wins) = w_len tanh(d / sd(d)) + w_d difficulty + w_b, d = len_baseline -
-    len_output, on the model's rows and, without w_b, on those of the gamed (concise, verbose)
-    baselines; sd is over the rows of each of the three alone. LC = 100 mean_i sigmoid(w_d
-    difficulty_i + w_b).
+        logit P(model wins) = w_len tanh(d / sd(d)) + w_d difficulty + w_b,
+        d = len_baseline - len_output,   LC = 100 mean_i sigmoid(w_d difficulty_i + w_b)
+
+    is fitted on the model's rows and, without w_b, on those of the gamed (concise, verbose)
+    baselines; sd is over the rows of each of the three alone.
 
     `preference`, `len_output`, `len_baseline`, `index`, `difficulty`: (n,), one row an instruction;
     lengths in characters. `gamed`: a DataFrame or dict with the columns gamed_model, index (joined
@@ -143,23 +154,24 @@ def leaderboard_length_controlled(
         raise InputError("index repeats an instruction, expected one row each")
     if absent := set(gamed_index) - set(difficulty_of):
         raise InputError(
-            f"index lacks {len(absent)} instructions of the gamed rows, the first is"
-            f" {min(absent):.0f}: give all of AlpacaEval's, or use length_controlled for other data"
+            f"index lacks {len(absent)} instructions of the gamed rows, the first is "
+            f"{min(absent):.0f}: give all of AlpacaEval's, or use length_controlled for other data"
         )
     _, gamed_delta = checked_rows(gamed_y + 1, gamed["len_output"], gamed["len_baseline"])
-    gamed_model, gamed_length = np.asarray(gamed["gamed_model"]), np.zeros_like(gamed_y)
+    gamed_model = np.asarray(gamed["gamed_model"])
+    gamed_length = np.zeros_like(gamed_y)
     for model in np.unique(gamed_model):
         rows = gamed_model == model
         gamed_length[rows] = _length_feature(gamed_delta[rows])
 
     judged = ~np.isnan(p)
-    y, difficulty = p[judged] - 1, difficulty[judged]
+    y = p[judged] - 1
+    difficulty = difficulty[judged]
     if np.ptp(y) == 0:
         return win_rate(p)[0]
     own = np.column_stack([_length_feature(delta[judged]), difficulty, np.ones_like(y)])
-    added = np.column_stack(
-        [gamed_length, [difficulty_of[i] for i in gamed_index], np.zeros_like(gamed_y)]
-    )
+    gamed_difficulty = [difficulty_of[i] for i in gamed_index]
+    added = np.column_stack([gamed_length, gamed_difficulty, np.zeros_like(gamed_y)])
     weight = np.repeat([1.0, GAMED_WEIGHT], [len(y), len(gamed_y)])
     _, w_d, w_b = l1_fit(np.vstack([own, added]), np.concatenate([y, gamed_y]), weight)
     return float(100 * expit(w_d * difficulty + w_b).mean())
@@ -169,9 +181,10 @@ def prompts_needed(difference: float, sd: float, *, level: float = 0.95, power: 
     """Prompts on which a test at `level` sees a true difference of so many points with probability
     `power`.
 
-    n = ((z_(1+level)/2 + z_power) sd / difference)^2, rounded up, at least 2. `sd`: points, the
-    standard deviation of one prompt's share: se sqrt(n) of an earlier `win_rate` (against 50) or
-    `paired_difference` (of two models).
+        n = ((z_(1+level)/2 + z_power) sd / difference)^2
+
+    rounded up, at least 2. `sd`: points, the standard deviation of one prompt's share: se sqrt(n)
+    of an earlier `win_rate` (against 50) or `paired_difference` (of two models).
     """
     if not (0 < level < 1 and 0 < power < 1):
         raise InputError(
@@ -179,16 +192,16 @@ def prompts_needed(difference: float, sd: float, *, level: float = 0.95, power: 
         )
     if not (difference and math.isfinite(difference) and sd >= 0 and math.isfinite(sd)):
         raise InputError(
-            f"prompts_needed: expected a difference other than 0, sd >= 0, got {difference} and"
-            f" {sd}"
+            f"prompts_needed: expected a difference other than 0, sd >= 0, got {difference} and "
+            f"{sd}"
         )
     z = float(ndtri((1 + level) / 2) + ndtri(power))
     return max(2, math.ceil((z * sd / difference) ** 2))
 
 
 def pooled(preferences: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """One preference a prompt, the mean over its judged languages: {prompt: p} from {lang: {prompt:
-    p or NaN}}.
+    """One preference a prompt, the mean over its judged languages: {prompt: p} from
+    {lang: {prompt: p or NaN}}.
 
     Parallel prompts share their difficulty over languages: a prompt is one draw, not one a
     language. Win rate, SE, interval and `paired_difference` of the result are those of all
@@ -206,7 +219,7 @@ def length_fit(y: Floats, delta: Floats) -> tuple[float, float] | None:
     """(w_len, w_b) of `length_controlled`; None where preferences, or lengths, do not vary."""
     length = _length_feature(delta)
     # A length column that hardly varies (tanh is flat where all |d| are large and of one sign) is a
-    # second constant, and how the fit would divide the win rate between two constants is arbitrary.
+    # second constant, and how the fit would divide the win rate between two is arbitrary.
     if np.ptp(y) == 0 or np.ptp(length) < 0.01:
         return None
     w_len, w_b = l1_fit(np.column_stack([length, np.ones_like(y)]), y, np.ones_like(y))
@@ -223,33 +236,21 @@ def _bootstrap_mean(values: Floats, level: float, resamples: int, seed: int) -> 
         raise InputError(
             f"bootstrap: expected level in (0, 1), resamples >= 1, got {level} and {resamples}"
         )
+    # (resamples,)
     means = _resamples(len(values), resamples, seed) @ values / len(values)
     lo, hi = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(lo), float(hi)
 
 
-# models and languages of one table have the same prompts
+# Models and languages of one table have the same prompts.
 @lru_cache(maxsize=1)
 def _resamples(n: int, resamples: int, seed: int) -> Floats:
     """(resamples, n): how often each of n rows was drawn, n draws with replacement in each
     resample."""
     rows = np.random.default_rng(seed).integers(0, n, size=(resamples, n))
     places = rows + n * np.arange(resamples)[:, None]
-    return (
-        np.bincount(places.ravel(), minlength=resamples * n)
-        .reshape(resamples, n)
-        .astype(np.float64)
-    )
-
-
-def numbers(name: str, values: ArrayLike) -> Floats:
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: expected numbers ({error})") from error
-    if array.ndim != 1:
-        raise InputError(f"{name}: expected one number a row, got an array of shape {array.shape}")
-    return array
+    counts = np.bincount(places.ravel(), minlength=resamples * n)
+    return counts.reshape(resamples, n).astype(np.float64)
 
 
 def checked_preferences(preference: ArrayLike) -> Floats:
@@ -272,21 +273,6 @@ def judged_wins(preference: ArrayLike) -> Floats:
     """y = p - 1 of the judged rows."""
     p = checked_preferences(preference)
     return p[~np.isnan(p)] - 1
-
-
-def number_columns(n: int, **columns: ArrayLike) -> list[Floats]:
-    """The columns as float arrays, each of n finite numbers."""
-    arrays = []
-    for name, values in columns.items():
-        array = numbers(name, values)
-        if len(array) != n:
-            raise InputError(f"{name}: expected {n} numbers, one a row, got {len(array)}")
-        if not np.isfinite(array).all():
-            raise InputError(
-                f"{name}: row {np.flatnonzero(~np.isfinite(array))[0]} is not a finite number"
-            )
-        arrays.append(array)
-    return arrays
 
 
 def checked_rows(

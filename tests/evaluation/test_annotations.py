@@ -15,7 +15,8 @@ from xlnb.analysis.length import by_length
 from xlnb.cli.main import main
 from xlnb.common.files import write_json
 from xlnb.common.language_id import in_language
-from xlnb.evaluation.annotations import read_annotations
+from xlnb.evaluation.annotations import read_annotations, read_judged
+from xlnb.evaluation.summaries import summarise
 from xlnb.evaluation.tables import JSON_KEYS
 from xlnb.figures import win_rates as pictures
 from xlnb.winrates import leaderboard_length_controlled, length_controlled, win_rate
@@ -31,8 +32,16 @@ def write_csv(path, rows=ROWS, header=HEADER):
 
 
 def record(preference, output, **more):
-    return {"instruction": "?", "output_1": "base", "generator_1": "b", "output_2": output, "generator_2": "g",
-            "annotator": "a", "preference": preference, **more}  # fmt: skip
+    return {
+        "instruction": "?",
+        "output_1": "base",
+        "generator_1": "b",
+        "output_2": output,
+        "generator_2": "g",
+        "annotator": "a",
+        "preference": preference,
+        **more,
+    }
 
 
 def winrate(capsys, *argv):
@@ -41,6 +50,14 @@ def winrate(capsys, *argv):
     assert main(["winrate", *map(str, argv), "--json"]) == 0
     # NaN is not JSON
     return json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+
+
+def test_a_run_s_report_and_the_command_line_go_one_way(tmp_path, capsys):
+    records = [record(p, "x" * i, id=f"{i}") for i, p in enumerate((1.25, None, 2, 1.5), 1)]
+    path = tmp_path / "dpo" / "de" / "annotations.json"
+    write_json(path, records)
+    entry = summarise(read_judged(path, "dpo", "de"))
+    assert winrate(capsys, path) == {"dpo": {"de": {key: entry[key] for key in JSON_KEYS}}}
 
 
 def table(capsys, *argv):
@@ -290,7 +307,7 @@ def test_languages_of_published_responses_are_told():
             f"{HEADER}\n0,1,2,1\n\n1,1,x,1\n",
             "m.csv, line 4: len_baseline is 'x', expected a number",
         ),
-        ("m.csv", f"{HEADER}\n0,1,2\n", "m.csv, line 2: preference is missing; expected index"),
+        ("m.csv", f"{HEADER}\n0,1,2\n", "m.csv, line 2: 3 columns, expected 4 (index,len"),
         ("m.csv", f"{HEADER}\n0,1,2,1\n0,1,2,1\n", "index 0 is there twice"),
         (
             "m.csv",

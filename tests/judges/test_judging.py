@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,14 @@ from xlnb.common.endpoint import TRIES, NoAnswer
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_json, read_jsonl, write_json
 from xlnb.common.journal import Journal
+from xlnb.evaluation.alpaca_eval import Annotation, Output, write_records
 from xlnb.evaluation.biases import position_bias
 from xlnb.evaluation.comparisons import read_comparisons
+from xlnb.judges.asking import judge_records, with_answers
 from xlnb.judges.endpoint import Endpoint, read_verdict
 from xlnb.judges.model import ModelJudge, judge_prompt
 from xlnb.judges.protocol import Verdict
-from xlnb.judges.registry import get_judge, judge_records
+from xlnb.judges.registry import get_judge
 from xlnb.presets import Evaluation, Models, get_preset
 from xlnb.runs.layout import Run
 from xlnb.runs.run import open_run
@@ -38,13 +41,14 @@ PUBLISHED = (
     / "outputs"
 )
 KEY = "sk-very-secret-0123456789"
-RECORD = {
-    "id": "1",
-    "lang": "de",
-    "instruction": "Sag {x}.",
-    "output_1": "Basis {first}",
-    "output_2": "Modell",
-}
+ASKED = Annotation(
+    prompt_id="1",
+    lang="de",
+    instruction="Sag {x}.",
+    output_1="Basis {first}",
+    output_2="Modell",
+    preference=None,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -91,19 +95,19 @@ class Fixed:
 
 
 def test_the_prompt_holds_both_answers_in_the_order_asked_for_and_the_language_rule():
-    shown = judge_prompt(RECORD, True)
+    shown = judge_prompt(ASKED, True)
     assert shown.index("Sag {x}.") < shown.index("Modell") < shown.index("Basis {first}")
-    swapped = judge_prompt(RECORD, False)
+    swapped = judge_prompt(ASKED, False)
     assert swapped.index("Basis {first}") < swapped.index("Modell")
     assert "in the language of the instruction, unless" in shown
-    assert "\ud800" not in judge_prompt(RECORD | {"output_2": "half \ud800"}, True)
+    assert "\ud800" not in judge_prompt(replace(ASKED, output_2="half \ud800"), True)
 
 
 def test_random_order_depends_on_the_instruction_alone_and_is_even():
     judge = ModelJudge(Fixed(0.8), "random")
     orders = [judge.orders(record)[0] for record in comparisons()]
     assert orders == [
-        ModelJudge(Fixed(0.1), "random").orders(r | {"output_2": "x"})[0] for r in comparisons()
+        ModelJudge(Fixed(0.1), "random").orders(replace(r, output_2="x"))[0] for r in comparisons()
     ]
     assert 450 < sum(orders) < 550
     for record, model_first in zip(comparisons(20), orders, strict=False):
@@ -129,14 +133,14 @@ def test_both_orders_are_averaged_and_show_the_position_bias():
 
 
 def test_a_malformed_answer_is_no_preference_and_is_kept():
-    verdict = ModelJudge(Fixed(0.9, None), "both")(RECORD)
+    verdict = ModelJudge(Fixed(0.9, None), "both")(ASKED)
     assert verdict["preference"] is None and verdict["malformed"] == ["neither"]
     assert (verdict["preference_shown_first"], verdict["preference_shown_second"]) == (1.9, None)
 
 
 def test_equal_responses_are_a_tie_and_cost_nothing():
     model = Fixed(0.9)
-    assert ModelJudge(model, "both")(RECORD | {"output_2": RECORD["output_1"]})["preference"] == 1.5
+    assert ModelJudge(model, "both")(replace(ASKED, output_2=ASKED.output_1))["preference"] == 1.5
     assert not model.prompts
 
 
@@ -218,6 +222,11 @@ def test_reading_a_verdict(body, p_first, source):
 # An endpoint that fails.
 
 
+def answers(judge, asked):
+    """What a journal has of comparisons that were judged before."""
+    return [{"prompt_id": one.prompt_id} | judge(one) for one in asked]
+
+
 def faults(number):
     return FAULTS.get(number % 100, ["ok"])
 
@@ -225,22 +234,22 @@ def faults(number):
 def check(records):
     """Every comparison of `comparisons()` once, each with the verdict or the failure that it must
     have."""
-    assert [record["id"] for record in records] == [record["id"] for record in comparisons()]
+    assert [record.prompt_id for record in records] == [one.prompt_id for one in comparisons()]
     for number, record in enumerate(records):
         kind = number % 100
         # the response that says "good"
         better = 2 if number % 2 == 0 else 1
         if kind in MALFORMED:
-            assert record["preference"] is None and len(record["malformed"]) == 1
+            assert record.preference is None and len(record.said["malformed"]) == 1
         elif kind in UNANSWERED:
-            assert record["preference"] is None
-            assert record["error"].startswith(
+            assert record.preference is None
+            assert record.said["error"].startswith(
                 "HTTP 400" if kind == 61 else f"HTTP 500, {TRIES} times"
             )
         elif kind in BY_TEXT:
-            assert (record["preference"], record["verdict_from"]) == (better, "text")
+            assert (record.preference, record.said["verdict_from"]) == (better, "text")
         else:
-            assert record["preference"] == pytest.approx(1.9 if better == 2 else 1.1)
+            assert record.preference == pytest.approx(1.9 if better == 2 else 1.1)
 
 
 def test_a_thousand_comparisons_through_every_failure(tmp_path, endpoint, capfd):
@@ -249,7 +258,7 @@ def test_a_thousand_comparisons_through_every_failure(tmp_path, endpoint, capfd)
             endpoint(server), comparisons(), Journal(tmp_path / "en.jsonl"), label="judge"
         )
     check(records)
-    assert read_jsonl(tmp_path / "en.jsonl") == records
+    assert with_answers(comparisons(), read_jsonl(tmp_path / "en.jsonl")) == records
     assert [path.name for path in tmp_path.iterdir()] == ["en.jsonl"]
     expected = {number: len(faults(number)) for number in range(N)}
     expected |= {n: 2 * TRIES for n in range(N) if n % 100 == 67} | {
@@ -264,7 +273,7 @@ def test_a_thousand_comparisons_through_every_failure(tmp_path, endpoint, capfd)
     output = capfd.readouterr()
     assert "30 malformed and 20 missing answers of 1000 comparisons" in output.out
     assert KEY not in output.out + output.err + (tmp_path / "en.jsonl").read_text()
-    judged = [float("nan") if r["preference"] is None else r["preference"] for r in records]
+    judged = [float("nan") if r.preference is None else r.preference for r in records]
     # 500 even ones with 0.9; of the odd ones 30 by text with 0, 50 not judged, 420 with 0.1
     assert win_rate(judged)[0] == pytest.approx(100 * (500 * 0.9 + 420 * 0.1) / 950)
 
@@ -302,7 +311,7 @@ def test_an_endpoint_that_is_down_stops_the_run_and_keeps_what_was_judged(
         judge = endpoint(server, workers=2)
         some = comparisons(40)
         journal = Journal(tmp_path / "en.jsonl")
-        journal.append([r | judge(r) | {"prompt_id": r["id"]} for r in some[:15]])
+        journal.append(answers(judge, some[:15]))
         down = True
         with pytest.raises(
             InputError, match=r"10 questions without an answer, the last: HTTP 500, 2 times"
@@ -313,7 +322,7 @@ def test_an_endpoint_that_is_down_stops_the_run_and_keeps_what_was_judged(
         )  # failures are not on record: they will be asked again
         down = False
         records = judge_records(judge, some, Journal(tmp_path / "en.jsonl"), label="judge")
-    assert all(record["preference"] is not None for record in records) and len(records) == 40
+    assert all(record.preference is not None for record in records) and len(records) == 40
 
 
 @pytest.mark.parametrize("first", [0, 3], ids=["from the beginning", "near the end"])
@@ -322,26 +331,26 @@ def test_an_outage_is_not_final_however_few_questions_it_meets(
 ):
     monkeypatch.setattr("xlnb.common.endpoint.TRIES", 2)
     ties = [
-        r | {"id": f"tie {r['id']}", "output_2": r["output_1"]} for r in comparisons(2)
+        replace(r, prompt_id=f"tie {r.prompt_id}", output_2=r.output_1) for r in comparisons(2)
     ]  # need no call: tell nothing
     some = [*comparisons(6), *ties]
     down = False
     with serving(lambda number: ["500"] if down else ["ok"]) as server:
         judge, journal = endpoint(server, workers=2), Journal(tmp_path / "en.jsonl")
-        journal.append([r | judge(r) | {"prompt_id": r["id"]} for r in some[:first]])
+        journal.append(answers(judge, some[:first]))
         down = True
         with pytest.raises(
             InputError, match=rf"endpoint:test: {6 - first} questions without an answer, .* 2 times"
         ):
             judge_records(judge, some, journal, label="judge")
-        kept = {record["id"] for record in Journal(tmp_path / "en.jsonl").records}
-        assert kept == {"tie 0", "tie 1", *(record["id"] for record in some[:first])}
+        kept = {record["prompt_id"] for record in Journal(tmp_path / "en.jsonl").records}
+        assert kept == {"tie 0", "tie 1", *(record.prompt_id for record in some[:first])}
         down = False
         records = judge_records(judge, some, Journal(tmp_path / "en.jsonl"), label="judge")
-    assert [r["id"] for r in records] == [r["id"] for r in some] and not any(
-        "error" in r for r in records
+    assert [r.prompt_id for r in records] == [r.prompt_id for r in some] and not any(
+        "error" in r.said for r in records
     )
-    assert [r["preference"] for r in records[-2:]] == [1.5, 1.5]
+    assert [r.preference for r in records[-2:]] == [1.5, 1.5]
 
 
 def test_what_met_an_outage_is_asked_again_after_all_others(tmp_path, endpoint, monkeypatch):
@@ -350,7 +359,7 @@ def test_what_met_an_outage_is_asked_again_after_all_others(tmp_path, endpoint, 
         records = judge_records(
             endpoint(server), comparisons(40), Journal(tmp_path / "en.jsonl"), label="judge"
         )
-        assert all(record["preference"] is not None for record in records)
+        assert all(record.preference is not None for record in records)
         assert server.calls[1] == server.calls[39] == 3
 
 
@@ -364,10 +373,11 @@ def test_a_question_that_the_endpoint_always_fails_at_is_final_even_if_only_such
         judge, some = endpoint(server), comparisons(20)
         journal = Journal(tmp_path / "en.jsonl")
         # and killed
-        journal.append([r | judge(r) | {"prompt_id": r["id"]} for r in some[:7]])
+        journal.append(answers(judge, some[:7]))
         records = judge_records(judge, some, journal, label="judge")
-    assert ["error" in record for record in records] == [False] * 7 + [True] * 13
-    assert records[7]["error"].startswith("HTTP 400") and records[8]["error"] == "HTTP 500, 2 times"
+    errors = [record.said.get("error") for record in records]
+    assert [error is not None for error in errors] == [False] * 7 + [True] * 13
+    assert errors[7].startswith("HTTP 400") and errors[8] == "HTTP 500, 2 times"
 
 
 def test_a_refused_key_stops_at_once_and_is_not_shown(tmp_path, endpoint):
@@ -396,7 +406,7 @@ def test_an_endpoint_without_logprobs_is_asked_for_text_from_then_on(endpoint, c
 
 def test_nothing_listening_is_an_outage():
     with pytest.raises(NoAnswer, match=r"ConnectError, 8 times") as error:
-        Endpoint("test", workers=1, wait=0.0).choose(judge_prompt(RECORD, True))
+        Endpoint("test", workers=1, wait=0.0).choose(judge_prompt(ASKED, True))
     assert error.value.outage
 
 
@@ -415,7 +425,7 @@ def test_a_local_judge_reads_the_labels_log_probabilities():
         f"local:{Models().base}", Evaluation(judge_order="both"), Models(quantization="none")
     )
     model, tokenizer = judge.model._model, judge.model._tokenizer
-    prompt = judge_prompt(RECORD, True)
+    prompt = judge_prompt(ASKED, True)
     turn = [{"role": "user", "content": prompt}]
     text = tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
     ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
@@ -425,11 +435,11 @@ def test_a_local_judge_reads_the_labels_log_probabilities():
         probabilities = (
             model(input_ids=ids).logits[0, -1].softmax(-1)[[label[0] for label in labels]]
         )
-    verdict = judge(RECORD)
+    verdict = judge(ASKED)
     expected = 1 + (probabilities[0] / probabilities.sum()).item()
     assert verdict["preference_shown_first"] == pytest.approx(expected, abs=1e-5)
-    assert verdict == judge(RECORD) and 1 <= verdict["preference"] <= 2
-    swapped = judge(RECORD | {"output_1": RECORD["output_2"], "output_2": RECORD["output_1"]})
+    assert verdict == judge(ASKED) and 1 <= verdict["preference"] <= 2
+    swapped = judge(replace(ASKED, output_1=ASKED.output_2, output_2=ASKED.output_1))
     assert swapped["preference"] == pytest.approx(
         3 - verdict["preference"], abs=1e-6
     )  # both orders: blind to order
@@ -448,7 +458,7 @@ def test_an_id_that_numbers_another_list_of_instructions_is_refused(tmp_path):
     same = read_comparisons(
         mine, outputs("same.json", "One? ", "\nTwo?", "Three?"), "en", annotator="oracle"
     )
-    assert [record["output_1"] for record in same] == [
+    assert [record.output_1 for record in same] == [
         "same.json on One? ",
         "same.json on \nTwo?",
         "same.json on Three?",
@@ -468,14 +478,14 @@ def test_published_outputs_are_judged_as_they_lie_there(tmp_path, endpoint):
         PUBLISHED / "de" / f"{m}.json" for m in ("gpt-4o-mini", "gpt-4-turbo-2024-04-09")
     )
     records = read_comparisons(mine, theirs, "de", annotator="endpoint:test")
-    assert len(records) == 805 and {r["generator_1"] for r in records} == {"gpt-4-turbo-2024-04-09"}
-    assert sum(record["in_language_2"] for record in records) > 780
+    assert len(records) == 805 and {r.generator_1 for r in records} == {"gpt-4-turbo-2024-04-09"}
+    assert sum(record.in_language_2 for record in records) > 780
     with serving() as server:
         judged = judge_records(
             endpoint(server), records[:40], Journal(tmp_path / "de.jsonl"), label="judge"
         )
     assert len(judged) == 40 and all(
-        record["preference"] == pytest.approx(1.5, abs=0.41) for record in judged
+        record.preference == pytest.approx(1.5, abs=0.41) for record in judged
     )
 
 
@@ -495,12 +505,19 @@ def run(tmp_path):
     stages.collect_prompts(run)
     for model in ("sft", "dpo"):
         for lang, records in reading.eval_prompts(run).items():
-            outputs = [
-                {"generator": model, "id": r.prompt_id, "instruction": r.instruction, "dataset": "lab",
-                 "output": f"a {'good' if model == 'dpo' and i % 3 else 'bad'} answer, {i}"}
-                for i, r in enumerate(records)
-            ]  # fmt: skip
-            write_json(run.path / "eval" / model / lang / "model_outputs.json", outputs)
+            outputs = []
+            for i, record in enumerate(records):
+                kind = "good" if model == "dpo" and i % 3 else "bad"
+                outputs.append(
+                    Output(
+                        generator=model,
+                        dataset="lab",
+                        prompt_id=record.prompt_id,
+                        instruction=record.instruction,
+                        output=f"a {kind} answer, {i}",
+                    )
+                )
+            write_records(run.evaluated(model).outputs(lang), outputs)
     return run
 
 

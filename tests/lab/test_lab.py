@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from xlnb.common.files import ROOT, read_json
 from xlnb.common.records import Response, Sample, Score
+from xlnb.evaluation.alpaca_eval import Annotation
 from xlnb.judges.registry import get_judge
 from xlnb.lab import pretrain
 from xlnb.lab.documents import AUTHORS, PREFIXED, documents, respond
@@ -236,8 +237,10 @@ def test_each_author_scores_what_it_is_meant_to_on_every_fact_and_language(autho
 
 def test_the_oracle_judges_pairs_both_ways_round():
     def preference(first, second, prompt_id="capital/france/2"):
-        record = {"id": prompt_id, "lang": "en", "output_1": first, "output_2": second}
-        return get_judge("oracle")(record)
+        asked = Annotation(
+            prompt_id=prompt_id, lang="en", output_1=first, output_2=second, preference=None
+        )
+        return get_judge("oracle")(asked)
 
     good, bad = "The capital of France is Paris.", "Lisbon"
     verdict = preference(bad, good)

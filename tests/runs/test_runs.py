@@ -368,15 +368,26 @@ def test_a_bad_override_leaves_a_run_as_it_was(tmp_path, overrides):
     assert open_run(first.path) == first
 
 
-def test_a_score_that_there_is_not_is_refused_before_anything_is_written(tmp_path):
-    message = "scoring.scorers 'crosslingual': expected one of cross_lingual, multilingual"
-    scorers = {"scoring.scorers": "random, crosslingual"}
+@pytest.mark.parametrize(
+    ("key", "names", "message"),
+    [
+        (
+            "scoring.scorers",
+            "random, crosslingual",
+            "scoring.scorers 'crosslingual': expected one of cross_lingual, multilingual",
+        ),
+        ("evaluation.judge", "gpt-4", "evaluation.judge: unknown judge 'gpt-4'; known: oracle"),
+    ],
+)
+def test_a_name_that_there_is_not_is_refused_before_anything_is_written(
+    tmp_path, key, names, message
+):
     with pytest.raises(InputError, match=message):
-        open_run(tmp_path / "new", "lab-quick", scorers)
+        open_run(tmp_path / "new", "lab-quick", {key: names})
     assert not list(tmp_path.iterdir())
     first = open_run(tmp_path / "run", "lab-quick")
     with pytest.raises(InputError, match=message):
-        open_run(first.path, overrides=scorers)
+        open_run(first.path, overrides={key: names})
     assert open_run(first.path) == first
 
 

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from xlnb.evaluation.alpaca_eval import Annotation
+
 N = 1000
 # What goes wrong with a comparison, by its number modulo 100, before it is answered. A list is gone
 # through call by call; the last entry stays.
@@ -45,13 +47,14 @@ def comparisons(n=N):
     the baseline's."""
     good, bad = "a good answer", "a bad answer"
     return [
-        {
-            "id": f"{i}",
-            "lang": "en",
-            "instruction": f"Do number {i}.",
-            "output_1": bad if i % 2 == 0 else good,
-            "output_2": good if i % 2 == 0 else bad,
-        }
+        Annotation(
+            prompt_id=f"{i}",
+            lang="en",
+            instruction=f"Do number {i}.",
+            output_1=bad if i % 2 == 0 else good,
+            output_2=good if i % 2 == 0 else bad,
+            preference=None,
+        )
         for i in range(n)
     ]
 
@@ -178,9 +181,9 @@ def serving(faults=lambda number: ["ok"], delay=0.0):
 
 if __name__ == "__main__":
     from xlnb.common.journal import Journal
+    from xlnb.judges.asking import judge_records
     from xlnb.judges.endpoint import Endpoint
     from xlnb.judges.model import ModelJudge
-    from xlnb.judges.registry import judge_records
 
     judge = ModelJudge(Endpoint("test", workers=8, wait=0.01, timeout=1.0), "random")
     judge_records(judge, comparisons(), Journal(Path(sys.argv[1]) / "en.jsonl"), label="judge")

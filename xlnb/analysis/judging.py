@@ -1,12 +1,14 @@
 """Annotations by model and language: who wins, and how judges agree."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from xlnb.analysis.read import Record
+from xlnb.evaluation.alpaca_eval import Annotation
 from xlnb.winrates import win_rate
 
 Annotations = Mapping[str, Mapping[str, Sequence[Record]]]
@@ -27,9 +29,9 @@ def first_of_each(annotations: Annotations, most: int) -> list[Record]:
     return found
 
 
-def swapped(record: Record) -> Record:
+def swapped(asked: Annotation) -> Annotation:
     """The same comparison with the two responses in each other's place."""
-    return record | {"output_1": record["output_2"], "output_2": record["output_1"]}
+    return replace(asked, output_1=asked.output_2, output_2=asked.output_1)
 
 
 def agreement(said: Floats, other: Floats) -> dict[str, float]:
@@ -75,13 +77,13 @@ def length_deviation(records: Sequence[Record]) -> float:
     return float(np.std([len(record["output_2"]) for record in records], ddof=1))
 
 
-def length_row(records: Sequence[Record]) -> dict[str, float]:
+def length_row(compared: Sequence[Annotation]) -> dict[str, float]:
     """What responses look like beside their baseline's, without a judge."""
-    lengths = np.array([[len(row["output_2"]), len(row["output_1"])] for row in records])
+    lengths = np.array([[len(row.output_2), len(row.output_1)] for row in compared])
     longer = lengths[:, 0] - lengths[:, 1]
     return {
         "mean characters": lengths[:, 0].mean(),
         "longer than the baseline's (%)": 100 * np.mean(longer > 0),
-        "in the asked language (%)": 100 * np.mean([row["in_language_2"] for row in records]),
+        "in the asked language (%)": 100 * np.mean([row.in_language_2 for row in compared]),
         "WR by length alone (%)": 50 + 50 * np.sign(longer).mean(),
     }

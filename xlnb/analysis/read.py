@@ -6,6 +6,7 @@ from typing import Any
 
 from xlnb.common.files import ROOT, read_json, read_jsonl
 from xlnb.common.records import Sample, Score
+from xlnb.evaluation.alpaca_eval import Annotation
 from xlnb.rewards import SCORERS, split_scorers
 from xlnb.runs.layout import Run
 from xlnb.stages.reading import read_prompts
@@ -63,6 +64,11 @@ def as_score(record: Record) -> Score:
     values = {"reward": record["reward"]}
     names = (record["prompt_id"], record["lang"], record["split"])
     return Score(*names, record["n_chars"], values, failures)
+
+
+def as_annotation(record: Record) -> Annotation:
+    """A record of `annotations` as a judge takes it."""
+    return Annotation.from_json(record)
 
 
 def pairs(run: Run, model: str) -> dict[str, list[Record]]:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -81,15 +81,20 @@ def read_numbered_jsonl(path: Path) -> list[tuple[int, dict]]:
     return records
 
 
-def read_numbered_csv(path: Path) -> list[tuple[int, dict[str, str]]]:
+def read_numbered_csv(
+    path: Path, columns: Collection[str] = ()
+) -> list[tuple[int, dict[str, str]]]:
     """The rows below a CSV file's header, each with the number of the line it begins in. Raises as
-    `read_jsonl`."""
+    `read_jsonl`, and where one of `columns` is not there."""
     # a field may be longer than Python's 131,072 characters
     csv.field_size_limit(2**31 - 1)
     reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
     records, ended = [], 0
     try:
         header = next(reader, [])
+        for name in columns:
+            if name not in header:
+                raise InputError(f"{path}, line 1: no column {name}; expected {','.join(columns)}")
         ended = reader.line_num
         for values in reader:
             number, ended = ended + 1, reader.line_num

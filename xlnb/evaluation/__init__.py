@@ -1,0 +1,1 @@
+"""From responses to tables of win rates: AlpacaEval's files, entries of a table, judges' biases."""

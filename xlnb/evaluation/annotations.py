@@ -1,53 +1,56 @@
-"""Judged comparisons from files: AlpacaEval's annotations.json, a run's eval folder, or CSV."""
+"""Judged responses as columns, from annotations that lie in files: AlpacaEval's annotations.json, a
+run's eval folder, or CSV."""
 
-import csv
-import io
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xlnb.common import language_id
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_json, read_text
+from xlnb.common.files import read_numbered_csv
 from xlnb.common.languages import LANGUAGES
+from xlnb.evaluation import alpaca_eval
+from xlnb.evaluation.alpaca_eval import Annotation, read_number, read_preference
 
 COLUMNS = ("index", "len_output", "len_baseline", "preference")
 
-# responses of a file at most whose language the detector tells: a third of a millisecond each
+# Responses of a file at most whose language the detector tells: a third of a millisecond each.
 TOLD = 200
 
 
-@dataclass(frozen=True)
-class Annotations:
-    """One model's judged comparisons in one language, a row a prompt; lists of one length."""
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """One model's judged responses in one language, a row a prompt; lists of one length."""
 
     path: Path
     model: str
     lang: str
-    index: list[
-        float
-    ]  # of AlpacaEval's instruction: the CSV's or the record's index, else its place from 0
+    # of AlpacaEval's instruction: the CSV's or the record's index, else its place from 0
+    index: list[float]
     # what joins a prompt's languages: a record's id, else the index
     prompt: list[str]
-    # or it is the place
+    # whether the index is given, or else it is the place
     has_index: bool
-    # or it is the place too
+    # whether id or index are given, or else `prompt` is the place
     has_prompt: bool
-    # 1 (baseline wins) to 2 (model wins), NaN: not judged
+    # from 1 (the baseline wins) to 2 (the model wins); NaN: not judged
     preference: list[float]
     # characters
     len_output: list[float]
     len_baseline: list[float]
     # whether responses, all or some, are in `lang`; None: not known
-    in_language: list[bool] | None
+    in_language: list[bool] | None = None
+    # the judge's score of the model's response; None: it gives none
+    score: list[float] | None = None
 
 
 def read_annotations(
     paths: Sequence[Path], *, model: str = "", lang: str = "", detect: bool = True
-) -> dict[str, dict[str, Annotations]]:
-    """{model: {lang: Annotations}} of files and folders; a folder stands for every annotations.json
+) -> dict[str, dict[str, Judged]]:
+    """{model: {lang: Judged}} of files and folders; a folder stands for every annotations.json
     below it.
 
     Model and language are, in this order: `model` and `lang`; the path, where it is
@@ -58,17 +61,57 @@ def read_annotations(
     record, an id or index that is there twice or is missing in some records only, and both files
     where two hold the same model and language.
     """
-    found: dict[str, dict[str, Annotations]] = {}
-    for path in (file for given in paths for file in _files(given)):
-        read = _read_csv if path.suffix == ".csv" else _read_records
-        annotations = read(path, model, lang, detect)
-        same = found.setdefault(annotations.model, {}).setdefault(annotations.lang, annotations)
-        if same is not annotations:
-            raise InputError(
-                f"{path}: model {same.model} in {same.lang} is already in {same.path}; name files "
-                "<model>.<lang>.csv, or give one at a time with --model and --lang"
-            )
+    found: dict[str, dict[str, Judged]] = {}
+    for given in paths:
+        for path in _files(given):
+            read = _read_csv if path.suffix == ".csv" else read_judged
+            judged = read(path, model, lang, detect=detect)
+            same = found.setdefault(judged.model, {}).setdefault(judged.lang, judged)
+            if same is not judged:
+                raise InputError(
+                    f"{path}: model {same.model} in {same.lang} is already in {same.path}; name "
+                    "files <model>.<lang>.csv, or give one at a time with --model and --lang"
+                )
     return found
+
+
+def read_judged(path: Path, model: str = "", lang: str = "", *, detect: bool = False) -> Judged:
+    """A file in AlpacaEval's form. Arguments and errors as for `read_annotations`."""
+    annotations = alpaca_eval.read_annotations(path)
+    model, lang = _named(path, model, lang, annotations[0])
+    return judged_columns(path, model, lang, annotations, detect=detect)
+
+
+def judged_columns(
+    path: Path, model: str, lang: str, annotations: Sequence[Annotation], *, detect: bool = False
+) -> Judged:
+    """The columns of annotations, which are or will be at `path`."""
+    given = _column(path, annotations, "index")
+    index = [float(place) for place in range(len(annotations))] if given is None else given
+    prompt = _unique(path, "index", [_name(value) for value in index])
+    ids = _column(path, annotations, "prompt_id", "id")
+    if ids is not None:
+        prompt = _unique(path, "id", ids)
+    outputs = [annotation.output_2 for annotation in annotations]
+    in_language = _column(path, annotations, "in_language_2")
+    if in_language is None and detect:
+        some = outputs[:: math.ceil(len(outputs) / TOLD)]
+        in_language = language_id.in_language(some, lang)
+    preference = [annotation.preference for annotation in annotations]
+    return Judged(
+        path=path,
+        model=model,
+        lang=lang,
+        index=index,
+        prompt=prompt,
+        has_index=given is not None,
+        has_prompt=given is not None or ids is not None,
+        preference=[math.nan if value is None else value for value in preference],
+        len_output=[len(output) for output in outputs],
+        len_baseline=[len(annotation.output_1) for annotation in annotations],
+        in_language=in_language,
+        score=_column(path, annotations, "score_2"),
+    )
 
 
 def _files(path: Path) -> list[Path]:
@@ -86,14 +129,14 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _named(path: Path, model: str, lang: str, record: Mapping[str, Any]) -> tuple[str, str]:
+def _named(path: Path, model: str, lang: str, first: Annotation | None = None) -> tuple[str, str]:
     """Model and language of a file, as `read_annotations` says."""
     folder = path.absolute().parent
-    if path.stem == "annotations":
-        generator = str(record.get("generator_2") or folder.name)
+    if first and path.stem == "annotations":
+        generator = first.generator_2 or folder.name
         if folder.name in LANGUAGES:
             return model or folder.parent.name or generator, lang or folder.name
-        return model or generator, lang or str(record.get("lang") or "en")
+        return model or generator, lang or first.lang or "en"
     for separator in (".", "_"):
         stem, found, code = path.stem.rpartition(separator)
         if found and stem and code in LANGUAGES:
@@ -101,87 +144,16 @@ def _named(path: Path, model: str, lang: str, record: Mapping[str, Any]) -> tupl
     return model or path.stem, lang or (folder.name if folder.name in LANGUAGES else "en")
 
 
-def _read_csv(path: Path, model: str, lang: str, detect: bool) -> Annotations:
-    rows = read_table(path, COLUMNS)
-    prompt = _unique(path, "index", [_name(value) for value in rows["index"]])
-    model, lang = _named(path, model, lang, {})
-    return Annotations(
-        path,
-        model,
-        lang,
-        rows["index"],
-        prompt,
-        True,
-        True,
-        rows["preference"],
-        rows["len_output"],
-        rows["len_baseline"],
-        None,
-    )
-
-
-def _read_records(path: Path, model: str, lang: str, detect: bool) -> Annotations:
-    records = read_json(path)
-    if not isinstance(records, list) or not records:
+def _column(path: Path, annotations: Sequence[Annotation], name: str, shown: str = "") -> Any:
+    """What every annotation has under a name, or its judge said; None where none has it."""
+    values = []
+    for annotation in annotations:
+        values.append(getattr(annotation, name, annotation.said.get(name)))
+    missing = [number for number, value in enumerate(values) if value in (None, "")]
+    if 0 < len(missing) < len(values):
         raise InputError(
-            f"{path}: expected a JSON list of annotations with output_1, output_2 and preference"
-        )
-    preference: list[float] = []
-    for number, record in enumerate(records):
-        where = f"{path}, record {number}"
-        if not isinstance(record, dict):
-            raise InputError(f"{where}: expected a JSON object, found {type(record).__name__}")
-        for key in ("output_1", "output_2"):
-            if not isinstance(record.get(key), str):
-                raise InputError(f"{where}: {key} is missing or not text")
-        if "preference" not in record:
-            raise InputError(
-                f"{where}: preference is missing; expected 1 to 2, or null where not judged"
-            )
-        value = record["preference"]
-        preference.append(
-            read_preference(where, 1.5 if value == 0 else value)
-        )  # AlpacaEval's older ties are 0
-    outputs = [record["output_2"] for record in records]
-    model, lang = _named(path, model, lang, records[0])
-    in_language: list[bool] | None = None
-    if all(isinstance(record.get("in_language_2"), bool) for record in records):
-        in_language = [record["in_language_2"] for record in records]
-    elif detect:
-        from xlnb.common import language_id
-
-        in_language = language_id.in_language(outputs[:: math.ceil(len(outputs) / TOLD)], lang)
-    ids, given = _column(path, records, "id"), _column(path, records, "index")
-    index = [
-        read_number(f"{path}, record {n}", "index", value)
-        for n, value in enumerate(given or range(len(records)))
-    ]
-    prompt = _unique(path, "index", [_name(value) for value in index])
-    if ids is not None:
-        prompt = _unique(path, "id", [str(value) for value in ids])
-    return Annotations(
-        path,
-        model,
-        lang,
-        index,
-        prompt,
-        given is not None,
-        given is not None or ids is not None,
-        preference,
-        [len(output) for output in outputs],
-        [len(record["output_1"]) for record in records],
-        in_language,
-    )
-
-
-def _column(path: Path, records: Sequence[Mapping[str, Any]], name: str) -> list[Any] | None:
-    """What every record has under a name; None where none has it."""
-    values = [record.get(name) for record in records]
-    missing = [number for number, value in enumerate(values) if value is None]
-    if 0 < len(missing) < len(records):
-        raise InputError(
-            f"{path}, record {missing[0]}: {name} is missing; give it to all of the records or to"
-            " none"
+            f"{path}, record {missing[0]}: {shown or name} is missing; give it to all of the "
+            "records or to none"
         )
     return None if missing else values
 
@@ -190,8 +162,8 @@ def _unique(path: Path, name: str, values: list[str]) -> list[str]:
     value, times = Counter(values).most_common(1)[0]
     if times > 1:
         raise InputError(
-            f"{path}: {name} {value} is there twice; a file holds one model and language, a row a"
-            " prompt"
+            f"{path}: {name} {value} is there twice; a file holds one model and language, a row a "
+            "prompt"
         )
     return values
 
@@ -201,45 +173,39 @@ def _name(index: float) -> str:
     return f"{index:.15g}"
 
 
-def read_table(path: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
+def _read_csv(path: Path, model: str, lang: str, *, detect: bool) -> Judged:
+    """A CSV file of lengths and preferences, which has no responses to detect a language of."""
+    columns = read_columns(path, COLUMNS)
+    model, lang = _named(path, model, lang)
+    return Judged(
+        path=path,
+        model=model,
+        lang=lang,
+        index=columns["index"],
+        prompt=_unique(path, "index", [_name(value) for value in columns["index"]]),
+        has_index=True,
+        has_prompt=True,
+        preference=columns["preference"],
+        len_output=columns["len_output"],
+        len_baseline=columns["len_baseline"],
+    )
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
     """The named columns of a CSV file with a header: numbers, but for gamed_model; an empty
     preference is NaN."""
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    missing = [name for name in columns if name not in (reader.fieldnames or [])]
-    if missing:
-        raise InputError(f"{path}, line 1: no column {missing[0]}; expected {','.join(columns)}")
     table: dict[str, list[Any]] = {name: [] for name in columns}
-    try:
-        for row in reader:
-            where = f"{path}, line {reader.line_num}"
-            for name in columns:
-                if row[name] is None:
-                    raise InputError(f"{where}: {name} is missing; expected {','.join(columns)}")
-                if name == "gamed_model":
-                    table[name].append(row[name])
-                elif name == "preference":
-                    table[name].append(read_preference(where, row[name] or None))
-                else:
-                    table[name].append(read_number(where, name, row[name]))
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: not valid CSV ({error})") from None
+    for line, row in read_numbered_csv(path, columns):
+        for name in columns:
+            table[name].append(_cell(f"{path}, line {line}", name, row[name]))
     if not table[columns[0]]:
         raise InputError(f"{path}: no rows below the header")
     return table
 
 
-def read_number(where: str, name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{where}: {name} is {value!r}, expected a number") from None
-
-
-def read_preference(where: str, value: Any) -> float:
-    """A preference in [1, 2]; NaN where there was no judgement."""
-    preference = math.nan if value is None else read_number(where, "preference", value)
-    if not (math.isnan(preference) or 1 <= preference <= 2):
-        raise InputError(
-            f"{where}: preference is {preference:g}, expected 1 (baseline wins) to 2 (model wins)"
-        )
-    return preference
+def _cell(where: str, name: str, text: str) -> float | str:
+    if name == "gamed_model":
+        return text
+    if name == "preference":
+        return read_preference(where, text or math.nan)
+    return read_number(where, name, text)

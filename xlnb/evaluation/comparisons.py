@@ -1,67 +1,58 @@
-"""A model's outputs beside a baseline's, as a judge is given them."""
+"""What a judge is given: a model's outputs beside a baseline's."""
 
 from pathlib import Path
-from typing import Any
 
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_json
 from xlnb.common.language_id import in_language
+from xlnb.evaluation.alpaca_eval import Annotation, Output, read_outputs
 
 
-def read_comparisons(
-    mine: Path, theirs: Path, lang: str, *, annotator: str
-) -> list[dict[str, Any]]:
-    """What a judge named `annotator` is given: a model's outputs beside a baseline's, both in
-    AlpacaEval's form.
+def read_comparisons(mine: Path, theirs: Path, lang: str, *, annotator: str) -> list[Annotation]:
+    """A model's outputs beside a baseline's, for a judge named `annotator`.
 
-    Outputs are matched by id, or by instruction where a file has no ids. The records hold id, lang,
-    instruction, output_1 and generator_1 (the baseline's), output_2 and generator_2, annotator and,
-    but for the oracle, which tells it by itself, in_language_2 from the detector. Raises InputError
-    naming file and record, the id without a match, or the id that stands for another instruction in
-    the other file.
+    Outputs are matched by id, or by instruction where a file has no ids. A detector tells which of
+    the model's are in `lang`, but for the oracle, which tells it by itself. Raises InputError
+    naming file and record, the id without a match, or the id that stands for another instruction
+    in the other file.
     """
-    ours, base = _read_outputs(mine), _read_outputs(theirs)
-    by = "id" if all("id" in record for record in (*ours, *base)) else "instruction"
-    baseline = {str(record[by]): record for record in base}
-    for record in ours:
-        answered = baseline.get(str(record[by]))
-        if answered is None:
+    ours = read_outputs(mine)
+    base = read_outputs(theirs)
+    by_id = all(output.prompt_id is not None for output in (*ours, *base))
+    baseline = {_key(output, by_id): output for output in base}
+    detected = None
+    if annotator != "oracle":
+        detected = in_language([output.output for output in ours], lang)
+    comparisons = []
+    for number, output in enumerate(ours):
+        key = _key(output, by_id)
+        if key not in baseline:
+            name = "id" if by_id else "instruction"
             raise InputError(
-                f"{theirs}: no output for {by} {record[by]!r}; a baseline must answer every prompt"
+                f"{theirs}: no output for {name} {key!r}; a baseline must answer every prompt"
             )
-        if answered["instruction"].strip() != record["instruction"].strip():
+        answered = baseline[key]
+        if answered.instruction.strip() != output.instruction.strip():
             raise InputError(
-                f"{theirs}: id {record['id']!r} has another instruction than in {mine}; give both"
-                " files the ids of the same prompts, or none to match them by instruction"
+                f"{theirs}: id {key} has another instruction than in {mine}; give both files the "
+                "ids of the same prompts, or none to match them by instruction"
             )
-    detected = (
-        None if annotator == "oracle" else in_language([record["output"] for record in ours], lang)
-    )
-    return [
-        {
-            "id": str(record.get("id", number)),
-            "lang": lang,
-            "instruction": record["instruction"],
-            "output_1": baseline[str(record[by])]["output"],
-            "generator_1": baseline[str(record[by])].get("generator", theirs.stem),
-            "output_2": record["output"],
-            "generator_2": record.get("generator", mine.stem),
-            "annotator": annotator,
-        }
-        | ({"in_language_2": detected[number]} if detected else {})
-        for number, record in enumerate(ours)
-    ]
+        comparisons.append(
+            Annotation(
+                prompt_id=str(number) if output.prompt_id is None else output.prompt_id,
+                lang=lang,
+                instruction=output.instruction,
+                output_1=answered.output,
+                generator_1=answered.generator or theirs.stem,
+                output_2=output.output,
+                generator_2=output.generator or mine.stem,
+                annotator=annotator,
+                in_language_2=detected[number] if detected else None,
+                preference=None,
+            )
+        )
+    return comparisons
 
 
-def _read_outputs(path: Path) -> list[dict[str, Any]]:
-    records = read_json(path)
-    if not isinstance(records, list) or not records:
-        raise InputError(f"{path}: expected a JSON list of records with instruction and output")
-    for number, record in enumerate(records):
-        if not isinstance(record, dict) or not all(
-            isinstance(record.get(key), str) for key in ("instruction", "output")
-        ):
-            raise InputError(
-                f"{path}, record {number}: expected a JSON object with instruction and output"
-            )
-    return records
+def _key(output: Output, by_id: bool) -> str | None:
+    """What an output is matched by."""
+    return output.prompt_id if by_id else output.instruction

@@ -1,4 +1,4 @@
-"""What AlpacaEval's length-controlled win rate needs beside annotations."""
+"""The length-controlled win rate of AlpacaEval's leaderboard, from its files."""
 
 import math
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xlnb.common.errors import InputError
-from xlnb.evaluation.annotations import Annotations, read_table
+from xlnb.evaluation.annotations import Judged, read_columns
 from xlnb.winrates import leaderboard_length_controlled
 
 
@@ -17,44 +17,40 @@ def read_leaderboard(difficulty: Path, gamed_baseline: Path) -> dict[str, Any]:
     CSV files with index, instruction_difficulty and with gamed_model, index, len_baseline,
     len_output, pseudo_preference01. Raises InputError naming file and line.
     """
-    rows = read_table(difficulty, ("index", "instruction_difficulty"))
+    rows = read_columns(difficulty, ("index", "instruction_difficulty"))
     columns = ("gamed_model", "index", "len_baseline", "len_output", "pseudo_preference01")
     return {
         "difficulty": dict(zip(rows["index"], rows["instruction_difficulty"], strict=True)),
-        "gamed": read_table(gamed_baseline, columns),
+        "gamed": read_columns(gamed_baseline, columns),
     }
 
 
-def _leaderboard_lc(rows: Annotations, leaderboard: Mapping[str, Any]) -> float:
+def leaderboard_lc(judged: Judged, leaderboard: Mapping[str, Any]) -> float:
     """The leaderboard's LC of a file; instructions that it lacks count as not judged.
 
     Records without index, as AlpacaEval's own, are taken in its order, so none may be missing.
     """
     difficulty = leaderboard["difficulty"]
-    if not rows.has_index and len(rows.index) != len(difficulty):
+    if not judged.has_index and len(judged.index) != len(difficulty):
         raise InputError(
-            f"{len(rows.index)} records without index for {len(difficulty)} difficulties, which"
-            " does not tell whose they are; give every record the index of its instruction"
+            f"{len(judged.index)} records without index for {len(difficulty)} difficulties, which "
+            "does not tell whose they are; give every record the index of its instruction"
         )
-    place = {index: row for row, index in enumerate(rows.index)}
-    unknown = sorted(place.keys() - difficulty.keys())
+    unknown = sorted(set(judged.index) - difficulty.keys())
     if unknown:
         raise InputError(
-            f"index {unknown[0]:g} has no difficulty; the leaderboard's LC is for AlpacaEval's 805"
-            " only"
+            f"index {unknown[0]:g} has no difficulty; the leaderboard's LC is for AlpacaEval's 805 "
+            "only"
         )
-    preference, len_output, len_baseline = (
-        [values[place[index]] if index in place else missing for index in difficulty]
-        for values, missing in (
-            (rows.preference, math.nan),
-            (rows.len_output, 0.0),
-            (rows.len_baseline, 0.0),
-        )
-    )
+
+    def in_order(values: list[float], missing: float) -> list[float]:
+        by_index = dict(zip(judged.index, values, strict=True))
+        return [by_index.get(index, missing) for index in difficulty]
+
     return leaderboard_length_controlled(
-        preference,
-        len_output,
-        len_baseline,
+        in_order(judged.preference, math.nan),
+        in_order(judged.len_output, 0.0),
+        in_order(judged.len_baseline, 0.0),
         index=list(difficulty),
         difficulty=list(difficulty.values()),
         gamed=leaderboard["gamed"],

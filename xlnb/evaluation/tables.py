@@ -1,4 +1,4 @@
-"""Win rates of models by language, from annotations."""
+"""Win rates of several models and languages, from their annotations."""
 
 import math
 from collections.abc import Mapping
@@ -6,41 +6,30 @@ from typing import Any
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import json_text
-from xlnb.evaluation.annotations import Annotations
-from xlnb.evaluation.leaderboard import _leaderboard_lc
-from xlnb.evaluation.summaries import summary
+from xlnb.evaluation.annotations import Judged
+from xlnb.evaluation.summaries import summarise
 from xlnb.winrates import bootstrap_interval, pooled, win_rate
 
 JSON_KEYS = ("wr", "wr_se", "discrete_wr", "lc", "n", "mean_chars")
 
 
 def win_rates(
-    annotations: Mapping[str, Mapping[str, Annotations]],
+    annotations: Mapping[str, Mapping[str, Judged]],
     leaderboard: Mapping[str, Any] | None = None,
+    *,
+    resamples: int = 1000,
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """{model: {lang: what `winrates.summary` returns, and in_language (0 to 1) where known}}.
-
-    With `leaderboard`, from `read_leaderboard`, lc is AlpacaEval's; without, that for other data.
-    The two do not compare.
-    """
+    """{model: {lang: what `summarise` returns}}, arguments as for it."""
     table: dict[str, dict[str, dict[str, Any]]] = {}
     for model, by_lang in annotations.items():
         table[model] = {}
-        for lang, rows in by_lang.items():
-            try:
-                entry = summary(rows.preference, rows.len_output, rows.len_baseline)
-                if leaderboard:
-                    entry["lc"] = _leaderboard_lc(rows, leaderboard)
-            except InputError as error:
-                raise InputError(f"{rows.path}: {error}") from None
-            if rows.in_language is not None:
-                entry["in_language"] = sum(rows.in_language) / len(rows.in_language)
-            table[model][lang] = entry
+        for lang, judged in by_lang.items():
+            table[model][lang] = summarise(judged, resamples=resamples, leaderboard=leaderboard)
     return table
 
 
 def pooled_win_rates(
-    annotations: Mapping[str, Mapping[str, Annotations]],
+    annotations: Mapping[str, Mapping[str, Judged]],
 ) -> dict[str, dict[str, Any]]:
     """{model: {"wr", "wr_se", "wr_ci"}} over all languages of each model that has several; a prompt
     is one draw.
@@ -50,34 +39,40 @@ def pooled_win_rates(
     """
     table: dict[str, dict[str, Any]] = {}
     for model, by_lang in annotations.items():
-        if len(by_lang) > 1:
-            first = next(iter(by_lang.values()))
-            for other in by_lang.values():
-                if not (first.has_prompt and other.has_prompt) and set(first.prompt) != set(
-                    other.prompt
-                ):
-                    raise InputError(
-                        f"{first.path} and {other.path}: {len(first.prompt)} and"
-                        f" {len(other.prompt)} records that cannot be joined over languages; give"
-                        " every record its id, or one language at a time"
-                    )
-            by_prompt = {
-                lang: dict(zip(a.prompt, a.preference, strict=True)) for lang, a in by_lang.items()
-            }
-            preference = list(pooled(by_prompt).values())
-            wr, wr_se = win_rate(preference)
-            table[model] = {"wr": wr, "wr_se": wr_se, "wr_ci": bootstrap_interval(preference)}
+        if len(by_lang) < 2:
+            continue
+        first = next(iter(by_lang.values()))
+        by_prompt = {}
+        for lang, judged in by_lang.items():
+            _check_join(first, judged)
+            by_prompt[lang] = dict(zip(judged.prompt, judged.preference, strict=True))
+        preference = list(pooled(by_prompt).values())
+        wr, wr_se = win_rate(preference)
+        table[model] = {"wr": wr, "wr_se": wr_se, "wr_ci": bootstrap_interval(preference)}
     return table
+
+
+def _check_join(first: Judged, other: Judged) -> None:
+    """Raises InputError where two languages' prompts are known by their place only and cannot be
+    the same."""
+    if first.has_prompt and other.has_prompt:
+        return
+    if set(first.prompt) != set(other.prompt):
+        raise InputError(
+            f"{first.path} and {other.path}: {len(first.prompt)} and {len(other.prompt)} records "
+            "that cannot be joined over languages; give every record its id, or one language at a "
+            "time"
+        )
 
 
 def to_json(table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """{model: {lang: {wr, wr_se, discrete_wr, lc, n, mean_chars}}}; an undefined SE (one row) is
     null."""
-    plain = {
-        model: {lang: {key: row[key] for key in JSON_KEYS} for lang, row in rows.items()}
-        for model, rows in table.items()
-    }
-    for rows in plain.values():
-        for row in rows.values():
-            row["wr_se"] = None if math.isnan(row["wr_se"]) else row["wr_se"]
+    plain: dict[str, dict[str, dict[str, Any]]] = {}
+    for model, rows in table.items():
+        plain[model] = {}
+        for lang, entry in rows.items():
+            shown = {key: entry[key] for key in JSON_KEYS}
+            shown["wr_se"] = None if math.isnan(entry["wr_se"]) else entry["wr_se"]
+            plain[model][lang] = shown
     return json_text(plain, indent=1)

@@ -1,11 +1,15 @@
-"""Win rates as text: models by languages, a block a figure."""
+"""Win rates as text: models by languages, a block each for what is shown of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from xlnb.common.errors import InputError
+
+Entry = Mapping[str, Any]
+# A header, and a cell a model.
+Column = list[str]
 
 
 def mean_over_languages(rows: Mapping[str, Mapping[str, float]], key: str) -> tuple[float, float]:
@@ -19,59 +23,74 @@ def mean_over_languages(rows: Mapping[str, Mapping[str, float]], key: str) -> tu
 
 
 def format_table(
-    win_rates: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    *,
-    pooled: Mapping[str, Mapping[str, Any]] | None = None,
+    win_rates: Mapping[str, Mapping[str, Entry]], *, pooled: Mapping[str, Entry] | None = None
 ) -> str:
     """Models by languages as text, a block each for WR±SE and LC in points and for mean characters.
 
-    `win_rates`: {model: {lang: what summarise returns}}. Where entries have `in_language`, a block
-    shows it. `mean` and `non-en` are plain means over languages, without an SE: on parallel prompts
-    the languages' errors depend on each other. A model that lacks a language has "-" there and no
-    means, which would be over other languages than its neighbours'. `pooled`, {model: {"wr",
-    "wr_se", "wr_ci"}} of the preferences that the function `pooled` makes, adds a column with an SE
-    that knows of that dependence, and a block of 95% intervals. Raises `InputError` where nothing
-    is given.
+    `win_rates`: {model: {lang: what `summarise` returns}}. Where entries have `in_language`, a
+    block shows it. `mean` and `non-en` are plain means over languages, without an SE: on parallel
+    prompts the languages' errors depend on each other. A model that lacks a language has "-" there
+    and no means, which would be over other languages than its neighbours'. `pooled`, what
+    `pooled_win_rates` returns, adds a column with an SE that knows of that dependence, and a block
+    of 95% intervals. Raises InputError where nothing is given.
     """
     languages = list(dict.fromkeys(lang for rows in win_rates.values() for lang in rows))
     if not languages:
         raise InputError("no win rates to show, expected {model: {lang: {...}}}")
-    wr, interval = "{wr:.1f}±{wr_se:.1f}", "{wr_ci[0]:.1f}–{wr_ci[1]:.1f}"
-    blocks = [("WR±SE", "wr", wr, "{:.1f}", wr)]
+
+    def cells(key: str, show: Callable[[Entry], str]) -> list[Column]:
+        columns = []
+        for lang in languages:
+            found = [entries.get(lang, {}) for entries in win_rates.values()]
+            columns.append([lang, *(show(entry) if key in entry else "-" for entry in found)])
+        return columns
+
+    def means(key: str, form: str) -> list[Column]:
+        rows = [("mean", "non-en")]
+        for entries in win_rates.values():
+            complete = all(key in entries.get(lang, {}) for lang in languages)
+            every, others = mean_over_languages(entries, key) if complete else (np.nan, np.nan)
+            rows.append((_or_dash(every, form), _or_dash(others, form)))
+        return [list(column) for column in zip(*rows, strict=True)]
+
+    def together(show: Callable[[Entry], str]) -> list[Column]:
+        if not pooled:
+            return []
+        return [["pooled", *(show(pooled[m]) if m in pooled else "-" for m in win_rates)]]
+
+    def values(key: str, form: str) -> list[Column]:
+        return cells(key, lambda entry: format(entry[key], form)) + means(key, form)
+
+    blocks = {"WR±SE": cells("wr", _with_error) + means("wr", ".1f") + together(_with_error)}
     if pooled is not None:
-        blocks.append(("WR, 95%", "", interval, "", interval))
-    blocks += [
-        ("LC", "lc", "{lc:.1f}", "{:.1f}", ""),
-        ("characters", "mean_chars", "{mean_chars:.0f}", "{:.0f}", ""),
-    ]
-    if any("in_language" in row for rows in win_rates.values() for row in rows.values()):
-        blocks.append(("in language", "in_language", "{in_language:.1%}", "{:.1%}", ""))
-    lines = []
-    for title, key, cell, mean_cell, pooled_cell in blocks:
-        extra = ["pooled"] if pooled and pooled_cell else []
-        table = [[title, *languages, *(["mean", "non-en"] if mean_cell else []), *extra]]
-        for model, rows in win_rates.items():
-            shown = {lang: row for lang, row in rows.items() if not key or key in row}
-            cells = [cell.format(**shown[lang]) if lang in shown else "-" for lang in languages]
-            if mean_cell:
-                means = (
-                    mean_over_languages(shown, key)
-                    if len(shown) == len(languages)
-                    else (np.nan, np.nan)
-                )
-                cells += ["-" if np.isnan(mean) else mean_cell.format(mean) for mean in means]
-            if pooled and pooled_cell:
-                cells.append(pooled_cell.format(**pooled[model]) if model in pooled else "-")
-            table.append([model, *cells])
-        lines += [*_aligned(table), ""]
-    return "\n".join(lines[:-1])
+        blocks["WR, 95%"] = cells("wr", _interval) + together(_interval)
+    blocks["LC"] = values("lc", ".1f")
+    blocks["characters"] = values("mean_chars", ".0f")
+    if any("in_language" in entry for rows in win_rates.values() for entry in rows.values()):
+        blocks["in language"] = values("in_language", ".1%")
+    return "\n\n".join(_text([title, *win_rates], columns) for title, columns in blocks.items())
 
 
-def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines, the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = []
-    for row in table:
-        numbers = (text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))
-        lines.append("  ".join([row[0].ljust(widths[0]), *numbers]).rstrip())
-    return lines
+def _with_error(entry: Entry) -> str:
+    return f"{entry['wr']:.1f}±{entry['wr_se']:.1f}"
+
+
+def _interval(entry: Entry) -> str:
+    low, high = entry["wr_ci"]
+    return f"{low:.1f}–{high:.1f}"
+
+
+def _or_dash(value: float, form: str) -> str:
+    return "-" if np.isnan(value) else format(value, form)
+
+
+def _text(first: Column, others: Sequence[Column]) -> str:
+    """Columns as lines, the first one to the left, the others to the right."""
+    padded = [_padded(first, str.ljust)]
+    padded += [_padded(column, str.rjust) for column in others]
+    return "\n".join("  ".join(row).rstrip() for row in zip(*padded, strict=True))
+
+
+def _padded(column: Column, pad: Callable[[str, int], str]) -> Column:
+    width = max(map(len, column))
+    return [pad(text, width) for text in column]

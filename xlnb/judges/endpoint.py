@@ -8,12 +8,14 @@ from typing import Any
 import httpx
 
 from xlnb.common.endpoint import ChatEndpoint
-from xlnb.judges.model import FIRST, SECOND
+from xlnb.judges.model import FIRST, SECOND, ModelJudge
 from xlnb.judges.protocol import Verdict
+from xlnb.presets import Evaluation, Models
 
 
 class Endpoint(ChatEndpoint):
-    """Reads the first token's log-probabilities where the endpoint gives them, else the text."""
+    """A `LabelModel`: reads the first token's log-probabilities where the endpoint gives them, else
+    the text."""
 
     paid = True
     # as long as the endpoint does not refuse them
@@ -34,8 +36,8 @@ class Endpoint(ChatEndpoint):
         if asked and response.status_code == 200 and self._logprobs:
             self._logprobs = False
             print(
-                f"{self.name}: no log-probabilities from this endpoint; verdicts are read from the"
-                " text",
+                f"{self.name}: no log-probabilities from this endpoint; verdicts are read from the "
+                "text",
                 flush=True,
             )
         return response
@@ -55,9 +57,9 @@ def read_verdict(body: dict[str, Any], hidden: Callable[[str], str] = str) -> Ve
     if p_first is not None:
         return Verdict(p_first, "logprobs")
     label = re.match(rf"\W*([{FIRST}{SECOND}])\b", text or "")
-    return Verdict(
-        float(label[1] == FIRST) if label else None, "text", "" if label else hidden(text or "")
-    )
+    if label is None:
+        return Verdict(None, "text", hidden(text or ""))
+    return Verdict(float(label[1] == FIRST), "text")
 
 
 def _p_first(logprobs: Any) -> float | None:
@@ -65,8 +67,8 @@ def _p_first(logprobs: Any) -> float | None:
     are given."""
     try:
         candidates = [
-            (str(c["token"]).strip(), float(c["logprob"]))
-            for c in logprobs["content"][0]["top_logprobs"]
+            (str(likely["token"]).strip(), float(likely["logprob"]))
+            for likely in logprobs["content"][0]["top_logprobs"]
         ]
     except (KeyError, IndexError, TypeError, ValueError):
         return None
@@ -76,3 +78,8 @@ def _p_first(logprobs: Any) -> float | None:
             mass[token] += math.exp(min(logprob, 0.0))
     total = mass[FIRST] + mass[SECOND]
     return mass[FIRST] / total if total else None
+
+
+def make(model: str, evaluation: Evaluation, models: Models) -> ModelJudge:
+    endpoint = Endpoint(model, workers=evaluation.judge_workers)
+    return ModelJudge(endpoint, evaluation.judge_order)

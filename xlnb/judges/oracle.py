@@ -3,31 +3,38 @@
 from typing import Any
 
 from xlnb.common.errors import InputError
+from xlnb.evaluation.alpaca_eval import Annotation
 from xlnb.lab import oracle
 from xlnb.lab.world import load_world
+from xlnb.presets import Evaluation, Models
 
 
 class OracleJudge:
-    """The lab's ground truth: the higher score wins, equal scores are a tie (1.5). Deterministic,
-    blind to order."""
+    """The higher score wins, equal scores are a tie (1.5). Deterministic, blind to order."""
 
     name = "oracle"
 
-    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, asked: Annotation) -> dict[str, Any]:
         try:
-            fact = load_world().fact(record["id"])
+            fact = load_world().fact(asked.prompt_id)
         except KeyError:
             raise InputError(
-                f"id {record['id']}: the oracle judges the lab's prompts only; choose another judge"
+                f"id {asked.prompt_id}: the oracle judges the lab's prompts only; choose another "
+                "judge"
             ) from None
-        baseline = oracle.judge(fact, record["lang"], record["output_1"])
-        model = oracle.judge(fact, record["lang"], record["output_2"])
+        baseline = oracle.judge(fact, asked.lang, asked.output_1)
+        model = oracle.judge(fact, asked.lang, asked.output_2)
+        model_wins = model.score > baseline.score
+        baseline_wins = model.score < baseline.score
         return {
-            "preference": 1.5
-            + 0.5 * ((model.score > baseline.score) - (model.score < baseline.score)),
+            "preference": 1.5 + 0.5 * (model_wins - baseline_wins),
             "score_1": baseline.score,
             "score_2": model.score,
             "reason_1": baseline.reason,
             "reason_2": model.reason,
             "in_language_2": model.in_language,
         }
+
+
+def make(_: str, evaluation: Evaluation, models: Models) -> OracleJudge:
+    return OracleJudge()

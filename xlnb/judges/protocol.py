@@ -1,16 +1,18 @@
-"""Pairwise judges behind one protocol: a comparison in, a preference in [1, 2] out."""
+"""What a judge is, and what a language model has to do to be one."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from xlnb.evaluation.alpaca_eval import Annotation
+
 
 class Judge(Protocol):
-    """Compares `output_2` (the model) with `output_1` (the baseline) as responses to `instruction`
-    in `lang`."""
+    """Compares `output_2` (the model's) with `output_1` (the baseline's) as responses to
+    `instruction` in `lang`."""
 
     name: str
 
-    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, asked: Annotation) -> dict[str, Any]:
         """Return {"preference": 1 (baseline wins) … 2 (model wins)} and whatever explains it."""
 
 
@@ -18,9 +20,8 @@ class Judge(Protocol):
 class Verdict:
     """What a language model said of two responses."""
 
-    p_first: (
-        float | None
-    )  # probability that the first shown is better; None: the answer names neither label
+    # probability that the first shown is better; None: the answer names neither label
+    p_first: float | None
     # "logprobs" or "text", what p_first was read from
     source: str
     # its text, where p_first is None

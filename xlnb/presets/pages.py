@@ -28,9 +28,10 @@ def _scorers(names: str) -> str:
 
 
 def _judge(name: str) -> str:
-    kind, _, model = name.partition(":")
-    if name != "oracle" and not (kind in ("endpoint", "local") and model):
-        raise ValueError("oracle, endpoint:MODEL or local:FOLDER_OR_HUB_ID")
+    # Which judges there are is known where a run is opened.
+    kind, colon, model = name.partition(":")
+    if not kind or (colon and not model):
+        raise ValueError("a judge, such as oracle, endpoint:MODEL or local:FOLDER_OR_HUB_ID")
     return name
 
 
@@ -234,7 +235,7 @@ class Evaluation:
     top_p: Share = 0.9
     # of a response; a longer one is cut
     max_new_tokens: AtLeast1 = 2048
-    # the lab's ground truth; or endpoint:MODEL, local:FOLDER_OR_HUB_ID
+    # the lab's ground truth; or endpoint:MODEL, local:FOLDER_OR_HUB_ID: `xlnb.judges.registry`
     judge: Annotated[str, AfterValidator(_judge)] = "oracle"
     # of a model judge: a response is shown first by a hash, or both: twice, averaged
     judge_order: Literal["random", "both"] = "random"

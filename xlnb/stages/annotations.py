@@ -1,69 +1,63 @@
-"""A model's responses judged: eval/<model>/<lang>/annotations.json (AlpacaEval's form)."""
+"""A judge's word on a model's responses: eval/<model>/<lang>/annotations.json."""
 
 from pathlib import Path
 
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_jsonl, write_json
+from xlnb.common.files import read_jsonl
 from xlnb.common.journal import Journal
 from xlnb.common.processes import main_alone
+from xlnb.evaluation.alpaca_eval import Annotation, write_records
 from xlnb.evaluation.comparisons import read_comparisons
-from xlnb.judges.registry import ask_consent, get_judge, judge_records
+from xlnb.judges.asking import ask_consent, judge_records, with_answers
+from xlnb.judges.registry import get_judge
 from xlnb.runs.layout import Run
-from xlnb.runs.stage import Stage
+from xlnb.runs.stage import Stage, fields
 from xlnb.stages.reading import eval_prompts
 
 
 @main_alone
 def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
-    """Judge a model's responses against the baseline's: eval/<model>/<lang>/annotations.json
-    (AlpacaEval's form).
+    """Judge a model's responses against the baseline's, in AlpacaEval's form.
 
     Where calls cost money, an estimate is printed first; `yes` goes on without asking.
     """
-    out, config = run.path / "eval" / model_name, run.preset.evaluation
+    here = run.evaluated(model_name)
+    config = run.preset.evaluation
     langs = list(eval_prompts(run))
-    mine, theirs = (
-        [outputs_file(run, name, lang) for lang in langs] for name in (model_name, config.baseline)
-    )
-    uses = {"judge": config.judge, "baseline": config.baseline}
+    mine = [outputs_file(run, model_name, lang) for lang in langs]
+    theirs = [outputs_file(run, config.baseline, lang) for lang in langs]
+    read = ["evaluation.judge", "evaluation.baseline"]
+    # The oracle is blind to it.
+    if config.judge != "oracle":
+        read.append("evaluation.judge_order")
     stage = Stage(
         run,
         f"eval/{model_name}/annotations",
         inputs=sorted({*mine, *theirs}),
-        uses={
-            "evaluation": uses
-            if config.judge == "oracle"
-            else uses | {"judge_order": config.judge_order}
-        },
-        out=out / "annotations",
-        beside=[out / lang / "annotations.json" for lang in langs],
+        uses=fields(run.preset, *read),
+        out=here.folder / "annotations",
+        beside=[here.annotations(lang) for lang in langs],
     )
     if stage.current():
         return stage.out
-    judge_ = get_judge(config.judge, config, run.preset.models)
+    asked = get_judge(config.judge, config, run.preset.models)
     with stage.working():
-        journals = {lang: Journal(stage.out / f"{lang}.jsonl") for lang in langs}
-        records = {
-            lang: read_comparisons(model_path, baseline_path, lang, annotator=judge_.name)
-            for lang, model_path, baseline_path in zip(langs, mine, theirs, strict=True)
-            if not journals[lang].path.exists()
-        }
-        todo = [r for lang, rs in records.items() for r in rs if r["id"] not in journals[lang].done]
-        ask_consent(judge_, todo, price=config.judge_price, yes=yes)
-        for lang, journal in journals.items():
-            if lang in records:
-                annotations = judge_records(
-                    judge_, records[lang], journal, label=f"judge {model_name} {lang}"
-                )
+        comparisons: dict[str, list[Annotation]] = {}
+        todo: list[Annotation] = []
+        for lang, ours, base in zip(langs, mine, theirs, strict=True):
+            comparisons[lang] = read_comparisons(ours, base, lang, annotator=asked.name)
+            if not here.verdicts(lang).exists():
+                done = Journal(here.verdicts(lang)).done
+                todo += [one for one in comparisons[lang] if one.prompt_id not in done]
+        ask_consent(asked, todo, price=config.judge_price, yes=yes)
+        for lang, some in comparisons.items():
+            verdicts = here.verdicts(lang)
+            if verdicts.exists():
+                annotations = with_answers(some, read_jsonl(verdicts))
             else:
-                annotations = read_jsonl(journal.path)
-            write_json(
-                out / lang / "annotations.json",
-                [
-                    {key: value for key, value in record.items() if key != "prompt_id"}
-                    for record in annotations
-                ],
-            )
+                label = f"judge {model_name} {lang}"
+                annotations = judge_records(asked, some, Journal(verdicts), label=label)
+            write_records(here.annotations(lang), annotations)
     return stage.out
 
 

@@ -1,28 +1,27 @@
-"""metrics.json: win rates, scores against the truth, seconds a stage."""
+"""metrics.json: win rates by model and language, rewards against the truth, seconds a stage."""
 
 from pathlib import Path
+from typing import Any
 
-from xlnb.common.files import read_json, write_json
+from xlnb.common.files import write_json
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Sample, Score, read_records
+from xlnb.evaluation.annotations import read_judged
 from xlnb.evaluation.summaries import summarise
 from xlnb.lab.truth import reward_accuracy
 from xlnb.rewards import split_scorers
 from xlnb.runs.layout import Iteration, Run
-from xlnb.runs.stage import Stage, stage_seconds
+from xlnb.runs.stage import Stage, fields, stage_seconds
 from xlnb.stages.reading import eval_prompts
 
 
 @main_alone
 def report(run: Run) -> Path:
-    """metrics.json: win rates a model and language, rewards against the truth, seconds a stage."""
+    """Win rates from all annotations, and how far rewards agree with the lab's truth."""
     langs = list(eval_prompts(run))
-    files = {
-        (model, lang): run.evaluated(model).annotations(lang)
-        for model in run.models
-        for lang in langs
-    }
-    inputs = list(files.values())
+    inputs = []
+    for model in run.models:
+        inputs += [run.evaluated(model).annotations(lang) for lang in langs]
     for here in run.iterations:
         for lang in here.langs:
             inputs += [here.samples(lang), here.scores(lang)]
@@ -30,26 +29,31 @@ def report(run: Run) -> Path:
         run,
         "report",
         inputs=inputs,
-        uses={"evaluation": {"resamples": run.preset.evaluation.resamples}},
+        uses=fields(run.preset, "evaluation.resamples"),
         out=run.metrics,
     )
-    if stage.current():
-        return stage.out
-    with stage.working():
-        win_rates: dict[str, dict] = {name: {} for name in run.models}
-        for (name, lang), path in files.items():
-            win_rates[name][lang] = summarise(
-                read_json(path), resamples=run.preset.evaluation.resamples
-            )
+
+    def make() -> None:
         metrics = {
             "preset": run.preset.name,
             "seed": run.preset.seed,
-            "win_rates": win_rates,
+            "win_rates": {model: win_rates(run, model, langs) for model in run.models},
             "rewards": {here.source: rewards_against_truth(here) for here in run.iterations},
             "seconds": stage_seconds(run),
         }
         write_json(stage.out, metrics)
-    return stage.out
+
+    return stage.make(make)
+
+
+def win_rates(run: Run, model: str, langs: list[str]) -> dict[str, dict[str, Any]]:
+    """A model's entry of each language."""
+    here = run.evaluated(model)
+    entries = {}
+    for lang in langs:
+        judged = read_judged(here.annotations(lang), model, lang)
+        entries[lang] = summarise(judged, resamples=run.preset.evaluation.resamples)
+    return entries
 
 
 def rewards_against_truth(here: Iteration) -> dict[str, dict[str, dict]]:

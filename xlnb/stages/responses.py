@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from xlnb.common import processes
-from xlnb.common.files import write_json
 from xlnb.common.records import Sample, read_records
+from xlnb.evaluation.alpaca_eval import Output, write_records
 from xlnb.inputs.sources import parse_source
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
@@ -52,15 +52,15 @@ def respond(run: Run, model_name: str) -> Path:
             )
             if processes.is_main():
                 outputs = [
-                    {
-                        "generator": model_name,
-                        "dataset": dataset,
-                        "id": sample.prompt_id,
-                        "instruction": sample.instruction,
-                        "output": sample.responses[0].text,
-                    }
+                    Output(
+                        generator=model_name,
+                        dataset=dataset,
+                        prompt_id=sample.prompt_id,
+                        instruction=sample.instruction,
+                        output=sample.responses[0].text,
+                    )
                     for sample in read_records(here.samples(lang), Sample)
                 ]
-                write_json(here.outputs(lang), outputs)
+                write_records(here.outputs(lang), outputs)
 
     return stage.make(make)

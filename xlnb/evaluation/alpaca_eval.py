@@ -1,0 +1,156 @@
+"""AlpacaEval's two forms of file: a model's outputs, and annotations, which are two models' outputs
+and what a judge says of them.
+
+In a file a prompt is known by AlpacaEval's `id`; everywhere else it is `prompt_id`. Files of others
+need not have what has a default here.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from xlnb.common.errors import InputError
+from xlnb.common.files import read_json, write_json
+from xlnb.common.records import Record
+
+
+@dataclass(frozen=True)
+class AlpacaEvalRecord(Record):
+    """A record whose prompt_id is `id` in a file."""
+
+    def to_json(self) -> dict[str, Any]:
+        values = super().to_json()
+        return {"id" if name == "prompt_id" else name: values[name] for name in values}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        given = dict(values)
+        if values.get("id") is not None:
+            given["prompt_id"] = str(values["id"])
+        return super().from_json(given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output(AlpacaEvalRecord):
+    """A model's response to an instruction."""
+
+    generator: str | None = None
+    dataset: str | None = None
+    prompt_id: str | None = None
+    instruction: str
+    output: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotation(AlpacaEvalRecord):
+    """Two responses to one instruction: the baseline's (1) and the model's (2). A judge is given
+    one without a preference, and what it returns is added by `judged`."""
+
+    prompt_id: str = ""
+    # the place of the instruction in AlpacaEval's list
+    index: float | None = None
+    lang: str = ""
+    instruction: str = ""
+    output_1: str
+    generator_1: str = ""
+    output_2: str
+    generator_2: str = ""
+    annotator: str = ""
+    # whether the model's response is in `lang`, by a detector or the judge; None: not known
+    in_language_2: bool | None = None
+    # from 1 (the baseline wins) to 2 (the model wins); None or NaN: not judged
+    preference: float | None
+    # what else the judge said, by its own names; in a file it stands behind the preference
+    said: dict[str, Any] = field(default_factory=dict)
+
+    def judged(self, answer: Mapping[str, Any]) -> "Annotation":
+        """With a judge's answer: `preference`, and whatever explains it."""
+        said = {name: value for name, value in answer.items() if name != "preference"}
+        in_language = said.get("in_language_2", self.in_language_2)
+        preference = answer.get("preference")
+        return replace(self, preference=preference, in_language_2=in_language, said=said)
+
+    def to_json(self) -> dict[str, Any]:
+        values = super().to_json()
+        said = values.pop("said")
+        # What the judge itself says of the language stands behind its preference.
+        if "in_language_2" in said:
+            values.pop("in_language_2", None)
+        return values | said
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        names = list(values)
+        behind = names[names.index("preference") + 1 :]
+        said = {name: values[name] for name in behind}
+        return super().from_json({**values, "said": said})
+
+
+def write_records(path: Path, records: Iterable[AlpacaEvalRecord]) -> None:
+    write_json(path, [record.to_json() for record in records])
+
+
+def read_outputs(path: Path) -> list[Output]:
+    """Raises InputError naming file and record."""
+    outputs = []
+    for where, values in _objects(path, "records with instruction and output"):
+        texts = [values.get("instruction"), values.get("output")]
+        if not all(isinstance(text, str) for text in texts):
+            raise InputError(f"{where}: expected a JSON object with instruction and output")
+        outputs.append(Output.from_json(values))
+    return outputs
+
+
+def read_annotations(path: Path) -> list[Annotation]:
+    """Raises InputError naming file and record."""
+    annotations = []
+    for where, values in _objects(path, "annotations with output_1, output_2 and preference"):
+        for name in ("output_1", "output_2"):
+            if not isinstance(values.get(name), str):
+                raise InputError(f"{where}: {name} is missing or not text")
+        if "preference" not in values:
+            raise InputError(
+                f"{where}: preference is missing; expected 1 to 2, or null where not judged"
+            )
+        checked = dict(values)
+        if values["preference"] is not None:
+            # Ties of AlpacaEval's older annotators are 0.
+            preference = 1.5 if values["preference"] == 0 else values["preference"]
+            checked["preference"] = read_preference(where, preference)
+        if values.get("index") is not None:
+            checked["index"] = read_number(where, "index", values["index"])
+        annotations.append(Annotation.from_json(checked))
+    return annotations
+
+
+def _objects(path: Path, what: str) -> list[tuple[str, dict[str, Any]]]:
+    """The objects of a JSON list, each with where it stands. There is at least one."""
+    values = read_json(path)
+    if not isinstance(values, list) or not values:
+        raise InputError(f"{path}: expected a JSON list of {what}")
+    objects = []
+    for number, value in enumerate(values):
+        where = f"{path}, record {number}"
+        if not isinstance(value, dict):
+            raise InputError(f"{where}: expected a JSON object, found {type(value).__name__}")
+        objects.append((where, value))
+    return objects
+
+
+def read_number(where: str, name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{where}: {name} is {value!r}, expected a number") from None
+
+
+def read_preference(where: str, value: Any) -> float:
+    """A preference in [1, 2]; NaN where it is."""
+    preference = read_number(where, "preference", value)
+    if not (math.isnan(preference) or 1 <= preference <= 2):
+        raise InputError(
+            f"{where}: preference is {preference:g}, expected 1 (baseline wins) to 2 (model wins)"
+        )
+    return preference

@@ -1,0 +1,74 @@
+"""Asking a judge about many comparisons: what it will take, and going on where it stopped."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from xlnb.common.endpoint import ask_all, consent
+from xlnb.common.journal import Journal
+from xlnb.evaluation.alpaca_eval import Annotation
+from xlnb.judges.model import ModelJudge, judge_prompt
+from xlnb.judges.protocol import Judge
+
+
+def ask_consent(judge: Judge, asked: Sequence[Annotation], *, price: float, yes: bool) -> None:
+    """Print what judging these will take; where calls cost money, go on only with consent.
+
+    `price`: US dollars a million tokens of input, 0 where not known. A token is counted as 4 bytes
+    of UTF-8. Raises InputError where consent is refused, or cannot be asked for and `yes` is not
+    given.
+    """
+    if not isinstance(judge, ModelJudge):
+        return
+    prompts = []
+    for one in asked:
+        prompts += [judge_prompt(one, model_first) for model_first in judge.orders(one)]
+    tokens = sum(len(prompt.encode()) for prompt in prompts) / 4
+    consent(judge.name, len(prompts), tokens, price=price, paid=judge.model.paid, yes=yes)
+
+
+def judge_records(
+    judge: Judge, asked: Sequence[Annotation], journal: Journal, *, label: str
+) -> list[Annotation]:
+    """Judge what the journal does not hold yet, each as soon as it is answered, and finish the
+    journal, whose records are a prompt_id and what the judge returned.
+
+    A comparison without any answer is kept with preference None and its reason in "error", as
+    `ask_all` says. Raises InputError where the judge is out of reach; finished work is kept.
+    """
+    by_id = {one.prompt_id: one for one in asked}
+
+    def answer(question: dict[str, Any]) -> dict[str, Any]:
+        return judge(by_id[question["prompt_id"]])
+
+    workers = judge.model.workers if isinstance(judge, ModelJudge) else 1
+    # A tie by definition takes no call, and says nothing of whether a model can be reached.
+    ties: list[dict[str, Any]] = []
+    questions: list[dict[str, Any]] = []
+    for one in asked:
+        tie = isinstance(judge, ModelJudge) and not judge.orders(one)
+        (ties if tie else questions).append({"prompt_id": one.prompt_id})
+    done = journal.done
+    journal.append([tie | answer(tie) for tie in ties if tie["prompt_id"] not in done])
+    ask_all(answer, questions, journal, name=judge.name, workers=workers, label=label)
+    answers = journal.finish([one.prompt_id for one in asked])
+    judged = with_answers(asked, answers)
+    malformed = sum("malformed" in one.said for one in judged)
+    failed = sum("error" in one.said for one in judged)
+    if malformed or failed:
+        print(
+            f"{label}: {malformed} malformed and {failed} missing answers of {len(judged)} "
+            "comparisons, kept without a preference",
+            flush=True,
+        )
+    return judged
+
+
+def with_answers(
+    asked: Sequence[Annotation], answers: Sequence[dict[str, Any]]
+) -> list[Annotation]:
+    """Comparisons with the answers of a finished journal."""
+    judged = []
+    for one, answer in zip(asked, answers, strict=True):
+        said = {name: value for name, value in answer.items() if name != "prompt_id"}
+        judged.append(one.judged(said))
+    return judged
