@@ -1,4 +1,4 @@
-""""""
+"""Languages: their codes (ISO 639-1), as files and columns have them, and their English names."""
 
 from xlnb.common.errors import InputError
 
