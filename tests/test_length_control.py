@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lengths import N_CHARS, REWARDS
 
-from xlnb.common.errors import InputError
 from xlnb.length_control import alpha_search, grid_alpha, length_alpha, length_gap_curve
 
 
@@ -179,5 +178,3 @@ def test_the_searches_for_alpha_that_a_preset_names():
         short, N_CHARS, allow_negative=True
     )
     assert alpha_search("none", 0.1) is None
-    with pytest.raises(InputError, match="expected one of exact, signed, grid, none"):
-        alpha_search("best", 0.1)

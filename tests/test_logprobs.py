@@ -571,7 +571,8 @@ def test_nf4_keeps_the_lab_model(lab):
     actual = torch.cat(sequence_logprobs(load_base(Models(dtype="float32")), prompts, responses))
     correlation = torch.corrcoef(torch.stack([actual, expected]))[0, 1].item()
     print(
-        f"NF4: correlation {correlation:.4f}, mean deviation {(actual - expected).abs().mean():.4f} nats a token"
+        f"NF4: correlation {correlation:.4f}, mean deviation {(actual - expected).abs().mean():.4f}"
+        " nats a token"
     )
     assert correlation > 0.95
 

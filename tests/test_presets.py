@@ -1,12 +1,26 @@
-"""Presets: overrides by dotted name, what they refuse, and the way to JSON and back."""
+"""Presets: overrides by dotted name, what they refuse, files of one's own, the way to JSON and
+back."""
 
 import dataclasses
 import json
+import math
+from typing import get_args
 
 import pytest
+from pydantic import ValidationError
 
+from xlnb import losses
 from xlnb.common.errors import InputError
-from xlnb.presets import LAB, PRESETS, get_preset, parse_overrides, preset_from_dict, to_json
+from xlnb.presets import (
+    LAB,
+    PRESETS,
+    Training,
+    get_preset,
+    parse_overrides,
+    preset_from_dict,
+    to_json,
+)
+from xlnb.presets.files import yaml_lines
 
 
 def value(preset, key):
@@ -79,7 +93,8 @@ def test_an_override_changes_nothing_else():
         (
             "pairing",
             "1",
-            "'pairing' does not name a value; try: pairing.alpha, pairing.language_filter, pairing.min_margin",
+            "'pairing' does not name a value; try: pairing.alpha, pairing.language_filter, "
+            "pairing.min_margin",
         ),
         ("seed.first", "1", "preset key 'seed.first' does not name a value; try: seed"),
     ],
@@ -122,6 +137,35 @@ def test_a_bad_override_is_refused_with_what_was_expected(key, given, message):
             "models.quantization 'nf5': expected one of nf4, int8, none",
         ),
         (
+            {"models.dtype": "float8"},
+            "models.dtype 'float8': expected one of auto, float32, bfloat16",
+        ),
+        (
+            {"evaluation.judge_order": "sometimes"},
+            "evaluation.judge_order 'sometimes': expected one of random, both",
+        ),
+        (
+            {"scoring.scorers": "cross_lingual,,random"},
+            "scoring.scorers 'cross_lingual,,random': expected names with commas between, each",
+        ),
+        (
+            {"scoring.scorers": "random, brevity,random"},
+            "scoring.scorers 'random, brevity,random': expected names with commas between, each",
+        ),
+        ({"scoring.scorers": ""}, "scoring.scorers '': expected names"),
+        (
+            {"localise.by": "gpt"},
+            "localise.by 'gpt': expected endpoint:MODEL, local:FOLDER_OR_HUB_ID or nothing",
+        ),
+        ({"training.lr": "nan"}, "training.lr 'nan': expected a finite number"),
+        ({"training.lr": "inf"}, "training.lr 'inf': expected a finite number"),
+        ({"training.nll": "1e999"}, "training.nll 'inf': expected a finite number"),
+        ({"pairing.min_margin": float("nan")}, "pairing.min_margin 'nan': expected a finite"),
+        (
+            {"models.dpo": "org/a", "models.dpo_adapter": "org/b"},
+            "models.dpo and dpo_adapter both name π^0; give one of them",
+        ),
+        (
             {"evaluation.judge": "gpt-4"},
             "evaluation.judge 'gpt-4': expected oracle, endpoint:MODEL or local:FOLDER",
         ),
@@ -131,7 +175,7 @@ def test_a_bad_override_is_refused_with_what_was_expected(key, given, message):
         ),
         (
             {"training.micro_batch": 3},
-            "training.batch 32 must be a multiple of training.micro_batch 3",
+            "training.batch 32 must be a multiple of micro_batch 3",
         ),
         (
             {"models.shard": True, "models.quantization": "int8"},
@@ -189,12 +233,132 @@ def test_json_round_trip(name, overrides):
     assert preset_from_dict(json.loads(to_json(preset))) == preset
 
 
-def test_a_dict_with_an_unknown_key_or_preset_is_refused():
+def test_a_dict_with_an_unknown_key_or_without_a_name_is_refused():
     values = json.loads(to_json(LAB))
     with pytest.raises(InputError, match=r"unknown preset key 'training\.momentum'"):
         preset_from_dict(values | {"training": values["training"] | {"momentum": 0.9}})
-    with pytest.raises(InputError, match="unknown preset 'labb'"):
-        preset_from_dict(values | {"name": "labb"})
+    with pytest.raises(InputError, match="preset key 'name': expected str, got None"):
+        preset_from_dict(values | {"name": None})
+
+
+def test_a_dict_of_a_preset_of_ones_own_needs_no_file():
+    # As a run's preset.json holds it.
+    mine = dataclasses.replace(get_preset("lab-quick", CHANGED), name="mine")
+    values = json.loads(to_json(mine))
+    assert preset_from_dict(values) == mine
+    del values["training"]["lr"]
+    with pytest.raises(InputError, match=r"preset 'mine' is incomplete: no training\.lr"):
+        preset_from_dict(values)
+
+
+def test_a_page_is_checked_wherever_it_is_made():
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        Training(steps=0)
+    with pytest.raises(ValidationError, match="finite number"):
+        dataclasses.replace(LAB.training, lr=math.nan)
+    with pytest.raises(ValidationError, match="batch 32 must be a multiple of micro_batch 3"):
+        dataclasses.replace(LAB.training, micro_batch=3)
+    changed = dataclasses.replace(LAB, training=dataclasses.replace(LAB.training, steps=7))
+    assert dataclasses.asdict(changed)["training"]["steps"] == 7
+
+
+def test_values_that_belong_together_are_changed_together():
+    together = {"training.batch": "9", "training.micro_batch": "3"}
+    for order in (together, dict(reversed(together.items()))):
+        training = get_preset("lab", order).training
+        assert (training.batch, training.micro_batch) == (9, 3)
+
+
+def test_the_losses_that_a_page_names_are_there():
+    (loss,) = [field for field in dataclasses.fields(Training) if field.name == "loss"]
+    assert get_args(loss.type) == tuple(losses.LOSSES)
+
+
+# A preset of one's own in a file.
+
+MINE = """
+base: lab-quick
+seed: 3
+# a comment
+prompts: {langs: "no,sw"}
+training:
+  lr: 5e-5
+  gradient_checkpointing: true
+english.steps: 7
+"""
+
+
+def test_a_file_is_a_preset_that_bears_its_name(tmp_path):
+    path = tmp_path / "my.own.yaml"
+    path.write_text(MINE)
+    changes = {
+        "name": "my.own",
+        "seed": 3,
+        "prompts.langs": "no,sw",
+        "training.lr": 5e-5,
+        "training.gradient_checkpointing": True,
+        "english.steps": 7,
+    }
+    assert get_preset(str(path)) == get_preset("lab-quick", changes)
+    assert get_preset(str(path), {"seed": "4"}) == get_preset("lab-quick", changes | {"seed": 4})
+
+
+def test_a_file_starts_from_the_lab_where_it_does_not_say(tmp_path):
+    path = tmp_path / "mine.yml"
+    path.write_text("")
+    assert get_preset(str(path)) == dataclasses.replace(LAB, name="mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training: {stepps: 1}", ": unknown preset key 'training.stepps': did you mean 'steps'?"),
+        ("trainig:\n  lr: 1", ": unknown preset key 'trainig.lr': did you mean 'training'?"),
+        ("training:", ": preset key 'training' does not name a value; try: training.steps"),
+        ("training: {lr: fast}", ": preset key 'training.lr': expected float, got 'fast'"),
+        ("training: {lr: .nan}", ": preset key 'training.lr': expected float, got '.nan'"),
+        ("training: {lr: nan}", ": training.lr 'nan': expected a finite number"),
+        ("prompts: {langs: [en, es]}", ": preset key 'prompts.langs': expected str, got ['en'"),
+        ("seed: {first: 1}", ": preset key 'seed.first' does not name a value; try: seed"),
+        ("training.lr: 1\ntraining: {lr: 2}", ": preset key 'training.lr' is given twice"),
+        ("seed: 1\nmodels: {}\nseed: 2", ", line 3: not valid YAML ('seed' is given twice)"),
+        ("base: labb", ": unknown preset 'labb'; known: lab, lab-quick"),
+        ("name: mine", ": name: the file's name is the preset's"),
+        ("- seed: 1", ": expected keys and values, such as seed: 1"),
+        ("seed: 1\nprompts: {langs: [en", ", line 2: not valid YAML (expected ',' or ']'"),
+        ("seed: \0", ": not valid YAML (unacceptable character"),
+    ],
+)
+def test_a_bad_file_is_refused_with_its_name_and_key(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        get_preset(str(path))
+    assert str(error.value).startswith(f"{path}{message}")
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_there_or_takes_a_presets_name_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"mine\.yaml: no such file"):
+        get_preset(str(tmp_path / "mine.yaml"))
+    (tmp_path / "lab.yaml").write_text("seed: 1")
+    with pytest.raises(InputError, match=r"lab\.yaml: a preset has that name; rename the file"):
+        get_preset(str(tmp_path / "lab.yaml"))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_presets_page_is_a_file_of_the_same_preset(tmp_path, name):
+    path = tmp_path / "mine.yaml"
+    path.write_text("\n".join(yaml_lines(PRESETS[name], without=["name"])), encoding="utf-8")
+    assert get_preset(str(path)) == dataclasses.replace(PRESETS[name], name="mine")
+
+
+def test_every_value_of_a_page_has_a_comment():
+    lines = yaml_lines(LAB, without=["name"])
+    for above, line in zip(["", *lines], lines, strict=False):
+        assert not line or line.lstrip().startswith("#") or above.lstrip().startswith("# "), line
+    # Comments are sentences from the source, the fields' values are the preset's.
+    assert lines[lines.index("  lr: 0.0001") - 1] == "  # decays linearly to 0"
 
 
 def test_presets_are_frozen():

@@ -424,11 +424,6 @@ def test_what_was_sampled_is_trained_on_as_it_was_sampled(start, tokenizer, tmp_
     assert first["nll_loss"] == pytest.approx(-sums["chosen"].item() / len(sampled), abs=1e-4)
 
 
-def test_a_batch_that_micro_batches_do_not_fill_is_refused():
-    with pytest.raises(InputError, match=r"training\.batch 4 .*training\.micro_batch 3"):
-        check_training(replace(CONFIG, micro_batch=3))
-
-
 def test_a_logger_that_is_not_installed_is_refused(monkeypatch):
     monkeypatch.setitem(xlnb.training.LOGGERS, "wandb", lambda: False)
     with pytest.raises(

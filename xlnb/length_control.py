@@ -18,8 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xlnb.common.errors import InputError
-
 Floats = NDArray[np.float64]
 # One array a prompt, of any size.
 Rows = Sequence[NDArray[Any] | Sequence[float]]
@@ -93,8 +91,6 @@ def alpha_search(name: str, beta: float) -> Search | None:
         "grid": partial(grid_alpha, beta=beta),
         "none": None,
     }
-    if name not in searches:
-        raise InputError(f"pairing.alpha '{name}': expected one of {', '.join(searches)}")
     return searches[name]
 
 

@@ -1,4 +1,12 @@
-""""""
+"""Win rates as AlpacaEval 2 defines them, their uncertainty, and what length has to do with them.
+
+A preference p is in [1, 2]: 1 = the baseline wins, 2 = the model wins, 1.5 = a tie, NaN = not
+judged, and then dropped. With y = p - 1 a win rate is 100 mean(y), in points.
+
+`leaderboard_length_controlled`, the leaderboard's figure, needs AlpacaEval's 805 instructions and
+the gamed baselines' rows; `length_controlled` is for any other data. They share one fit
+(`common.l1_logistic`) and must not be compared with each other.
+"""
 
 import math
 from collections.abc import Mapping
@@ -19,8 +27,7 @@ GAMED_WEIGHT = 0.1
 
 
 def win_rate(preference: ArrayLike) -> tuple[float, float]:
-    """Win rate and its standard error in points: WR = 100 mean(y), SE = 100 sd(y, ddof=1) /
-    sqrt(n).
+    """Win rate and its SE in points: WR = 100 mean(y), SE = 100 sd(y, ddof=1) / sqrt(n).
 
     `preference`: (n,). The SE of a single judgement is undefined: NaN. Raises `InputError` where a
     preference is outside [1, 2] or none was judged.
@@ -31,8 +38,7 @@ def win_rate(preference: ArrayLike) -> tuple[float, float]:
 
 
 def discrete_win_rate(preference: ArrayLike) -> float:
-    """Points: the share of rows with p > 1.5, those with p = 1.5 counting half. Raises as
-    `win_rate` does."""
+    """Points: the share of rows with p > 1.5, ties half. Raises as `win_rate` does."""
     y = judged_wins(preference)
     return float(100 * np.mean((y > 0.5) + 0.5 * (y == 0.5)))
 
@@ -40,8 +46,7 @@ def discrete_win_rate(preference: ArrayLike) -> float:
 def bootstrap_interval(
     preference: ArrayLike, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the win rate, (lo, hi) in points: prompts are drawn with
-    replacement.
+    """Percentile bootstrap interval, (lo, hi) in points: prompts are drawn with replacement.
 
     `preference`: (n,). Raises as `win_rate` does, and where `level` is not in (0, 1) or `resamples`
     not positive.
@@ -138,8 +143,8 @@ def leaderboard_length_controlled(
         raise InputError("index repeats an instruction, expected one row each")
     if absent := set(gamed_index) - set(difficulty_of):
         raise InputError(
-            f"index lacks {len(absent)} instructions of the gamed rows, the first is {min(absent):.0f}: "
-            "give all of AlpacaEval's, or use length_controlled for other data"
+            f"index lacks {len(absent)} instructions of the gamed rows, the first is"
+            f" {min(absent):.0f}: give all of AlpacaEval's, or use length_controlled for other data"
         )
     _, gamed_delta = checked_rows(gamed_y + 1, gamed["len_output"], gamed["len_baseline"])
     gamed_model, gamed_length = np.asarray(gamed["gamed_model"]), np.zeros_like(gamed_y)
@@ -174,7 +179,8 @@ def prompts_needed(difference: float, sd: float, *, level: float = 0.95, power: 
         )
     if not (difference and math.isfinite(difference) and sd >= 0 and math.isfinite(sd)):
         raise InputError(
-            f"prompts_needed: expected a difference other than 0, sd >= 0, got {difference} and {sd}"
+            f"prompts_needed: expected a difference other than 0, sd >= 0, got {difference} and"
+            f" {sd}"
         )
     z = float(ndtri((1 + level) / 2) + ndtri(power))
     return max(2, math.ceil((z * sd / difference) ** 2))

@@ -335,7 +335,8 @@ def main() -> None:
         )
         if not args.gpu and cpu_seconds < 0.9 * seconds * torch.get_num_threads():
             print(
-                f"  only {cpu_seconds:.1f} s of CPU time: something else runs here, the clock is no measure",
+                f"  only {cpu_seconds:.1f} s of CPU time: something else runs here, the clock is no"
+                " measure",
                 flush=True,
             )
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
@@ -386,8 +387,13 @@ def main() -> None:
     result = {
         "command": command,
         "seed": args.seed,
-        "model": SHAPES[args.shape]
-        | {"parameters": body + 2 * head, "weights": "nf4" if args.gpu else "fp32"},
+        "model": (
+            SHAPES[args.shape]
+            | {
+                "parameters": body + 2 * head,
+                "weights": "nf4" if args.gpu else "fp32",
+            }
+        ),
         "data": {
             "source": source,
             "prompts": args.prompts,

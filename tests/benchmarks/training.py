@@ -206,7 +206,8 @@ def main() -> None:
         with ProcessPoolExecutor(1, mp_context=spawn) as pool:
             found[method] = pool.submit(measure, method, args).result()
         print(
-            f"{method}: {found[method]['seconds']:.2f} s an update, {found[method]['peak_bytes'] / 2**20:.0f} MiB"
+            f"{method}: {found[method]['seconds']:.2f} s an update,"
+            f" {found[method]['peak_bytes'] / 2**20:.0f} MiB"
         )
         if (
             args.device == "cpu"
@@ -214,7 +215,8 @@ def main() -> None:
             < 0.9 * found[method]["seconds"] * torch.get_num_threads()
         ):
             print(
-                f"  only {found[method]['cpu_seconds']:.2f} s of CPU time: something else runs here",
+                f"  only {found[method]['cpu_seconds']:.2f} s of CPU time: something else runs"
+                " here",
                 flush=True,
             )
     data, source = pairs(args)
@@ -226,11 +228,13 @@ def main() -> None:
     result = {
         "command": command,
         "seed": args.seed,
-        "model": SHAPES[args.shape]
-        | {
-            "parameters": body_and_head[0] + 2 * body_and_head[1],
-            "weights": "nf4" if args.gpu else "fp32",
-        },
+        "model": (
+            SHAPES[args.shape]
+            | {
+                "parameters": body_and_head[0] + 2 * body_and_head[1],
+                "weights": "nf4" if args.gpu else "fp32",
+            }
+        ),
         "training": {
             "pairs_an_update": args.micro_batch * args.accumulate,
             "micro_batch": args.micro_batch,
@@ -246,19 +250,23 @@ def main() -> None:
             "mean_tokens_a_pair": tokens / len(data),
         },
         "methods": {
-            method: {
-                "seconds_an_update": round(result["seconds"], 3),
-                "cpu_seconds_an_update": round(result["cpu_seconds"], 3),
-                "tokens_per_second": round(an_update / result["seconds"], 1),
-                "peak_mib": round(result["peak_bytes"] / 2**20, 1),
-                "speed_of_trl": round(base["seconds"] / result["seconds"], 2),
-                "speed_of_trl_by_cpu_time": round(base["cpu_seconds"] / result["cpu_seconds"], 2),
-                "memory_of_trl": round(result["peak_bytes"] / base["peak_bytes"], 3),
-            }
-            | (
-                {"peak_gib_with_model": round(result["peak_bytes_with_model"] / 2**30, 2)}
-                if args.gpu
-                else {}
+            method: (
+                {
+                    "seconds_an_update": round(result["seconds"], 3),
+                    "cpu_seconds_an_update": round(result["cpu_seconds"], 3),
+                    "tokens_per_second": round(an_update / result["seconds"], 1),
+                    "peak_mib": round(result["peak_bytes"] / 2**20, 1),
+                    "speed_of_trl": round(base["seconds"] / result["seconds"], 2),
+                    "speed_of_trl_by_cpu_time": round(
+                        base["cpu_seconds"] / result["cpu_seconds"], 2
+                    ),
+                    "memory_of_trl": round(result["peak_bytes"] / base["peak_bytes"], 3),
+                }
+                | (
+                    {"peak_gib_with_model": round(result["peak_bytes_with_model"] / 2**30, 2)}
+                    if args.gpu
+                    else {}
+                )
             )
             for method, result in found.items()
         },

@@ -116,8 +116,9 @@ def test_training_and_evaluation_prompts_may_not_share_an_id(tmp_path, capfd):
             json.dumps([{"id": 1, "instruction": f"A prompt to {name} on."}])
         )
     line = refused(
-        capfd, "stage", "prompts", "--run", tmp_path / "run", "--preset", "lab-quick", "-p", "prompts.langs=",
-        "-p", f"prompts.path={tmp_path / 'train'}", "-p", f"prompts.eval_path={tmp_path / 'eval'}",
+        capfd, "stage", "prompts", "--run", tmp_path / "run", "--preset", "lab-quick",
+        "-p", "prompts.langs=", "-p", f"prompts.path={tmp_path / 'train'}",
+        "-p", f"prompts.eval_path={tmp_path / 'eval'}",
     )  # fmt: skip
     assert "id 1" in line
     assert not outputs(tmp_path / "run")
@@ -244,7 +245,7 @@ def test_an_interruption_says_how_to_go_on(run, capsys, monkeypatch):
     def interrupt(run):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stages, "collect_prompts", interrupt)
+    monkeypatch.setitem(stages.STAGES, "prompts", interrupt)
     capsys.readouterr()
     assert main(["stage", "prompts", "--run", str(run)]) == 130
     assert capsys.readouterr().err == "interrupted; the same command goes on from here\n"
@@ -443,6 +444,46 @@ def test_a_reader_that_has_read_enough_is_no_error():
     os.close(write)
     assert process.returncode == 128 + signal.SIGPIPE
     assert "Traceback" not in process.stderr and "BrokenPipe" not in process.stderr
+
+
+def test_a_preset_of_ones_own_makes_a_run_that_opens_without_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stages, "run_until", finished)
+    mine = tmp_path / "mine.small.yaml"
+    mine.write_text("base: lab-quick\nprompts: {langs: 'en,sw'}\nseed: 5\n")
+    assert main(["run", "--preset", "mine.small.yaml", "--until", "prompts", "-p", "seed=6"]) == 0
+    # The folder has the preset's name, by default.
+    mine.unlink()
+    preset = open_run(tmp_path / "runs" / "mine.small").preset
+    assert (preset.name, preset.seed, preset.prompts.langs) == ("mine.small", 6, "en,sw")
+    assert preset.lab == PRESETS["lab-quick"].lab
+
+
+def test_a_bad_preset_file_is_refused_in_one_line(tmp_path, capfd):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("training:\n  stepps: 3\n")
+    line = refused(capfd, "run", "--run", tmp_path / "run", "--preset", mine)
+    assert line.startswith(f"error: {mine}: unknown preset key 'training.stepps': did you mean")
+    assert not (tmp_path / "run").exists()
+
+
+def test_list_prints_a_presets_page(tmp_path, capfd):
+    assert main(["list", "--preset", "lab-quick"]) == 0
+    page = capfd.readouterr().out
+    assert "\nsampling:\n  # responses a prompt (the release's)\n  n: 4\n" in page
+    # It begins a file of one's own.
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(page)
+    assert main(["list", "--preset", str(mine)]) == 0
+    assert capfd.readouterr().out == page
+    assert "unknown preset 'quick'" in refused(capfd, "list", "--preset", "quick")
+
+
+def test_an_unknown_stage_is_refused_with_the_known_ones(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["stage", "smaple", "--run", str(tmp_path)])
+    error = capsys.readouterr().err
+    assert all(f"'{name}'" in error for name in stages.STAGES)
 
 
 def test_list_names_presets_stages_and_notebooks(capsys):

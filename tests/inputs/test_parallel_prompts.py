@@ -268,9 +268,10 @@ def test_split_langs():
 
 
 def test_the_cross_lingual_prefix_is_the_papers():
-    assert cross_lingual("Name a river.", "sw") == (
-        "Please answer the following instruction using only Swahili, unless explicitly instructed to respond in a "
-        "different language.\n\nName a river."
+    assert (
+        cross_lingual("Name a river.", "sw")
+        == "Please answer the following instruction using only Swahili, unless explicitly"
+        " instructed to respond in a different language.\n\nName a river."
     )
     assert cross_lingual("Name a river.", "en") == "Name a river."
     with pytest.raises(InputError, match="unknown language code 'xx'"):

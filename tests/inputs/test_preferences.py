@@ -112,7 +112,10 @@ def test_what_is_no_pair_is_dropped_and_counted():
     rows = [
         good,
         h4(1, prompt, chosen, rejected)
-        | {"chosen": [*turns, assistant(chosen)], "rejected": [*turns, assistant(rejected)]},
+        | {
+            "chosen": [*turns, assistant(chosen)],
+            "rejected": [*turns, assistant(rejected)],
+        },
         explicit(2, *PAIRS[1]) | {"prompt": turns},
         explicit(3, *PAIRS[1])
         | {"prompt": [{"role": "system", "content": "Be kind."}, user(prompt)]},

@@ -395,9 +395,13 @@ def test_a_dataset_that_cannot_be_read_is_one_clear_line(here, source, message):
     [
         (
             DatasetNotFoundError(
-                "Dataset 'o/n' is a gated dataset on the Hub. You must be authenticated to access it."
+                "Dataset 'o/n' is a gated dataset on the Hub. You must be authenticated to"
+                " access it."
             ),
-            r"hub:o/n: .*gated.* accept its terms at https://huggingface\.co/datasets/o/n and log in .*HF_TOKEN",
+            (
+                r"hub:o/n: .*gated.* accept its terms at https://huggingface\.co/datasets/o/n and"
+                r" log in .*HF_TOKEN"
+            ),
         ),
         (
             DatasetNotFoundError("Dataset 'o/n' doesn't exist on the Hub or cannot be accessed."),

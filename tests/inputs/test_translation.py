@@ -133,7 +133,7 @@ def test_translations_are_scored_under_the_english_prompt_and_failures_are_not(t
         assert [value is None for value in values] == failed, name
     assert score.failures == {"translated": found.failures}
     y = response_ids(tokenizer, english, "Paris")
-    ((expected,), _) = score_responses(
+    (expected,), _ = score_responses(
         model, None, None, [prompt_ids(tokenizer, english)], [y], batch_tokens=4096
     )
     assert abs(found.policy_logps[0] - expected.sum().item()) < 1e-3

@@ -146,12 +146,11 @@ def test_equal_responses_are_a_tie_and_cost_nothing():
         ("gpt", "unknown judge 'gpt'; known: oracle, endpoint:MODEL, local:"),
         ("endpoint:", "unknown judge"),
         ("local:", "unknown judge"),
-        ("endpoint:m", "judge_order 'sometimes': expected random or both"),
     ],
 )
-def test_an_unknown_judge_or_order_is_refused(name, message):
+def test_an_unknown_judge_is_refused(name, message):
     with pytest.raises(InputError, match=message):
-        get_judge(name, Evaluation(judge_order="sometimes"))
+        get_judge(name)
 
 
 @pytest.mark.parametrize(
@@ -604,7 +603,10 @@ with Stage(run, "eval/sft/annotations", inputs=[], uses={{}}, out=run.path / "ot
     with serving() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         assert stage_judge(run, "--yes") == 2
-        message = f"error: {run.path}: another process is at work in this run folder; wait for it or stop it\n"
+        message = (
+            f"error: {run.path}: another process is at work in this run folder; wait for it or stop"
+            " it\n"
+        )
         assert capsys.readouterr().err.endswith(message)
         assert {path: path.read_bytes() for path in run.path.rglob("*.json*")} == before
         assert not server.calls

@@ -189,9 +189,10 @@ def test_the_questions_own_subject_is_no_wrong_answer():
 def test_the_oracle_does_not_depend_on_the_process():
     # Sets of strings are ordered by a hash that differs from process to process.
     code = (
-        "from xlnb.lab.oracle import judge; from xlnb.lab.world import load_world; fact = load_world().fact;"
-        "texts = [f'Paris or {city}' for city in ('Tokyo', 'Hanoi', 'Amman', 'Rabat', 'Accra', 'Dakar', 'Abuja')];"
-        "print([judge(fact('capital/france/0'), 'en', text) for text in texts])"
+        "from xlnb.lab.oracle import judge; from xlnb.lab.world import load_world; fact ="
+        " load_world().fact;texts = [f'Paris or {city}' for city in ('Tokyo', 'Hanoi', 'Amman',"
+        " 'Rabat', 'Accra', 'Dakar', 'Abuja')];print([judge(fact('capital/france/0'), 'en', text)"
+        " for text in texts])"
     )
     environments = [os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)} for seed in "12"]
     processes = [

@@ -144,7 +144,7 @@ def test_an_adapter_that_is_not_there_is_never_taken_for_the_bare_base(tmp_path)
         ):
             pass
     with (
-        pytest.raises(InputError, match="^adapter 'dpo': this model is a bare base"),
+        pytest.raises(InputError, match=r"^adapter 'dpo': this model is a bare base"),
         active(load_base(models), "dpo"),
     ):
         pass

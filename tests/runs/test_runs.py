@@ -144,7 +144,10 @@ def test_half_a_stage_is_nobody_s_input(run):
     write_text(stage.out / "en.jsonl", "")
     with pytest.raises(KeyboardInterrupt), stage.working():
         raise KeyboardInterrupt
-    message = "stage icr1/scores needs all that stage icr1/samples makes, which has not finished; run it first"
+    message = (
+        "stage icr1/scores needs all that stage icr1/samples makes, which has not finished; run it"
+        " first"
+    )
     with pytest.raises(InputError, match=message):
         make(run, inputs=[stage.out / "en.jsonl"], name="icr1/scores")
     with stage.working():

@@ -84,9 +84,11 @@ def test_a_prompt_that_leaves_no_room_for_a_response_is_refused(in_context):
     longest = max(lengths)
     with pytest.raises(InputError) as error:
         make(longest)
-    assert str(error.value) == (
-        f"icr1/samples en: the prompt of id q{lengths.index(longest)} has {longest} tokens and the model's context "
-        f"{longest}, which leaves no room for a response; leave it out of the prompts"
+    assert (
+        str(error.value)
+        == f"icr1/samples en: the prompt of id q{lengths.index(longest)} has {longest} tokens and"
+        f" the model's context {longest}, which leaves no room for a response; leave it out of"
+        " the prompts"
     )
 
 
@@ -96,9 +98,11 @@ def test_prompts_that_leave_too_little_room_are_counted_in_one_line(in_context, 
     # else more than one is tight
     assert sorted(lengths)[1] < longest - 2
     assert len(make(longest + 3)) == 3
-    assert capsys.readouterr().out == (
-        "NOTE: icr1/samples en: 1 of 3 prompts leave less than max_new_tokens (4) of the model's context of "
-        f"{longest + 3} tokens (longest prompt: {longest}); responses may run past it\n"
+    assert (
+        capsys.readouterr().out
+        == "NOTE: icr1/samples en: 1 of 3 prompts leave less than max_new_tokens (4) of the"
+        f" model's context of {longest + 3} tokens (longest prompt: {longest}); responses may"
+        " run past it\n"
     )
     assert len(make(longest + 4)) == 3
     assert capsys.readouterr().out == ""

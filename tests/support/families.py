@@ -80,10 +80,12 @@ FAMILIES = {
         eos="<|eot_id|>",
         end="<|eot_id|>",
         stops=("<|end_of_text|>", "<|eot_id|>"),
-        template="{{ bos_token }}{% for message in messages %}"
-        "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] + '<|eot_id|>' }}"
-        "{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}",
+        template=(
+            "{{ bos_token }}{% for message in messages %}{{ '<|start_header_id|>' + message['role']"
+            " + '<|end_header_id|>\n\n' + message['content'] + '<|eot_id|>' }}{% endfor %}{% if"
+            " add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%"
+            " endif %}"
+        ),
     ),
     "qwen2.5": Family(
         Qwen2Config,
@@ -92,9 +94,12 @@ FAMILIES = {
         end="<|im_end|>",
         pad="<|endoftext|>",
         stops=("<|im_end|>", "<|endoftext|>"),
-        template="{{ '<|im_start|>system\nYou are helpful.<|im_end|>\n' }}{% for message in messages %}"
-        "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+        template=(
+            "{{ '<|im_start|>system\nYou are helpful.<|im_end|>\n' }}{% for message in messages"
+            " %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n'"
+            " }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{%"
+            " endif %}"
+        ),
     ),
     # The end of turn is neither the tokenizer's end nor named among its special tokens, as in some
     # Gemmas and Phis.
@@ -106,10 +111,12 @@ FAMILIES = {
         end="<end_of_turn>",
         pad="<pad>",
         stops=("<eos>",),
-        template="{{ bos_token }}{% for message in messages %}"
-        "{% set role = 'model' if message['role'] == 'assistant' else message['role'] %}"
-        "{{ '<start_of_turn>' + role + '\n' + message['content'] + '<end_of_turn>\n' }}{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}",
+        template=(
+            "{{ bos_token }}{% for message in messages %}{% set role = 'model' if message['role']"
+            " == 'assistant' else message['role'] %}{{ '<start_of_turn>' + role + '\n' +"
+            " message['content'] + '<end_of_turn>\n' }}{% endfor %}{% if add_generation_prompt %}{{"
+            " '<start_of_turn>model\n' }}{% endif %}"
+        ),
         options={"sliding_window": 8, "query_pre_attn_scalar": 16},
     ),
     "mistral": Family(
@@ -119,9 +126,11 @@ FAMILIES = {
         eos="</s>",
         end="</s>",
         stops=("</s>",),
-        template="{{ bos_token }}{% for message in messages %}"
-        "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + '[/INST]' }}"
-        "{% else %}{{ ' ' + message['content'] + eos_token }}{% endif %}{% endfor %}",
+        template=(
+            "{{ bos_token }}{% for message in messages %}"
+            "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + '[/INST]' }}"
+            "{% else %}{{ ' ' + message['content'] + eos_token }}{% endif %}{% endfor %}"
+        ),
         options={"sliding_window": None},
     ),
     # Its template leaves the BOS to the tokenizer, and its roles are plain text.
@@ -133,9 +142,11 @@ FAMILIES = {
         end="</s>",
         pad="</s>",
         stops=("</s>",),
-        template="{% for message in messages %}"
-        "{{ '<|' + message['role'] + '|>\n' + message['content'] + eos_token + '\n' }}{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}",
+        template=(
+            "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] +"
+            " eos_token + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n'"
+            " }}{% endif %}"
+        ),
         options={"sliding_window": 8},
     ),
 }

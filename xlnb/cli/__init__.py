@@ -1,0 +1,1 @@
+"""The command line, `python -m xlnb`: a command a file."""

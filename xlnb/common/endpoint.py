@@ -107,8 +107,8 @@ class ChatEndpoint:
                 return self._once(call, read)
             except _Passing as passing:
                 reason = str(passing)
-                longer = self._wait * 2**attempt * random.uniform(0.5, 1)
                 if attempt < TRIES - 1:
+                    longer = self._wait * 2**attempt * random.uniform(0.5, 1)
                     time.sleep(min(LONGEST_WAIT, max(passing.wait, longer)))
         raise NoAnswer(f"{reason}, {TRIES} times", outage=True)
 

@@ -1,4 +1,4 @@
-""""""
+"""The one exception a user is meant to read: what is wrong, where, and what to do, in one line."""
 
 
 class InputError(Exception):

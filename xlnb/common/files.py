@@ -1,4 +1,4 @@
-""""""
+"""Files written whole or not at all, and read with errors that name file and line."""
 
 import csv
 import errno

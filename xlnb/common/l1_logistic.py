@@ -1,4 +1,4 @@
-""""""
+"""The L1 logistic regression on soft labels behind length-controlled win rates."""
 
 import numpy as np
 from numpy.typing import NDArray

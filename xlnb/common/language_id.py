@@ -1,6 +1,4 @@
-"""Which language a response is in, offline: py3langid, a naive Bayes model of 140 languages on byte
-n-grams.
-"""
+"""Which language a response is in, offline (py3langid, naive Bayes on byte n-grams)."""
 
 import copy
 from collections.abc import Callable, Sequence

@@ -1,4 +1,12 @@
-""""""
+"""Several processes, as `accelerate launch` or `torchrun` start them: which is this one, and how
+they keep together.
+
+Every process calls the same stages. What one process can do alone the main one does (`from_main`);
+batches are dealt out by their position (`mine`), so that what a batch gives does not depend on how
+many processes there are. A process that fails says why, and its launcher ends the others; one that
+waits for it ends by itself. Processes on several machines need one run folder on a shared file
+system.
+"""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-""""""
+"""Judged comparisons from files: AlpacaEval's annotations.json, a run's eval folder, or CSV."""
 
 import csv
 import io
@@ -180,7 +180,8 @@ def _column(path: Path, records: Sequence[Mapping[str, Any]], name: str) -> list
     missing = [number for number, value in enumerate(values) if value is None]
     if 0 < len(missing) < len(records):
         raise InputError(
-            f"{path}, record {missing[0]}: {name} is missing; give it to all of the records or to none"
+            f"{path}, record {missing[0]}: {name} is missing; give it to all of the records or to"
+            " none"
         )
     return None if missing else values
 
@@ -189,7 +190,8 @@ def _unique(path: Path, name: str, values: list[str]) -> list[str]:
     value, times = Counter(values).most_common(1)[0]
     if times > 1:
         raise InputError(
-            f"{path}: {name} {value} is there twice; a file holds one model and language, a row a prompt"
+            f"{path}: {name} {value} is there twice; a file holds one model and language, a row a"
+            " prompt"
         )
     return values
 

@@ -1,4 +1,4 @@
-""""""
+"""What being shown first, and being longer, is worth to a response in a judge's eyes."""
 
 import math
 from typing import Any
@@ -24,7 +24,8 @@ def position_bias(shown_first: ArrayLike, shown_second: ArrayLike) -> dict[str, 
     first, second = checked_preferences(shown_first), checked_preferences(shown_second)
     if len(first) != len(second):
         raise InputError(
-            f"position bias: {len(first)} shown first, {len(second)} second, expected the same prompts"
+            f"position bias: {len(first)} shown first, {len(second)} second, expected the same"
+            " prompts"
         )
     both = ~np.isnan(first - second)
     if both.any():

@@ -1,4 +1,4 @@
-""""""
+"""A model's outputs beside a baseline's, as a judge is given them."""
 
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ def read_comparisons(
             )
         if answered["instruction"].strip() != record["instruction"].strip():
             raise InputError(
-                f"{theirs}: id {record['id']!r} has another instruction than in {mine}; give both files the ids of the "
-                "same prompts, or none to match them by instruction"
+                f"{theirs}: id {record['id']!r} has another instruction than in {mine}; give both"
+                " files the ids of the same prompts, or none to match them by instruction"
             )
     detected = (
         None if annotator == "oracle" else in_language([record["output"] for record in ours], lang)

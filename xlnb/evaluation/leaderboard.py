@@ -1,4 +1,4 @@
-""""""
+"""What AlpacaEval's length-controlled win rate needs beside annotations."""
 
 import math
 from collections.abc import Mapping
@@ -33,14 +33,15 @@ def _leaderboard_lc(rows: Annotations, leaderboard: Mapping[str, Any]) -> float:
     difficulty = leaderboard["difficulty"]
     if not rows.has_index and len(rows.index) != len(difficulty):
         raise InputError(
-            f"{len(rows.index)} records without index for {len(difficulty)} difficulties, which does not tell whose "
-            "they are; give every record the index of its instruction"
+            f"{len(rows.index)} records without index for {len(difficulty)} difficulties, which"
+            " does not tell whose they are; give every record the index of its instruction"
         )
     place = {index: row for row, index in enumerate(rows.index)}
     unknown = sorted(place.keys() - difficulty.keys())
     if unknown:
         raise InputError(
-            f"index {unknown[0]:g} has no difficulty; the leaderboard's LC is for AlpacaEval's 805 only"
+            f"index {unknown[0]:g} has no difficulty; the leaderboard's LC is for AlpacaEval's 805"
+            " only"
         )
     preference, len_output, len_baseline = (
         [values[place[index]] if index in place else missing for index in difficulty]

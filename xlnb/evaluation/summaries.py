@@ -1,4 +1,4 @@
-""""""
+"""One model's win rates in one language, with all that stands beside them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

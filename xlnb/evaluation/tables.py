@@ -1,4 +1,4 @@
-""""""
+"""Win rates of models by language, from annotations."""
 
 import math
 from collections.abc import Mapping
@@ -57,8 +57,9 @@ def pooled_win_rates(
                     other.prompt
                 ):
                     raise InputError(
-                        f"{first.path} and {other.path}: {len(first.prompt)} and {len(other.prompt)} records that "
-                        "cannot be joined over languages; give every record its id, or one language at a time"
+                        f"{first.path} and {other.path}: {len(first.prompt)} and"
+                        f" {len(other.prompt)} records that cannot be joined over languages; give"
+                        " every record its id, or one language at a time"
                     )
             by_prompt = {
                 lang: dict(zip(a.prompt, a.preference, strict=True)) for lang, a in by_lang.items()

@@ -1,4 +1,4 @@
-""""""
+"""Win rates as text: models by languages, a block a figure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

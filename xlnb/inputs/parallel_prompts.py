@@ -1,4 +1,4 @@
-""""""
+"""Parallel prompts: the same instructions in several languages, joined by id."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -86,7 +86,8 @@ def _parse(text: str) -> Source:
             )
     if "id" in source.columns and "instruction_id" not in source.columns:
         raise InputError(
-            f"{text}: 'id' is Indonesian; name the column of ids as instruction_id={source.columns['id']}"
+            f"{text}: 'id' is Indonesian; name the column of ids as"
+            f" instruction_id={source.columns['id']}"
         )
     return source
 
@@ -151,8 +152,8 @@ def _language_files(folder: Path, langs: list[str]) -> Iterator[Path]:
             yield path
         elif not text and (not langs or lang in langs):
             raise InputError(
-                f"{path}: not a form that is read (<lang>.jsonl, <lang>.json or <lang>.csv); convert it or take it out "
-                "of the folder"
+                f"{path}: not a form that is read (<lang>.jsonl, <lang>.json or <lang>.csv);"
+                " convert it or take it out of the folder"
             )
 
 
@@ -180,9 +181,12 @@ def _split_columns(source: Source) -> tuple[Source, dict[str, str]]:
     """The source without its names of languages, and those: {lang: what the source calls it, or its
     column}."""
     named = {ours: theirs for ours, theirs in source.columns.items() if ours not in FIELDS}
-    return replace(
-        source, columns={ours: source.columns[ours] for ours in source.columns.keys() - named}
-    ), named
+    return (
+        replace(
+            source, columns={ours: source.columns[ours] for ours in source.columns.keys() - named}
+        ),
+        named,
+    )
 
 
 def _languages_in_rows(plain: Source, named: dict[str, str]) -> dict[str, list[Row]]:
@@ -198,8 +202,9 @@ def _languages_in_rows(plain: Source, named: dict[str, str]) -> dict[str, list[R
                 where,
                 "lang",
                 row,
-                "lang, id and instruction with all languages in one table; or name the column of each language, such "
-                f"as en=prompt_en; where all prompts are English, write {english} or name a folder that holds en.jsonl",
+                "lang, id and instruction with all languages in one table; or name the column of"
+                " each language, such as en=prompt_en; where all prompts are English, write"
+                f" {english} or name a folder that holds en.jsonl",
             )
         if row["lang"] in codes:
             tables.setdefault(codes[row["lang"]], []).append((where, row))
@@ -246,11 +251,13 @@ def _checked(rows: list[Row], lang: str) -> list[Record]:
         prompt_id, instruction = str(row[key]), row["instruction"]
         if not isinstance(instruction, str) or not instruction.strip():
             raise InputError(
-                f"{where}: the instruction of id {prompt_id} is empty; fill it in or remove the id everywhere"
+                f"{where}: the instruction of id {prompt_id} is empty; fill it in or remove the id"
+                " everywhere"
             )
         if any("\ud800" <= character <= "\udfff" for character in instruction):
             raise InputError(
-                f"{where}: the instruction of id {prompt_id} holds half a character (a lone surrogate); mend it"
+                f"{where}: the instruction of id {prompt_id} holds half a character (a lone"
+                " surrogate); mend it"
             )
         if prompt_id in prompts:
             raise InputError(

@@ -1,4 +1,4 @@
-""""""
+"""English preferences from pairs in UltraFeedback's forms, which π^0 is made of."""
 
 import math
 from collections.abc import Iterable

@@ -1,4 +1,11 @@
-""""""
+"""Where prompts and preferences come from: files, or a dataset on the Hub, as one table of rows
+after the other.
+
+A preset names a source in one text, WHERE[,OURS=THEIRS…]. WHERE is a folder, a file (.jsonl, .json
+with a list, .csv with a header) or a dataset, hub:ORG/NAME[/CONFIGURATION][:SPLIT][@REVISION],
+whose split is `train` unless named. OURS=THEIRS says which column of theirs holds what is ours,
+such as instruction_id=prompt_id.
+"""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -89,7 +96,8 @@ def missing_key(where: str, key: str, row: dict[str, Any], expected: str) -> Inp
     """The error of a row without a key, which shows those that it has (of a dataset: of those that
     are read)."""
     return InputError(
-        f"{where}: key '{key}' is missing; expected {expected}; found: {', '.join(row) or 'none of these'}"
+        f"{where}: key '{key}' is missing; expected {expected}; found:"
+        f" {', '.join(row) or 'none of these'}"
     )
 
 
@@ -133,7 +141,8 @@ def variants(source: Source) -> list[str]:
     pattern = hub["config"] if by_config else hub["split"] or ""
     if source.where.count("{lang}") != 1 or "{lang}" not in pattern:
         raise InputError(
-            f"{source.where}: {{lang}} may stand once, in the place of the configuration or of the split"
+            f"{source.where}: {{lang}} may stand once, in the place of the configuration or of the"
+            " split"
         )
     with _hub_errors(source.where):
         if by_config:
@@ -161,7 +170,8 @@ def _file_rows(path: Path) -> Iterator[Row]:
         for number, record in enumerate(records, 1):
             if not isinstance(record, dict):
                 raise InputError(
-                    f"{path}, record {number}: expected a JSON object, found {type(record).__name__}"
+                    f"{path}, record {number}: expected a JSON object, found"
+                    f" {type(record).__name__}"
                 )
             yield f"{path}, record {number}", record
         return
@@ -219,8 +229,8 @@ def _hub_errors(where: str) -> Iterator[None]:
         ) from None
     except (ConnectionError, httpx.HTTPError) as error:
         raise InputError(
-            f"{where}: the Hub cannot be reached and the cache has no copy ({_one_line(error)}); load it once where "
-            "there is a connection, or name a file"
+            f"{where}: the Hub cannot be reached and the cache has no copy ({_one_line(error)});"
+            " load it once where there is a connection, or name a file"
         ) from None
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         scripts = (

@@ -1,4 +1,4 @@
-""""""
+"""Responses put into English by a model, for R_t. What fails is marked, never scored."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-""""""
+"""A judge behind an OpenAI-compatible chat endpoint."""
 
 import math
 import re
@@ -34,7 +34,8 @@ class Endpoint(ChatEndpoint):
         if asked and response.status_code == 200 and self._logprobs:
             self._logprobs = False
             print(
-                f"{self.name}: no log-probabilities from this endpoint; verdicts are read from the text",
+                f"{self.name}: no log-probabilities from this endpoint; verdicts are read from the"
+                " text",
                 flush=True,
             )
         return response

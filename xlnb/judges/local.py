@@ -1,4 +1,4 @@
-""""""
+"""A judge that is a model in a folder or on the Hub."""
 
 import torch
 

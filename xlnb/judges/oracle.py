@@ -1,4 +1,4 @@
-""""""
+"""The lab's ground truth as a judge."""
 
 from typing import Any
 

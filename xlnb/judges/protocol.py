@@ -1,4 +1,4 @@
-""""""
+"""Pairwise judges behind one protocol: a comparison in, a preference in [1, 2] out."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol

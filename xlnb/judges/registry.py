@@ -1,4 +1,4 @@
-""""""
+"""Judges by name, what asking them will cost, and asking them through a journal."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -78,8 +78,8 @@ def judge_records(
     failed = sum("error" in record for record in finished)
     if malformed or failed:
         print(
-            f"{label}: {malformed} malformed and {failed} missing answers of {len(finished)} comparisons, kept "
-            "without a preference",
+            f"{label}: {malformed} malformed and {failed} missing answers of {len(finished)}"
+            " comparisons, kept without a preference",
             flush=True,
         )
     return finished

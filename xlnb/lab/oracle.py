@@ -3,7 +3,7 @@ why.
 
 | points | for |
 |---|---|
-| +4 | the right answer in the asked language (+2 in another language); none if a wrong one stands beside it |
+| +4 | the right answer in the asked language (+2 in another); none beside a wrong one |
 | +2 | the right answer, in the asked language, in a full sentence |
 | +1 | every recognised sentence is in the asked language |
 | +1 | an admission of not knowing, instead of a wrong answer |

@@ -23,8 +23,8 @@ from xlnb.lab.documents import documents
 
 SPECIAL = ["<|pad|>", "<|begin|>", "<|user|>", "<|assistant|>", "<|end|>"]
 CHAT_TEMPLATE = (
-    "<|begin|>{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    "<|begin|>{% for message in messages %}<|{{ message['role'] }}|>{{ message['content']"
+    " }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 VOCABULARY = 2048
 # label that cross-entropy skips

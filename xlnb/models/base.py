@@ -106,17 +106,9 @@ def read_base(models: Models) -> PreTrainedModel:
 
 
 def quantization(models: Models) -> BitsAndBytesConfig | None:
-    """What `models.quantization` means: NF4 with double quantisation, 8 bits, or None.
-
-    Raises InputError for 8 bits on a base that is to be sharded.
-    """
+    """What `models.quantization` means: NF4 with double quantisation, 8 bits, or None."""
     dtype = compute_dtype(models)
     sharded = is_to_be_sharded(models)
-    if sharded and models.quantization == "int8":
-        raise InputError(
-            "models.shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or "
-            "none"
-        )
     known = {
         "nf4": BitsAndBytesConfig(
             load_in_4bit=True,

@@ -93,7 +93,7 @@ def within_forward(
 def _handing_on(body: Any) -> Iterator[None]:
     """Inside, the body does nothing: the states it is given are its last ones."""
 
-    def forward(*_: Any, inputs_embeds: Tensor, **__: Any) -> MoeModelOutputWithPast:
+    def forward(*_: Any, inputs_embeds: Any, **__: Any) -> MoeModelOutputWithPast:
         # It has every field that a causal model, of a mixture of experts or not, may ask for.
         return MoeModelOutputWithPast(last_hidden_state=inputs_embeds)
 

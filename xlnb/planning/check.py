@@ -11,13 +11,12 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from xlnb.common.files import INSTALLED, ROOT, existing_folder
-from xlnb.presets import PRESETS, Preset
+from xlnb.presets import PRESETS, Preset, override
 from xlnb.runs.provenance import PACKAGES
 from xlnb.runs.run import MIN_FREE
 
@@ -141,13 +140,13 @@ def _forward_pass(quantization: str, otherwise: str, remedy: str) -> tuple[str, 
     from xlnb.models.base import load_base
     from xlnb.models.chat import load_tokenizer, prompt_ids
 
-    models = PRESETS["lab"].models
-    ids = prompt_ids(load_tokenizer(models), "What is the capital of France?")
+    lab = PRESETS["lab"]
+    ids = prompt_ids(load_tokenizer(lab.models), "What is the capital of France?")
     logits = []
     for kind in ("none", quantization):
         # bitsandbytes raises what its back end for the device raises
         try:
-            model = load_base(replace(models, quantization=kind))
+            model = load_base(override(lab, {"models.quantization": kind}).models)
             with torch.inference_mode():
                 rows = torch.tensor([ids], device=model.device)
                 logits.append(model(input_ids=rows).logits[0, -1].float())

@@ -56,8 +56,6 @@ def _check(run: Run) -> None:
     split_scorers(run.preset.scoring.scorers)
     choose_backend(run.preset.sampling.backend, run.preset.models)
     adapter = run.preset.models.dpo_adapter
-    if run.preset.models.dpo and adapter:
-        raise InputError("models.dpo and models.dpo_adapter both name π^0; give one of them")
     if adapter and not is_hub_id(adapter) and not Path(adapter).is_dir():
         raise InputError(
             f"models.dpo_adapter {adapter}: neither a folder here nor ORG/NAME on the Hub; "

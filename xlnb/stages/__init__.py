@@ -12,6 +12,9 @@ share their work out, batch by batch or step by step, the others are the main pr
 (`common.processes`). A base too large for one GPU is dealt out over them (`models.sharding`).
 """
 
+from collections.abc import Callable
+from pathlib import Path
+
 from xlnb.stages.adapters import train
 from xlnb.stages.annotations import judge
 from xlnb.stages.localised import localise
@@ -27,7 +30,25 @@ from xlnb.stages.samples import sample
 from xlnb.stages.scores import score
 from xlnb.stages.translations import translate
 
+# What `python -m xlnb stage` runs by name. A stage of an iteration takes `iteration`, one of an
+# evaluated model `model_name`.
+STAGES: dict[str, Callable[..., Path]] = {
+    "localise": localise,
+    "prompts": collect_prompts,
+    "sample": sample,
+    "prefer": prefer,
+    "translate": translate,
+    "logps": logps,
+    "score": score,
+    "pair": pair,
+    "train": train,
+    "respond": respond,
+    "judge": judge,
+    "report": report,
+}
+
 __all__ = [
+    "STAGES",
     "collect_prompts",
     "judge",
     "localise",

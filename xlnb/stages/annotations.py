@@ -1,4 +1,4 @@
-""""""
+"""A model's responses judged: eval/<model>/<lang>/annotations.json (AlpacaEval's form)."""
 
 from pathlib import Path
 

@@ -183,11 +183,6 @@ def _translator(run: Run) -> Translator:
 
 def _translator_models(run: Run) -> Models:
     by = run.preset.localise.by
-    if by and not by.startswith("local:"):
-        raise InputError(
-            f"localise.by '{by}': expected endpoint:MODEL, local:FOLDER_OR_HUB_ID or nothing for "
-            "π_I"
-        )
     models = replace(run.preset.models, dpo="", dpo_adapter="")
     return replace(models, base=by.removeprefix("local:")) if by else models
 

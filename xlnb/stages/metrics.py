@@ -1,4 +1,4 @@
-""""""
+"""metrics.json: win rates, scores against the truth, seconds a stage."""
 
 from pathlib import Path
 

@@ -1,0 +1,36 @@
+"""Options that several commands have."""
+
+import argparse
+from pathlib import Path
+
+PRESET_HELP = "a preset's name (see list) or a file of your own, such as mine.yaml"
+
+# What argparse gives a command's `add_parser`.
+Commands = argparse._SubParsersAction
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", type=Path, required=True, help="the run folder")
+
+
+def add_preset(parser: argparse.ArgumentParser, default: str = "", note: str = "") -> None:
+    parser.add_argument(
+        "--preset", default=default, help=f"{PRESET_HELP} ({note or f'default: {default}'})"
+    )
+
+
+def add_yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--yes", action="store_true", help="let a model that costs money begin without a question"
+    )
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-p",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a preset key, such as -p training.lr=5e-5 -p seed=1",
+    )

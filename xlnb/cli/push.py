@@ -1,0 +1,24 @@
+"""`push`: a trained adapter to the Hub."""
+
+import argparse
+
+from xlnb.cli.options import Commands, add_run
+from xlnb.runs.run import open_run
+
+
+def add_parser(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "push", help="upload a trained adapter with its model card to the Hub"
+    )
+    add_run(parser)
+    parser.add_argument("--model", required=True, help="dpo, icr1 …")
+    parser.add_argument(
+        "--to", required=True, metavar="ORG/NAME", help="made where it is new, and then private"
+    )
+    parser.set_defaults(function=push_adapter)
+
+
+def push_adapter(args: argparse.Namespace) -> None:
+    from xlnb.runs.card import push
+
+    print(push(open_run(args.run), args.model, args.to))

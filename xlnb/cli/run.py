@@ -1,0 +1,76 @@
+"""`run`: all stages of a run, then the notebooks on it."""
+
+import argparse
+from pathlib import Path
+
+from xlnb.cli.options import Commands, add_overrides, add_preset, add_yes
+from xlnb.common import processes
+from xlnb.common.errors import InputError
+from xlnb.common.files import read_json
+from xlnb.presets import get_preset, parse_overrides
+from xlnb.runs.layout import Run
+from xlnb.runs.run import open_run
+
+
+def add_parser(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "run", help="all stages and notebooks into a run folder; goes on where it stopped"
+    )
+    parser.add_argument("--run", type=Path, help="the run folder (default: runs/<preset>)")
+    add_preset(parser, note="default: the run folder's own, else lab")
+    parser.add_argument(
+        "--until",
+        metavar="STAGE",
+        help="stop after this stage, without notebooks (names: see list)",
+    )
+    add_yes(parser)
+    add_overrides(parser)
+    parser.set_defaults(function=run_all)
+
+
+def run_all(args: argparse.Namespace) -> None:
+    from xlnb import stages
+
+    if processes.world() > 1 and not args.until:
+        raise InputError(
+            "run: the notebooks need one process; with several, name the last stage: --until STAGE"
+        )
+    folder = args.run or Path("runs") / get_preset(args.preset or "lab").name
+    preset = args.preset
+    if not preset and not (folder / "preset.json").exists():
+        preset = "lab"
+    run = open_run(folder, preset, parse_overrides(args.overrides))
+    last = args.until or stages.steps(run)[-1].name
+    stages.run_until(run, last, yes=args.yes)
+    if not args.until:
+        _execute_notebooks(run, judged=last == "report")
+    elif processes.is_main():
+        print(f"Finished up to {last}: {run.path}")
+
+
+def _execute_notebooks(run: Run, *, judged: bool) -> None:
+    from xlnb.evaluation.text_table import format_table
+    from xlnb.runs import notebooks
+
+    paths = notebooks.of_run(run, judged=judged)
+    left_out = [path.stem for path in notebooks.numbered() if path not in paths]
+    if left_out:
+        print(
+            f"Notebooks left out, about the lab's world or about judgements: {', '.join(left_out)}"
+        )
+    if judged:
+        print("\nWin rates against " + run.preset.evaluation.baseline + "\n")
+        print(format_table(read_json(run.path / "metrics.json")["win_rates"]) + "\n", flush=True)
+    elif run.preset.prompts.eval_path:
+        print(
+            "Not judged: the oracle knows the lab's prompts only; evaluation.judge names another "
+            "judge."
+        )
+    # Notebooks take the run by its folder, with the folder's own preset, so that they find every
+    # stage finished.
+    parameters = {"preset": "", "run_dir": str(run.path.resolve())}
+    notebooks.execute_all(paths, run.path / "notebooks", parameters)
+    print()
+    for name in ("metrics.json", "figures", "notebooks"):
+        if (run.path / name).exists():
+            print(f"{name:<13} {run.path / name}")

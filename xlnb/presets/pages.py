@@ -1,0 +1,272 @@
+"""The pages of a preset: every number a run depends on, with its bounds and its meaning.
+
+A value is checked where its page is made, also by `dataclasses.replace`, which raises pydantic's
+ValidationError; `overrides.override` makes InputErrors of one line of it.
+"""
+
+from dataclasses import field
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+
+# True is no number, 1.5 no whole one, and nan and inf are refused.
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+
+AtLeast0 = Annotated[int, Field(ge=0)]
+AtLeast1 = Annotated[int, Field(ge=1)]
+Amount = Annotated[float, Field(ge=0)]
+Above0 = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+def _scorers(names: str) -> str:
+    found = [name.strip() for name in names.split(",")]
+    if "" in found or len(set(found)) < len(found):
+        raise ValueError("names with commas between, each once")
+    return names
+
+
+def _judge(name: str) -> str:
+    kind, _, model = name.partition(":")
+    if name != "oracle" and not (kind in ("endpoint", "local") and model):
+        raise ValueError("oracle, endpoint:MODEL or local:FOLDER_OR_HUB_ID")
+    return name
+
+
+def _translator(name: str) -> str:
+    kind, _, model = name.partition(":")
+    if name and not (kind in ("endpoint", "local") and model):
+        raise ValueError("endpoint:MODEL, local:FOLDER_OR_HUB_ID or nothing for π_I")
+    return name
+
+
+@dataclass(frozen=True, config=STRICT)
+class Models:
+    """π_I and π^0, and how they are loaded."""
+
+    # π_I: a folder (in the project or anywhere) or a Hub id
+    base: str = "data/lab/sft"
+    # π^0 as a checkpoint of its own, which adapters are then trained on; or
+    dpo: str = ""
+    # π^0 as a LoRA adapter on `base`, a folder or a Hub id; both empty: trained on English pairs
+    dpo_adapter: str = ""
+    # of the base's weights: nf4 (double quantisation), int8, or none (of type `dtype`)
+    quantization: Literal["nf4", "int8", "none"] = "nf4"
+    # compute type; auto: bfloat16 on a GPU, float32 on a CPU
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    # auto (flash_attention_2 where it can run, else transformers' choice), or one by its name
+    attention: str = "auto"
+    # several processes share the layers' weights out (FSDP2), for a base too large for one GPU
+    shard: bool = False
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.dpo and self.dpo_adapter:
+            raise ValueError("dpo and dpo_adapter both name π^0; give one of them")
+        if self.shard and self.quantization == "int8":
+            raise ValueError(
+                "shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or none"
+            )
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class Prompts:
+    """Parallel prompts: where they come from and how many are used."""
+
+    # parallel prompts to train on: folder, file or hub:ORG/NAME; empty: the lab's
+    path: str = ""
+    # the same for evaluation, where `path` is given; empty: none
+    eval_path: str = ""
+    # "en,es,de"; empty: every language the source has
+    langs: str = ""
+    # at most so many prompts a language from each path; 0: all
+    limit: AtLeast0 = 0
+    # training prompts are dealt into so many parts, and iterations take them in turn; 0: all,
+    # every time
+    parts: AtLeast0 = 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class Localise:
+    """English training prompts put into other languages by a model, before anything else."""
+
+    # "de,sw": the languages to make of the English prompts of prompts.path; empty: none
+    langs: str = ""
+    # the translator: endpoint:MODEL or local:FOLDER_OR_HUB_ID; empty: π_I
+    by: Annotated[str, AfterValidator(_translator)] = ""
+    # A draft, translated back, must share so much with the English prompt (chrF, 0 to 100).
+    # Unrelated English prompts of like length in the release reach 21 in the median and 37 at the
+    # 99th percentile.
+    min_chrf: Amount = 40.0
+    # calls of an endpoint at once
+    workers: AtLeast1 = 8
+    # of an endpoint, US dollars a million tokens, for the estimate; 0: not known
+    price: Amount = 0.0
+
+
+@dataclass(frozen=True, config=STRICT)
+class Preferences:
+    """The English pairs that π^0 is trained on."""
+
+    # rows with prompt, chosen, rejected: a file or hub:ORG/NAME:SPLIT; empty: made of the lab's
+    # samples
+    path: str = ""
+    # at most so many pairs; 0: all
+    limit: AtLeast0 = 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class Lab:
+    """How many of the lab's questions a run uses, a language. The three splits share no fact; all
+    0: none, ever."""
+
+    # for the English preferences
+    english: AtLeast0 = 426
+    # for the cross-lingual iterations
+    train: AtLeast0 = 220
+    # held out, to compare rewards with the truth
+    reward: AtLeast0 = 40
+    # held out, for win rates
+    eval: AtLeast0 = 200
+
+
+@dataclass(frozen=True, config=STRICT)
+class Sampling:
+    """The responses that are scored, which pairs are made of."""
+
+    # responses a prompt (the release's)
+    n: AtLeast1 = 10
+    # divides the logits
+    temperature: Above0 = 0.9
+    # nucleus: the likeliest tokens of this much probability together; 1: all
+    top_p: Share = 1.0
+    # of a response; a longer one is cut
+    max_new_tokens: AtLeast1 = 2400
+    # tokens side by side: sequences × (prompt + max_new_tokens)
+    batch_tokens: AtLeast1 = 16384
+    # a name of `xlnb.sampling.SAMPLERS`, or auto: vllm where it is installed and there is a GPU
+    backend: str = "auto"
+
+
+@dataclass(frozen=True, config=STRICT)
+class Scoring:
+    """What responses are worth."""
+
+    # r = beta * (log π − log π_I), so rewards are in beta nats
+    beta: Above0 = 0.1
+    # names of `xlnb.rewards.SCORERS`; the first makes the pairs, the others are compared with it
+    scorers: Annotated[str, AfterValidator(_scorers)] = "cross_lingual,multilingual"
+    # tokens in one forward pass, padding included
+    batch_tokens: AtLeast1 = 16384
+    # score records keep the log-probabilities of every token
+    keep_tokens: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class Pairing:
+    """How pairs are chosen of scored responses."""
+
+    # length control: exact (α ≥ 0), signed (exact, of either sign), grid (the release's) or none
+    alpha: Literal["exact", "signed", "grid", "none"] = "exact"
+    # responses surely in another language than the asked one are no candidates
+    language_filter: bool = True
+    # drop pairs whose length-controlled rewards lie closer (beta nats)
+    min_margin: Amount = 0.0
+
+
+@dataclass(frozen=True, config=STRICT)
+class Training:
+    """Training of an adapter on pairs."""
+
+    # updates
+    steps: AtLeast1 = 120
+    # pairs an update
+    batch: AtLeast1 = 32
+    # pairs a forward pass
+    micro_batch: AtLeast1 = 32
+    # decays linearly to 0
+    lr: Above0 = 5e-5
+    # of DPO
+    beta: Above0 = 0.1
+    # c: weight of the NLL of the chosen response, per token (the release's)
+    nll: Amount = 1.0
+    # rank of the adapter's matrices
+    lora_r: AtLeast1 = 16
+    # the adapter's product is scaled by lora_alpha / lora_r
+    lora_alpha: AtLeast1 = 32
+    # pairs with a longer prompt + response are dropped and counted
+    max_tokens: AtLeast1 = 4096
+    # a killed run repeats at most this many
+    save_steps: AtLeast1 = 20
+    # computes activations a second time in place of keeping them: less memory, more time
+    gradient_checkpointing: bool = False
+    # dpo; or kto, on the same pairs, whose start is π^0 of the paper's second experiment
+    loss: Literal["dpo", "kto"] = "dpo"
+    # auto: paged_adamw_8bit on a GPU, adamw on a CPU
+    optimizer: Literal["auto", "adamw", "paged_adamw_8bit"] = "auto"
+    # of prompts held out; the checkpoint with the least loss on them is kept, else the last
+    eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    # where the log goes besides training.json
+    report_to: Literal["none", "tensorboard", "wandb"] = "none"
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.batch % self.micro_batch:
+            raise ValueError(
+                f"batch {self.batch} must be a multiple of micro_batch {self.micro_batch}"
+            )
+        if self.loss == "kto" and self.micro_batch < 2:
+            raise ValueError(
+                "micro_batch must be at least 2: KTO estimates its KL term over a micro-batch"
+            )
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class Evaluation:
+    """Responses to held-out prompts, and who compares them."""
+
+    # divides the logits
+    temperature: Above0 = 0.6
+    # nucleus: the likeliest tokens of this much probability together; 1: all
+    top_p: Share = 0.9
+    # of a response; a longer one is cut
+    max_new_tokens: AtLeast1 = 2048
+    # the lab's ground truth; or endpoint:MODEL, local:FOLDER_OR_HUB_ID
+    judge: Annotated[str, AfterValidator(_judge)] = "oracle"
+    # of a model judge: a response is shown first by a hash, or both: twice, averaged
+    judge_order: Literal["random", "both"] = "random"
+    # calls of an endpoint at once
+    judge_workers: AtLeast1 = 8
+    # of an endpoint, US dollars a million tokens of input, for the estimate; 0: not known
+    judge_price: Amount = 0.0
+    # what the others are compared with: a model of the run, or files FOLDER/{lang}/NAME.json
+    baseline: str = "sft"
+    # bootstrap
+    resamples: AtLeast1 = 1000
+
+
+@dataclass(frozen=True, config=STRICT)
+class Preset:
+    """A run's page of pages."""
+
+    name: str
+    # of every random draw
+    seed: AtLeast0 = 0
+    # cross-lingual ones, after the English training
+    iterations: AtLeast0 = 2
+    models: Models = field(default_factory=Models)
+    prompts: Prompts = field(default_factory=Prompts)
+    localise: Localise = field(default_factory=Localise)
+    preferences: Preferences = field(default_factory=Preferences)
+    lab: Lab = field(default_factory=Lab)
+    sampling: Sampling = field(default_factory=Sampling)
+    scoring: Scoring = field(default_factory=Scoring)
+    pairing: Pairing = field(default_factory=Pairing)
+    # π_I → π^0 on English preferences
+    english: Training = field(default_factory=Training)
+    # π^t → π^{t+1}
+    training: Training = field(default_factory=Training)
+    evaluation: Evaluation = field(default_factory=Evaluation)
