@@ -522,6 +522,5 @@ def test_a_source_of_one_s_own_gives_prompts_and_preferences_to_a_run(memory, he
 def test_names_of_sources():
     assert parse_source("hub:o/n/{lang}:test,en=q").name == "o/n"
     assert parse_source("data/x.csv,en=q").name == "x.csv"
-    assert (
-        parse_source("a,b/c=d").columns == {} and parse_source("a,b/c=d").where == "a,b/c=d"
-    )  # no column: a path
+    # No column: a path.
+    assert parse_source("a,b/c=d").columns == {} and parse_source("a,b/c=d").where == "a,b/c=d"

@@ -322,9 +322,8 @@ def test_drafts_are_checked_and_failures_set_apart_in_every_language(tmp_path, m
         assert set(server.calls.values()) == {1}
         before = sum(server.calls.values())
         stages.localise(run)
-        assert (
-            sum(server.calls.values()) == before == (9 + 4) + (9 + 9)
-        )  # 4 German drafts are worth a call back
+        # 4 German drafts are worth a call back.
+        assert sum(server.calls.values()) == before == (9 + 4) + (9 + 9)
     printed = capsys.readouterr().out
     assert "endpoint:test: 18 calls, about " in printed and "about $0.0" in printed
     assert "localised: 2 of 9 prompts kept in every language" in printed
