@@ -565,7 +565,7 @@ def test_other_english_questions_make_the_english_samples_stale(tmp_path, monkey
     monkeypatch.setattr(loading, "load_tokenizer", lambda models: None)
     monkeypatch.setattr(loading, "load_model", lambda models, adapters: None)
     monkeypatch.setattr(
-        samples, "generate", lambda *arguments, **options: asked.append(len(arguments[4]))
+        samples, "generate", lambda *arguments, **options: asked.append(len(arguments[3]))
     )
     for english in ("16", "24"):
         run = open_run(tmp_path / "run", "lab-quick", {"lab.english": english})

@@ -101,6 +101,10 @@ def read_base(models: Models) -> PreTrainedModel:
             # mode, for a kernel that computes in bf16 and has no backward pass: training afterwards
             # would lose, in silence, all gradients that go through frozen layers.
             module.support_avx512bf16_for_cpu = False
+    capped = getattr(model.config.get_text_config(), "attn_logit_softcapping", None)
+    if capped and models.attention == "auto":
+        # Some releases of transformers choose sdpa for Gemma-2, which leaves the cap out.
+        model.set_attn_implementation("eager")
     model.requires_grad_(False)
     return model.eval()
 
