@@ -77,9 +77,8 @@ def test_langs_picks_languages_english_first(tmp_path, langs, expected):
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085", "\x1c"])
 def test_separators_that_splitlines_would_split_at_survive(tmp_path, separator):
     text = f"First{separator}second"
-    line = json.dumps(
-        {"id": 1, "instruction": text}, ensure_ascii=False
-    )  # escapes control characters alone
+    # It escapes control characters alone.
+    line = json.dumps({"id": 1, "instruction": text}, ensure_ascii=False)
     (tmp_path / "en.jsonl").write_text(line + "\n", encoding="utf-8")
     assert read_parallel(tmp_path)["en"][0]["instruction"] == text
 

@@ -3,6 +3,7 @@ from them."""
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 from datasets import Dataset, load_dataset
@@ -85,24 +86,22 @@ def numbered(rows):
 
 
 def content(pairs):
-    return [
-        tuple(pair[side][0]["content"] for side in ("prompt", "chosen", "rejected"))
-        for pair in pairs
-    ]
+    return [(pair.instruction, pair.chosen, pair.rejected) for pair in pairs]
 
 
 @pytest.mark.parametrize("form", [h4, princeton, implicit, explicit, texts])
 def test_every_form_gives_the_same_pairs(form):
     pairs, report = preference_pairs(numbered([form(i, *pair) for i, pair in enumerate(PAIRS)]))
     assert content(pairs) == PAIRS
-    assert [
-        [m["role"] for side in ("prompt", "chosen", "rejected") for m in pair[side]]
-        for pair in pairs
-    ] == [["user", "assistant", "assistant"]] * 2
-    assert [pair["prompt_id"] for pair in pairs] == (
+    for pair, (prompt, chosen, rejected) in zip(pairs, PAIRS, strict=True):
+        written = pair.to_json()
+        assert written["prompt"] == [user(prompt)]
+        assert written["chosen"] == [assistant(chosen)]
+        assert written["rejected"] == [assistant(rejected)]
+    assert [pair.prompt_id for pair in pairs] == (
         ["1", "2"] if form in (implicit, texts) else ["id0", "id1"]
     )
-    assert [pair["margin"] for pair in pairs] == ([4.5, 4.5] if form is h4 else [None, None])
+    assert [pair.margin for pair in pairs] == ([4.5, 4.5] if form is h4 else [None, None])
     assert report == {"rows": 2, "pairs": 2, "dropped": dict.fromkeys(REASONS, 0)}
 
 
@@ -232,8 +231,8 @@ def test_files_and_datasets_give_the_same_pairs(tmp_path, monkeypatch):
         )
     ]
     assert content(read[0]) == PAIRS and read[0] == read[1]
-    assert [pair | {"prompt_id": ""} for pair in read[2]] == [
-        pair | {"prompt_id": ""} for pair in read[0]
+    assert [replace(pair, prompt_id="") for pair in read[2]] == [
+        replace(pair, prompt_id="") for pair in read[0]
     ]
 
 

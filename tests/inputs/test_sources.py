@@ -15,7 +15,9 @@ from datasets.exceptions import DatasetNotFoundError
 from xlnb import stages
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_jsonl
+from xlnb.inputs import sources
 from xlnb.inputs.parallel_prompts import read_parallel
+from xlnb.inputs.reader import Reader
 from xlnb.inputs.sources import parse_source, read_rows, source_versions
 from xlnb.runs.run import open_run
 
@@ -462,9 +464,63 @@ def test_the_stage_notices_a_changed_source(here, layout, capsys):
     assert read_jsonl(run.path / "prompts/de.jsonl")[0]["instruction"] == "Neu."
 
 
+class Memory(Reader):
+    """Prompts in a dictionary of tables, memory:NAME."""
+
+    def __init__(self, tables):
+        self.tables = tables
+
+    def handles(self, where):
+        return where.startswith("memory:")
+
+    def rows(self, source, needed):
+        for number, row in enumerate(self.tables[source.where.removeprefix("memory:")], 1):
+            yield f"{source.where}, row {number}", row
+
+
+@pytest.fixture
+def memory(monkeypatch):
+    """The tables of a source of one's own: a reader, and its place among the others."""
+    tables = {}
+    monkeypatch.setattr("xlnb.inputs.sources.READERS", [Memory(tables), *sources.READERS])
+    return tables
+
+
+def test_a_source_of_one_s_own_is_read_in_every_layout_of_a_table(memory):
+    memory |= {"flat": flat(PROMPTS), "wide": wide(PROMPTS), "no ids": [{"e": "One?"}]}
+    columns = "".join(f",{lang}=prompt_{lang}" for lang in PROMPTS)
+    assert read_parallel("memory:flat") == records(PROMPTS, PROMPTS)
+    assert read_parallel("memory:flat", "en,de") == records(PROMPTS, ["en", "de"])
+    assert read_parallel(f"memory:wide,instruction_id=key{columns}") == records(PROMPTS, PROMPTS)
+    assert read_parallel("memory:no ids,en=e")["en"][0]["prompt_id"] == "no ids#1"
+    assert parse_source("memory:flat,en=e").name == "flat"
+
+
+def test_a_source_of_one_s_own_has_the_others_errors(memory):
+    memory |= {"flat": flat(PROMPTS), "bad": [{"lang": "en", "id": 1}], "empty": []}
+    for text, message in (
+        ("memory:flat,en=x", "memory:flat, row 1: no column 'x'; found: lang, instruction_id"),
+        ("memory:bad", "memory:bad, row 1: key 'instruction' is missing"),
+        ("memory:empty", "memory:empty holds no prompts"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_parallel(text)
+
+
+def test_a_source_of_one_s_own_gives_prompts_and_preferences_to_a_run(memory, here):
+    memory["train"] = flat(PROMPTS)
+    memory["pairs"] = [{"prompt": "Name a colour.", "chosen": "Blue.", "rejected": "No."}]
+    overrides = {"prompts.path": "memory:train", "preferences.path": "memory:pairs"}
+    run = open_run(here / "run", "lab-quick", overrides | {"prompts.langs": "en,de"})
+    stages.collect_prompts(run)
+    texts = [r["instruction"] for r in read_jsonl(run.path / "prompts/de.jsonl")]
+    assert texts == list(PROMPTS["de"].values())
+    stages.prefer(run)
+    assert read_jsonl(run.path / "dpo/pairs/en.jsonl")[0]["chosen"][0]["content"] == "Blue."
+
+
 def test_names_of_sources():
     assert parse_source("hub:o/n/{lang}:test,en=q").name == "o/n"
     assert parse_source("data/x.csv,en=q").name == "x.csv"
-    assert (
-        parse_source("a,b/c=d").columns == {} and parse_source("a,b/c=d").where == "a,b/c=d"
-    )  # no column: a path
+    # No column: a path.
+    assert parse_source("a,b/c=d").columns == {} and parse_source("a,b/c=d").where == "a,b/c=d"

@@ -22,9 +22,9 @@ from xlnb.common.files import ROOT, read_json, read_jsonl, write_jsonl
 from xlnb.common.journal import Journal
 from xlnb.common.language_id import wrong_language
 from xlnb.common.records import Response, Sample, write_records
-from xlnb.inputs.localisation import chrf, translation_request
+from xlnb.inputs.localisation import chrf, prompt_request
 from xlnb.inputs.parallel_prompts import read_parallel
-from xlnb.inputs.translation import find_translations, translation_prompt, translation_tasks
+from xlnb.inputs.response_translation import find_translations, response_request, response_tasks
 from xlnb.models.base import load_base
 from xlnb.models.batches import Budget
 from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
@@ -61,17 +61,17 @@ GIVEN = {
 
 
 def test_each_whole_text_is_asked_for_once():
-    tasks = list(translation_tasks([SAMPLE]))
-    assert [task["instruction"] for task in tasks] == [
-        translation_prompt(t) for t in ("París", "Roma", "Lima", "x")
+    tasks = list(response_tasks([SAMPLE]))
+    assert [task.instruction for task in tasks] == [
+        response_request(t) for t in ("París", "Roma", "Lima", "x")
     ]
-    assert [task["prompt_id"] for task in tasks] == ["fact#1#0", "fact#1#1", "fact#1#2", "fact#1#3"]
-    assert {(task["lang"], task["split"]) for task in tasks} == {("es", "train")}
-    assert list(translation_tasks([])) == []
+    assert [task.prompt_id for task in tasks] == ["fact#1#0", "fact#1#1", "fact#1#2", "fact#1#3"]
+    assert {(task.lang, task.split) for task in tasks} == {("es", "train")}
+    assert list(response_tasks([])) == []
 
 
 def test_failures_are_marked_by_reason():
-    given = {("fact#1", translation_prompt(text)): answer for text, answer in GIVEN.items()}
+    given = {("fact#1", response_request(text)): answer for text, answer in GIVEN.items()}
     texts, failures = find_translations(SAMPLE, given, lambda text: "inglés" in text)
     assert texts == ["Paris", "Paris", None, None, None, None, None]
     assert failures == [
@@ -95,7 +95,7 @@ def test_translations_are_scored_under_the_english_prompt_and_failures_are_not(t
                 "prompt_id": f"fact#1#{i}",
                 "lang": "es",
                 "split": "train",
-                "instruction": translation_prompt(text),
+                "instruction": response_request(text),
                 "responses": [answer],
             }
         )
@@ -160,7 +160,7 @@ def test_the_stage_and_its_scores(tmp_path):
     samples = [r for r in read_jsonl(run.path / "icr1/samples/es.jsonl") if r["split"] == "reward"]
     translations = read_jsonl(run.path / "icr1/translations/es.jsonl")
     assert [r["instruction"] for r in translations] == [
-        task["instruction"] for task in translation_tasks(samples)
+        task.instruction for task in response_tasks(samples)
     ]
     assert not (run.path / "icr1/translations/en.jsonl").exists()
     for lang in ("en", "es"):
@@ -322,9 +322,8 @@ def test_drafts_are_checked_and_failures_set_apart_in_every_language(tmp_path, m
         assert set(server.calls.values()) == {1}
         before = sum(server.calls.values())
         stages.localise(run)
-        assert (
-            sum(server.calls.values()) == before == (9 + 4) + (9 + 9)
-        )  # 4 German drafts are worth a call back
+        # 4 German drafts are worth a call back.
+        assert sum(server.calls.values()) == before == (9 + 4) + (9 + 9)
     printed = capsys.readouterr().out
     assert "endpoint:test: 18 calls, about " in printed and "about $0.0" in printed
     assert "localised: 2 of 9 prompts kept in every language" in printed
@@ -460,9 +459,7 @@ def test_a_killed_translation_goes_on_and_a_model_that_cannot_translate_leaves_n
         stages.localise(run)
     drafts = read_jsonl(run.path / "drafts/es/drafts.jsonl")
     assert [r["prompt_id"] for r in drafts] == list(ENGLISH)[:4] and kept[0] in drafts
-    assert all(
-        r["instruction"] == translation_request(ENGLISH[r["prompt_id"]], "es") for r in drafts
-    )
+    assert all(r["instruction"] == prompt_request(ENGLISH[r["prompt_id"]], "es") for r in drafts)
     failed = read_jsonl(run.path / "localised/failed/es.jsonl")
     assert len(failed) == 4 and {r["reason"] for r in failed} <= {
         "wrong_language",

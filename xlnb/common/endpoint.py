@@ -1,7 +1,7 @@
-"""An OpenAI-compatible chat endpoint: what many calls will cost, each tried again where that helps,
-none asked twice.
+"""An OpenAI-compatible chat endpoint: what many calls will cost, each made again where that helps,
+and no question asked twice.
 
-Base URL and key come from the environment, and stay there.
+Its address and key come from the environment and stay there: no text and no file holds the key.
 """
 
 import os
@@ -31,8 +31,7 @@ PASSING = {408, 409, 425, 429}
 # characters of an endpoint's text that are kept or shown
 SHOWN = 200
 
-# questions without any answer, one after the other, at which it is found out whether others have
-# one
+# questions without an answer, one after the other, at which one that had an answer is asked again
 IN_A_ROW = 10
 
 Answer = TypeVar("Answer")
@@ -47,6 +46,14 @@ class NoAnswer(Exception):
     def __init__(self, why: str, *, outage: bool):
         super().__init__(why)
         self.outage = outage
+
+
+class _Passing(Exception):
+    """A call failed in a way that may pass. `wait`: seconds that the endpoint asks for."""
+
+    def __init__(self, why: str, wait: float = 0.0):
+        super().__init__(why)
+        self.wait = wait
 
 
 class ChatEndpoint:
@@ -71,7 +78,10 @@ class ChatEndpoint:
             raise InputError(
                 f"endpoint:{model}: {workers} calls at once (workers), expected at least 1"
             )
-        self.name, self.model, self.workers, self._wait = f"endpoint:{model}", model, workers, wait
+        self.name = f"endpoint:{model}"
+        self.model = model
+        self.workers = workers
+        self._wait = wait
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._url = f"{base.rstrip('/')}/chat/completions"
         self._client = httpx.Client(
@@ -92,37 +102,36 @@ class ChatEndpoint:
         `read` raises KeyError, IndexError, TypeError or ValueError for a body that is no chat
         completion. Raises NoAnswer where this question has none.
         """
-        reason = ""
         for attempt in range(TRIES):
-            # seconds that the endpoint asks to wait
-            least = 0.0
             try:
-                response = call()
-            except httpx.RequestError as error:
-                reason = type(error).__name__
-            else:
-                if response.status_code == 200:
-                    try:
-                        return read(response.json())
-                    except (ValueError, KeyError, IndexError, TypeError):
-                        reason = "the body is no chat completion"
-                elif response.status_code in PASSING or response.status_code >= 500:
-                    reason = f"HTTP {response.status_code}"
-                    least = _seconds(response.headers.get("Retry-After", ""))
-                elif response.status_code in (401, 403, 404):
-                    raise InputError(
-                        f"{self.name}: HTTP {response.status_code}, {self.hidden(response.text)};"
-                        " check OPENAI_BASE_URL, OPENAI_API_KEY and the model's name"
-                    )
-                else:
-                    raise NoAnswer(
-                        f"HTTP {response.status_code}, {self.hidden(response.text)}", outage=False
-                    )
-            if attempt < TRIES - 1:
-                time.sleep(
-                    min(LONGEST_WAIT, max(least, self._wait * 2**attempt * random.uniform(0.5, 1)))
-                )
+                return self._once(call, read)
+            except _Passing as passing:
+                reason = str(passing)
+                if attempt < TRIES - 1:
+                    longer = self._wait * 2**attempt * random.uniform(0.5, 1)
+                    time.sleep(min(LONGEST_WAIT, max(passing.wait, longer)))
         raise NoAnswer(f"{reason}, {TRIES} times", outage=True)
+
+    def _once(self, call: Callable[[], httpx.Response], read: Callable[[Any], Answer]) -> Answer:
+        """As `ask`, with one call. Raises _Passing where another may go better."""
+        try:
+            response = call()
+        except httpx.RequestError as error:
+            raise _Passing(type(error).__name__) from None
+        status = response.status_code
+        if status in PASSING or status >= 500:
+            raise _Passing(f"HTTP {status}", _seconds(response.headers.get("Retry-After", "")))
+        if status in (401, 403, 404):
+            raise InputError(
+                f"{self.name}: HTTP {status}, {self.hidden(response.text)}; check "
+                "OPENAI_BASE_URL, OPENAI_API_KEY and the model's name"
+            )
+        if status != 200:
+            raise NoAnswer(f"HTTP {status}, {self.hidden(response.text)}", outage=False)
+        try:
+            return read(response.json())
+        except (ValueError, KeyError, IndexError, TypeError):
+            raise _Passing("the body is no chat completion") from None
 
     def hidden(self, text: str) -> str:
         """The beginning of a text of the endpoint's on one line, without the key, should it hold
@@ -171,60 +180,107 @@ def ask_all(
     question that `name` has answered is asked again. Raises InputError where that meets an outage
     too, or where none was answered yet; finished work is kept.
     """
-    ids, done = {record["prompt_id"] for record in records}, journal.done
-    answered = [
-        record for record in journal.records if record["prompt_id"] in ids and "error" not in record
-    ]
-    todo = [record for record in records if record["prompt_id"] not in done]
-    failed: dict[str, NoAnswer] = {}
-
-    def asked(record: Record) -> tuple[Record, Record | NoAnswer]:
-        try:
-            return record, ask(record)
-        except NoAnswer as error:
-            return record, error
-
-    def stop_if_out_of_reach() -> None:
-        again = asked(answered[-1])[1] if answered else None
-        if again is None or (isinstance(again, NoAnswer) and again.outage):
-            last = list(failed.values())[-1]
-            raise InputError(
-                f"{name}: {len(failed)} questions without an answer, the last: {last}; what was"
-                " answered is kept, the same command goes on"
-            )
-
+    asking = _Asking(ask, records, journal, name)
+    todo = asking.unasked()
     with (
         ThreadPool(workers) as pool,
         tqdm(total=len(records), initial=len(records) - len(todo), desc=label) as bar,
     ):
-        for turn in range(2):
-            in_a_row = 0
-            for record, answer in pool.imap_unordered(asked, todo):
-                failed.pop(record["prompt_id"], None)
-                outage = isinstance(answer, NoAnswer) and answer.outage
-                if isinstance(answer, NoAnswer):
-                    failed[record["prompt_id"]] = answer
-                    in_a_row = (
-                        in_a_row + 1 if outage or not answered else 0
-                    )  # before any answer, all may be wrong
-                    if in_a_row == IN_A_ROW:
-                        stop_if_out_of_reach()
-                        in_a_row = 0
-                else:
-                    journal.append([record | answer])
-                    answered.append(record)
-                    in_a_row = 0
-                bar.update(turn or not outage)
-            todo = [
-                record
-                for record in todo
-                if (error := failed.get(record["prompt_id"])) and error.outage
-            ]
-            if todo or (failed and not answered):
-                stop_if_out_of_reach()
-    journal.append(
-        [r | {"error": str(failed[r["prompt_id"]])} for r in records if r["prompt_id"] in failed]
-    )
+        asking.round(pool, todo, bar, last=False)
+        asking.round(pool, asking.outages(), bar, last=True)
+    journal.append(asking.failures())
+
+
+class _Asking:
+    """Where `ask_all` stands."""
+
+    def __init__(
+        self,
+        ask: Callable[[Record], Record],
+        records: Sequence[Record],
+        journal: Journal,
+        name: str,
+    ):
+        self._ask = ask
+        self._records = records
+        self._journal = journal
+        self._name = name
+        # Questions that have an answer, of this run or of one before: one of them is asked again to
+        # find out whether the endpoint is there.
+        ids = {record["prompt_id"] for record in records}
+        self._answered = [
+            record
+            for record in journal.records
+            if record["prompt_id"] in ids and "error" not in record
+        ]
+        # By prompt_id; the last to fail comes last.
+        self._failed: dict[str, NoAnswer] = {}
+        # Questions without an answer since the last answer.
+        self._in_a_row = 0
+
+    def unasked(self) -> list[Record]:
+        """What the journal does not hold yet."""
+        done = self._journal.done
+        return [record for record in self._records if record["prompt_id"] not in done]
+
+    def outages(self) -> list[Record]:
+        """What met an outage."""
+        return [
+            record for record in self._without_answer() if self._failed[record["prompt_id"]].outage
+        ]
+
+    def failures(self) -> list[Record]:
+        """What has no answer, each with the reason."""
+        return [
+            record | {"error": str(self._failed[record["prompt_id"]])}
+            for record in self._without_answer()
+        ]
+
+    def round(self, pool: ThreadPool, todo: list[Record], bar: tqdm, *, last: bool) -> None:
+        """Ask about these records. `last`: what meets an outage now is not asked about again."""
+        self._in_a_row = 0
+        for record, answer in pool.imap_unordered(self._attempt, todo):
+            self._failed.pop(record["prompt_id"], None)
+            if isinstance(answer, NoAnswer):
+                self._note_failure(record, answer)
+            else:
+                self._journal.append([record | answer])
+                self._answered.append(record)
+                self._in_a_row = 0
+            again = isinstance(answer, NoAnswer) and answer.outage and not last
+            bar.update(not again)
+        if self.outages() or (self._failed and not self._answered):
+            self._stop_if_out_of_reach()
+
+    def _attempt(self, record: Record) -> tuple[Record, Record | NoAnswer]:
+        try:
+            return record, self._ask(record)
+        except NoAnswer as error:
+            return record, error
+
+    def _without_answer(self) -> list[Record]:
+        return [record for record in self._records if record["prompt_id"] in self._failed]
+
+    def _note_failure(self, record: Record, error: NoAnswer) -> None:
+        self._failed[record["prompt_id"]] = error
+        # Before any answer, whatever fails may fail for all.
+        counts = error.outage or not self._answered
+        self._in_a_row = self._in_a_row + 1 if counts else 0
+        if self._in_a_row == IN_A_ROW:
+            self._stop_if_out_of_reach()
+            self._in_a_row = 0
+
+    def _stop_if_out_of_reach(self) -> None:
+        """Raises InputError where a question that had an answer has none now, for an outage."""
+        if self._answered:
+            _, answer = self._attempt(self._answered[-1])
+            if not (isinstance(answer, NoAnswer) and answer.outage):
+                return
+        last = list(self._failed.values())[-1]
+        raise InputError(
+            f"{self._name}: {len(self._failed)} questions without an answer, the last: {last}; "
+            "what was answered is kept, the same command goes on"
+        )
 
 
 def _seconds(retry_after: str) -> float:

@@ -16,14 +16,15 @@ from xlnb.common.records import Prompt
 from xlnb.inputs.localisation import (
     check_drafts,
     draft_failure,
+    draft_text,
     endpoint_translations,
     keep_parallel,
     localisation_consent,
-    translation_task,
+    prompt_task,
 )
 from xlnb.inputs.parallel_prompts import prompt_sources, read_parallel
+from xlnb.inputs.response_translation import TEMPERATURE
 from xlnb.inputs.sources import source_files, source_versions
-from xlnb.inputs.translation import TEMPERATURE
 from xlnb.models.chat import load_tokenizer
 from xlnb.presets import Models
 from xlnb.runs.layout import Run
@@ -33,7 +34,7 @@ from xlnb.stages.generation import generate
 from xlnb.stages.keys import model_fields
 
 # tasks, file, label -> records
-Translator = Callable[[list[dict], Path, str], list[dict]]
+Translator = Callable[[list[Prompt], Path, str], list[dict]]
 
 
 @main_alone
@@ -85,17 +86,17 @@ def localise(run: Run, *, yes: bool = False) -> Path:
     return stage.make(partial(_keep, run, stage, langs, english))
 
 
-def _english(run: Run) -> list[dict[str, Any]]:
+def _english(run: Run) -> list[Prompt]:
     records = read_parallel(run.preset.prompts.path, "en")["en"]
     some = records[: run.preset.prompts.limit] if run.preset.prompts.limit else records
-    return [record | {"split": "train"} for record in some]
+    return [Prompt(**record, split="train") for record in some]
 
 
 def _draft(
     run: Run,
     stage: Stage,
     lang: str,
-    english: list[dict],
+    english: list[Prompt],
     translator: Callable[[], Translator],
     yes: bool,
 ) -> None:
@@ -109,17 +110,16 @@ def _draft(
         for path in (drafts_path, back_path):
             done += len(read_jsonl(path) if path.exists() else Journal(path).done)
         localisation_consent(config.by, english, done, price=config.price, yes=yes)
-    tasks = [translation_task(record, record["instruction"], lang) for record in english]
+    tasks = [prompt_task(prompt, prompt.instruction, lang) for prompt in english]
     drafts = translate(tasks, drafts_path, f"{stage.name} from English")
     back = []
-    for record, draft in zip(english, drafts, strict=True):
-        if not draft_failure(record, draft):
-            text = draft["responses"][0]["text"].strip()
-            back.append(translation_task(record, text, "en"))
+    for prompt, draft in zip(english, drafts, strict=True):
+        if not draft_failure(prompt, draft):
+            back.append(prompt_task(prompt, draft_text(draft), "en"))
     translate(back, back_path, f"{stage.name} back to English")
 
 
-def _keep(run: Run, stage: Stage, langs: list[str], english: list[dict]) -> None:
+def _keep(run: Run, stage: Stage, langs: list[str], english: list[Prompt]) -> None:
     """What no language failed, what some did, and counts of both."""
     kept = {}
     failed = {}
@@ -163,13 +163,12 @@ def _translator(run: Run) -> Translator:
     sampler = Transformers(models, None, tokenizer)
     config = replace(run.preset.sampling, n=1, temperature=TEMPERATURE, top_p=1.0)
 
-    def translate(tasks: list[dict], path: Path, label: str) -> list[dict]:
-        prompts = [Prompt(**task) for task in tasks]
+    def translate(tasks: list[Prompt], path: Path, label: str) -> list[dict]:
         generate(
             run,
             sampler,
             tokenizer,
-            prompts,
+            tasks,
             path,
             n=1,
             config=config,

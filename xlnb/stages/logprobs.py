@@ -13,7 +13,7 @@ from xlnb.common.files import read_jsonl
 from xlnb.common.journal import Journal
 from xlnb.common.language_id import wrong_language
 from xlnb.common.records import Logps, Sample, read_records
-from xlnb.inputs.translation import find_translations
+from xlnb.inputs.response_translation import find_translations
 from xlnb.models.batches import Budget
 from xlnb.models.chat import prompt_ids, response_ids
 from xlnb.prompts import scorer_prompt

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from xlnb.common.errors import InputError
 from xlnb.common.files import write_json
 from xlnb.common.processes import main_alone
-from xlnb.common.records import Pair, Sample, read_records, write_records
+from xlnb.common.records import Sample, read_records, write_records
 from xlnb.inputs.preferences import COLUMNS, preference_pairs
 from xlnb.inputs.sources import parse_source, read_rows, source_files, source_versions
 from xlnb.lab.truth import english_preferences
@@ -41,8 +41,7 @@ def prefer(run: Run) -> Path:
     def make() -> None:
         if config.path:
             rows = tqdm(read_rows(source, COLUMNS), desc=stage.name)
-            found, report = preference_pairs(rows, config.limit)
-            pairs = [Pair.from_json(pair) for pair in found]
+            pairs, report = preference_pairs(rows, config.limit)
             print(
                 f"{stage.name}: {report['pairs']} of {report['rows']} pairs; "
                 f"dropped: {report['dropped']}",

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_jsonl
-from xlnb.common.records import Prompt
-from xlnb.inputs.translation import TEMPERATURE, translation_tasks
+from xlnb.inputs.response_translation import TEMPERATURE, response_tasks
 from xlnb.rewards import prompts_read
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage
@@ -51,7 +50,7 @@ def translate(run: Run, iteration: int) -> Path:
                 run,
                 sampler,
                 tokenizer,
-                [Prompt(**task) for task in translation_tasks(samples)],
+                list(response_tasks(samples)),
                 here.translations(lang),
                 n=1,
                 config=config,

@@ -1,0 +1,41 @@
+"""Why something that was given or made is not used: one list of reasons, spelt as files hold them.
+
+What `xlnb.pairs` drops has lists of its own, which its report counts in full.
+"""
+
+from enum import StrEnum
+
+
+class Dropped(StrEnum):
+    """A reason, as it stands in records and reports."""
+
+    # of a text
+    EMPTY = "empty"
+    # a model stopped at the most tokens allowed
+    CUT_OFF = "cut_off"
+    # surely, by `xlnb.common.language_id`
+    WRONG_LANGUAGE = "wrong_language"
+
+    # of a translation: the endpoint gave none
+    NO_ANSWER = "no_answer"
+    # the response itself was cut off or blank
+    NO_WHOLE_TEXT = "no_whole_text"
+    # still English, word for word
+    UNCHANGED = "unchanged"
+    # what came of translating it back is cut off, empty or not in English, or nothing came
+    NOT_TRANSLATED_BACK = "not_translated_back"
+    # translated back, it is too far from the original
+    DISSIMILAR = "dissimilar"
+
+    # of a preference: more than one user turn and its answer, or a system's turn
+    NOT_SINGLE_TURN = "not_single_turn"
+    # the answers are to two prompts
+    PROMPTS_DIFFER = "prompts_differ"
+    # equal texts or scores
+    TIED = "tied"
+    CHOSEN_SCORED_LOWER = "chosen_scored_lower"
+    DUPLICATE = "duplicate"
+
+    def __repr__(self) -> str:
+        """The text alone, so that a printed count reads as the one in the file."""
+        return repr(self.value)

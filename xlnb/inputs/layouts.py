@@ -1,0 +1,146 @@
+"""How a source holds prompts in several languages: a reader a layout.
+
+    a language in each table    FOLDER, hub:ORG/NAME/{lang} or hub:ORG/NAME:{lang}
+    a language in each row      WHERE with a column `lang`
+    a language in each column   WHERE,en=COLUMN,de=COLUMN
+
+A layout is read as {lang: Table}, of the languages that are there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple, TypeVar
+
+from xlnb.common.errors import InputError
+from xlnb.common.languages import LANGUAGES
+from xlnb.inputs.reader import Row, Source, missing_key
+from xlnb.inputs.sources import parse_source, read_rows
+
+# the columns of a prompt
+ROW = ("instruction", "instruction_id", "id")
+
+# what a source's columns may be named for, beside languages
+FIELDS = ("instruction", "instruction_id", "lang")
+
+T = TypeVar("T")
+
+
+class Table(NamedTuple):
+    """The prompts of one language."""
+
+    # names it in an error
+    where: str
+    rows: list[Row]
+
+
+def parse_prompts(text: str) -> Source:
+    """As `parse_source`. Raises InputError too for a column that is no prompt's."""
+    source = parse_source(text)
+    for ours in source.columns:
+        if ours not in FIELDS and ours not in LANGUAGES:
+            fields = ", ".join(FIELDS)
+            raise InputError(f"{text}: '{ours}' is neither a language code nor one of {fields}")
+    if "id" in source.columns and "instruction_id" not in source.columns:
+        raise InputError(
+            f"{text}: 'id' is Indonesian; "
+            f"name the column of ids as instruction_id={source.columns['id']}"
+        )
+    return source
+
+
+def language_sources(source: Source, langs: Sequence[str]) -> dict[str, Source] | None:
+    """The source of each language asked for (none: of every one), English first, where each has a
+    table of its own; else None."""
+    found = source.reader.languages(_plain(source), _called(source), langs)
+    if found is None:
+        return None
+    for lang in langs:
+        if lang not in LANGUAGES:
+            known = ", ".join(LANGUAGES)
+            raise InputError(f"{source.where}: unknown language code '{lang}'; known: {known}")
+    return pick(found, langs, source.where, expected=source.reader.expected)
+
+
+def read_tables(source: Source, langs: Sequence[str]) -> dict[str, Table]:
+    """The table of each language asked for (none: of every one), English first."""
+    by_language = language_sources(source, langs)
+    if by_language is not None:
+        return {
+            lang: Table(one.where, list(read_rows(one, ROW))) for lang, one in by_language.items()
+        }
+    in_columns = _called(source) and "lang" not in source.columns
+    tables = languages_in_columns(source) if in_columns else languages_in_rows(source)
+    return pick(tables, langs, source.text)
+
+
+def languages_in_rows(source: Source) -> dict[str, Table]:
+    """A row names its language, by its code or as the source calls it."""
+    called = _called(source)
+    codes = {name: lang for lang, name in called.items()} or {lang: lang for lang in LANGUAGES}
+    tables: dict[str, Table] = {}
+    for where, row in read_rows(_plain(source), {"lang", *ROW}):
+        if "lang" not in row:
+            raise _no_language(_plain(source), where, row)
+        name = row["lang"]
+        if name in codes:
+            lang = codes[name]
+            table = tables.setdefault(lang, Table(f"{source.where}, {lang}", []))
+            table.rows.append((where, row))
+        elif not called:
+            raise InputError(f"{where}: unknown language code '{name}'; name it, such as en={name}")
+    return tables
+
+
+def languages_in_columns(source: Source) -> dict[str, Table]:
+    """A row has a column a language. A row without an id takes its number, TABLE#ROW."""
+    called = _called(source)
+    tables = {lang: Table(f"{source.where}, {lang}", []) for lang in called}
+    for number, (where, row) in enumerate(read_rows(source, ROW), 1):
+        numbered = f"{source.reader.table(source.where)}#{number}"
+        prompt_id = row.get("instruction_id", row.get("id", numbered))
+        for lang, column in called.items():
+            prompt = {"id": prompt_id, "instruction": row[lang]}
+            tables[lang].rows.append((f"{where}, column {column}", prompt))
+    return tables
+
+
+def pick(
+    found: Mapping[str, T], langs: Sequence[str], where: str, *, expected: str = ""
+) -> dict[str, T]:
+    """What was found of the languages asked for (none: of every one), English first."""
+    wanted = list(langs or found)
+    for lang in wanted:
+        if lang not in found:
+            there = ", ".join(found) or "nothing"
+            named = f"'{lang}'{expected.format(lang=lang)}"
+            raise InputError(f"{where}: no prompts in {named}; found: {there}")
+    if "en" not in wanted:
+        raise InputError(
+            f"{where}: no English prompts ('en'), whose instructions the cross-lingual reward needs"
+        )
+    return {lang: found[lang] for lang in ["en", *wanted]}
+
+
+def _called(source: Source) -> dict[str, str]:
+    """What the source calls languages, or the columns that it has them in."""
+    return {ours: theirs for ours, theirs in source.columns.items() if ours not in FIELDS}
+
+
+def _plain(source: Source) -> Source:
+    """The source without its names of languages."""
+    columns = {ours: theirs for ours, theirs in source.columns.items() if ours in FIELDS}
+    return replace(source, columns=columns)
+
+
+def _no_language(source: Source, where: str, row: Mapping[str, object]) -> InputError:
+    """The error of a row that does not name its language, with what to write instead."""
+    instruction = source.columns.get("instruction", "instruction")
+    english = replace(source, columns={**source.columns, "en": instruction})
+    return missing_key(
+        where,
+        "lang",
+        row,
+        "lang, id and instruction with all languages in one table; or name the column of each "
+        "language, such as en=prompt_en; where all prompts are English, write "
+        f"{english.text} or name a folder that holds en.jsonl",
+    )
