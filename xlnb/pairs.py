@@ -126,6 +126,11 @@ def candidates(
     )
 
 
+def usable(prompts: Sequence[Candidates]) -> list[Candidates]:
+    """The prompts that can give a pair: two candidates or more, whose scores are not all equal."""
+    return [p for p in prompts if len(p.places) > 1 and np.ptp(p.scores) > 0]
+
+
 def make_pairs(
     prompts: Sequence[Candidates], *, alpha: float, min_margin: float = 0.0
 ) -> tuple[list[Pair], dict[str, Any]]:
@@ -195,11 +200,11 @@ def pair_language(
     """
     joined = join_scores(samples, scores)
     prompts = [candidates(sample, score, scorer, wrong_language) for sample, score in joined]
-    usable = [p for p in prompts if len(p.places) > 1 and np.ptp(p.scores) > 0]
+    fitted_on = usable(prompts)
     alpha = 0.0
     at_edge = False
-    if find_alpha and usable:
-        control = find_alpha([p.scores for p in usable], [p.n_chars for p in usable])
+    if find_alpha and fitted_on:
+        control = find_alpha([p.scores for p in fitted_on], [p.n_chars for p in fitted_on])
         alpha = control.alpha
         at_edge = control.at_edge
     pairs, report = make_pairs(prompts, alpha=alpha, min_margin=min_margin)

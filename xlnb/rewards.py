@@ -50,20 +50,19 @@ class Scorer:
 
 
 def implicit_reward(
-    policy_logps: Sequence[float], ref_logps: Sequence[float], beta: float
-) -> list[float]:
-    """β (log π − log π_ref), elementwise, in β nats."""
-    return [beta * (policy - ref) for policy, ref in zip(policy_logps, ref_logps, strict=True)]
+    policy_logps: Sequence[float | None], ref_logps: Sequence[float | None], beta: float
+) -> Values:
+    """β (log π − log π_ref), elementwise, in β nats; None where either is."""
+    return [
+        None if policy is None or ref is None else beta * (policy - ref)
+        for policy, ref in zip(policy_logps, ref_logps, strict=True)
+    ]
 
 
 def reward(given: Given) -> Values:
     """The implicit reward of every response that was read, in β nats."""
     logps = _read(given)
-    both = zip(logps.policy_logps, logps.ref_logps, strict=True)
-    return [
-        None if policy is None or ref is None else given.beta * (policy - ref)
-        for policy, ref in both
-    ]
+    return implicit_reward(logps.policy_logps, logps.ref_logps, given.beta)
 
 
 def likelihood(given: Given) -> Values:

@@ -5,11 +5,25 @@ import pandas as pd
 import pytest
 import torch
 
-from xlnb.analysis import gains, judging, kinds, learning, length, masks, pairing, responses, sums
+from xlnb.analysis import (
+    gains,
+    judging,
+    kinds,
+    learning,
+    length,
+    masks,
+    pairing,
+    read,
+    responses,
+    sums,
+)
 from xlnb.analysis.derivation import by_score
 from xlnb.analysis.tables import left
+from xlnb.common.records import Logps, Score, write_records
 from xlnb.lab.oracle import KINDS, judge
 from xlnb.lab.world import load_world
+from xlnb.presets import get_preset
+from xlnb.runs.layout import Run
 
 
 def sample(texts, prompt_id="p", lang="es", split="train"):
@@ -199,3 +213,16 @@ def test_a_left_aligned_table_shortens_texts():
     html = left(pd.DataFrame({"text": ["a" * 500]}), "name").to_html()
     assert "a" * 399 + "…" in html
     assert "text-align: left" in html
+
+
+def test_a_score_that_no_model_reads_for_has_rewards_too(tmp_path):
+    run = Run(tmp_path, get_preset("lab-quick", {"scoring.scorers": "cross_lingual,brevity"}))
+    here = run.iteration(1)
+    values = {"cross_lingual": [0.5, None], "brevity": [-2.0, -1.0]}
+    write_records(here.scores("es"), [Score("p", "es", "reward", [2, 1], values)])
+    logps = Logps("p", "es", "reward", [-1.0, None], [-6.0, None], [2, None])
+    write_records(here.logps("cross_lingual", "es"), [logps])
+    (rewarded,) = read.scores(run, 1, "cross_lingual", "es")
+    assert (rewarded["reward"], rewarded["policy_logps"]) == ([0.5, None], [-1.0, None])
+    (brief,) = read.scores(run, 1, "brevity", "es")
+    assert brief["reward"] == [-2.0, -1.0] and "policy_logps" not in brief

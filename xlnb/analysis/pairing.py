@@ -12,6 +12,7 @@ from xlnb.common.language_id import in_language, wrong_language
 from xlnb.common.text import shorten
 from xlnb.length_control import Floats, LengthControl, grid_alpha, length_alpha, length_gap_curve
 from xlnb.pairs import Candidates, candidates, join_scores, make_pairs
+from xlnb.pairs import usable as usable
 from xlnb.winrates import bootstrap_interval, win_rate
 
 SIDES = ("chosen", "rejected")
@@ -52,11 +53,6 @@ def made_pairs(
     """`pairs.make_pairs`, its pairs as the records of their files."""
     pairs, report = make_pairs(prompts, alpha=alpha, min_margin=min_margin)
     return [pair.to_json() for pair in pairs], report
-
-
-def usable(prompts: Sequence[Candidates]) -> list[Candidates]:
-    """The prompts that can give a pair: two candidates or more, whose rewards are not all equal."""
-    return [p for p in prompts if len(p.places) > 1 and np.ptp(p.scores) > 0]
 
 
 def alpha_fits(prompts: Sequence[Candidates], beta: float) -> AlphaFits:

@@ -38,13 +38,14 @@ def samples(run: Run, iteration: int, lang: str) -> list[Record]:
 
 def scores(run: Run, iteration: int, scorer: str, lang: str) -> list[Record]:
     """A record a prompt, with the values of its responses by one score as `reward`, and the
-    log-probabilities that they were made of.
+    log-probabilities that they were made of, where they were made of any.
 
     The first score is there for every prompt, the others for those of the split `reward`.
     """
     here = run.iteration(iteration)
-    path = here.logps(SCORERS[scorer].reads, lang)
-    logps = {record["prompt_id"]: record for record in read_jsonl(path)}
+    reads = SCORERS[scorer].reads
+    read = read_jsonl(here.logps(reads, lang)) if reads else []
+    logps = {record["prompt_id"]: record for record in read}
     found = []
     for record in read_jsonl(here.scores(lang)):
         if scorer in record["scores"]:
@@ -73,8 +74,7 @@ def as_annotation(record: Record) -> Annotation:
 
 def pairs(run: Run, model: str) -> dict[str, list[Record]]:
     """The pairs that `model` was trained on, by language."""
-    iteration = run.models.index(model) - 1
-    return {path.stem: read_jsonl(path) for path in run.iteration(iteration).pair_files}
+    return {path.stem: read_jsonl(path) for path in run.made_by(model).pair_files}
 
 
 def pair_report(run: Run, iteration: int) -> dict[str, Record]:
@@ -84,14 +84,12 @@ def pair_report(run: Run, iteration: int) -> dict[str, Record]:
 
 def trained_here(run: Run) -> list[str]:
     """The models whose adapter this run trained; the others are given by the preset."""
-    return [model for model in run.models if (run.path / model / "adapter").exists()]
+    return [model for model in run.models[1:] if run.made_by(model).adapter.exists()]
 
 
 def training(run: Run, model: str) -> Record:
     """What training logged: `pairs`, how many, and `log`, a record a step."""
-    folder = run.adapter(model)
-    assert folder is not None, f"{model} is no adapter"
-    return read_json(folder / "training.json")
+    return read_json(run.made_by(model).training_record)
 
 
 def metrics(run: Run) -> Record:

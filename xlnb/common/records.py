@@ -5,7 +5,7 @@ has one name from file to figure: `prompt_id`, `lang`, `instruction`, `responses
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -19,10 +19,11 @@ class Record:
     left out of the file where it is None."""
 
     def to_json(self) -> dict[str, Any]:
+        """Not by `asdict`, which copies every token id: it takes seven times as long."""
         optional = {field.name for field in fields(self) if field.default is None}
         return {
             name: value
-            for name, value in asdict(self).items()
+            for name, value in vars(self).items()
             if not (value is None and name in optional)
         }
 
@@ -74,11 +75,14 @@ class Sample(Record):
     instruction: str
     responses: list[Response]
 
+    def to_json(self) -> dict[str, Any]:
+        responses = [response.to_json() for response in self.responses]
+        return {**super().to_json(), "responses": responses}
+
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        sample = super().from_json(values)
         responses = [Response.from_json(response) for response in values["responses"]]
-        return cls(sample.prompt_id, sample.lang, sample.split, sample.instruction, responses)
+        return super().from_json({**values, "responses": responses})
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ class Pair(Record):
     ROLES: ClassVar = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}
 
     def to_json(self) -> dict[str, Any]:
-        values = asdict(self)
+        values = dict(vars(self))
         values["prompt"] = values.pop("instruction")
         for name, role in self.ROLES.items():
             values[name] = [{"role": role, "content": values[name]}]

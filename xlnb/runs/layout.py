@@ -61,6 +61,10 @@ class Run:
         """The cross-lingual ones: 1, 2 …"""
         return [Iteration(self, number) for number in range(1, self.preset.iterations + 1)]
 
+    def made_by(self, model: str) -> "Iteration":
+        """The iteration that makes a model other than `sft`, where it is not given."""
+        return self.iteration(self.models.index(model) - 1)
+
     def evaluated(self, model: str) -> "Evaluated":
         return Evaluated(self, model)
 

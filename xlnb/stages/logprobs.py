@@ -12,7 +12,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import read_jsonl
 from xlnb.common.journal import Journal
 from xlnb.common.language_id import wrong_language
-from xlnb.common.records import Logps, Sample, read_records
+from xlnb.common.records import Logps, Prompt, Sample, read_records
 from xlnb.inputs.response_translation import find_translations
 from xlnb.models.batches import Budget
 from xlnb.models.chat import prompt_ids, response_ids
@@ -22,7 +22,7 @@ from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.stage import Stage
 from xlnb.stages.keys import adapter_files, model_fields
 from xlnb.stages.loading import policy_and_reference
-from xlnb.stages.reading import no_iteration_0, read_prompts
+from xlnb.stages.reading import no_iteration_0
 from xlnb.stages.sharing import Batch, batches_of, share_out
 
 # Samples whose log-probabilities are written together: what a kill can cost.
@@ -75,13 +75,14 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
     config = run.preset.scoring
     langs = here.langs
     translated = [lang for lang in langs if scorer == "translated" and lang != "en"]
+    english_file = run.prompts / "en.jsonl"
     stage = Stage(
         run,
         f"{here.target}/logps/{scorer}",
         inputs=[
             *(here.samples(lang) for lang in langs),
             *(here.translations(lang) for lang in translated),
-            run.prompts / "en.jsonl",
+            english_file,
             *adapter_files(run, here.source),
         ],
         uses={
@@ -93,13 +94,16 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
     )
 
     def make() -> None:
-        english = {prompt.prompt_id: prompt.instruction for prompt in read_prompts(run)["en"]}
+        asked = read_records(english_file, Prompt)
+        english = {prompt.prompt_id: prompt.instruction for prompt in asked}
         loaded = load()
         budget = Budget(config.batch_tokens)
         for lang in langs:
-            samples = [s for s in read_records(here.samples(lang), Sample) if s.split in splits]
             path = here.logps(scorer, lang)
-            if path.exists() or not samples:
+            if path.exists():
+                continue
+            samples = [s for s in read_records(here.samples(lang), Sample) if s.split in splits]
+            if not samples:
                 continue
             read: Reader = partial(read_sample, loaded.tokenizer, scorer, english)
             if lang in translated:

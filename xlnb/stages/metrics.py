@@ -58,12 +58,13 @@ def win_rates(run: Run, model: str, langs: list[str]) -> dict[str, dict[str, Any
 
 def rewards_against_truth(here: Iteration) -> dict[str, dict[str, dict]]:
     """`reward_accuracy` on an iteration's held-out `reward` prompts: {score: {lang: …}}."""
-    tables: dict[str, dict[str, dict]] = {}
-    for scorer in split_scorers(here.run.preset.scoring.scorers):
-        for lang in here.langs:
-            samples = read_records(here.samples(lang), Sample)
-            scores = [s for s in read_records(here.scores(lang), Score) if s.split == "reward"]
+    scorers = split_scorers(here.run.preset.scoring.scorers)
+    tables: dict[str, dict[str, dict]] = {scorer: {} for scorer in scorers}
+    for lang in here.langs:
+        samples = read_records(here.samples(lang), Sample)
+        scores = [s for s in read_records(here.scores(lang), Score) if s.split == "reward"]
+        for scorer in scorers:
             table = reward_accuracy(samples, scores, scorer)
             if table["n"]:
-                tables.setdefault(scorer, {})[lang] = table
-    return tables
+                tables[scorer][lang] = table
+    return {scorer: by_lang for scorer, by_lang in tables.items() if by_lang}

@@ -57,4 +57,3 @@ def share_out(
     processes.barrier()
     if processes.is_main():
         journal.finish(order)
-    processes.barrier()
