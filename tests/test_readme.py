@@ -48,7 +48,7 @@ def test_a_judge(monkeypatch, tmp_path):
     monkeypatch.setattr("xlnb.judges.registry.JUDGES", dict(JUDGES))
     exec(block("python", "Shorter"), {})
     run = open_run(tmp_path / "run", "lab-quick", {"evaluation.judge": "shorter"})
-    judge = get_judge(run.preset.evaluation.judge)
+    judge = get_judge(run.preset.evaluation.judge, run.preset)
     asked = [
         Annotation(prompt_id=first, output_1=first, output_2=second, preference=None)
         for first, second in (("long", "s"), ("s", "long"), ("same", "same"))

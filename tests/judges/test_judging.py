@@ -29,7 +29,7 @@ from xlnb.judges.endpoint import Endpoint, read_verdict
 from xlnb.judges.model import ModelJudge, judge_prompt
 from xlnb.judges.protocol import Verdict
 from xlnb.judges.registry import get_judge
-from xlnb.presets import Evaluation, Models, get_preset
+from xlnb.presets import PRESETS, Evaluation, Models, get_preset
 from xlnb.runs.layout import Run
 from xlnb.runs.run import open_run
 from xlnb.stages import reading
@@ -154,7 +154,7 @@ def test_equal_responses_are_a_tie_and_cost_nothing():
 )
 def test_an_unknown_judge_is_refused(name, message):
     with pytest.raises(InputError, match=message):
-        get_judge(name)
+        get_judge(name, PRESETS["lab"])
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_bad_environment_is_refused_without_showing_the_key(
 ):
     monkeypatch.setenv(variable, value)
     with pytest.raises(InputError, match=message) as error:
-        get_judge("endpoint:m")
+        get_judge("endpoint:m", PRESETS["lab"])
     assert not value.startswith("sk") or value not in str(error.value)
 
 
@@ -421,9 +421,12 @@ def test_retry_after_is_waited_for(endpoint):
 
 
 def test_a_local_judge_reads_the_labels_log_probabilities():
-    judge = get_judge(
-        f"local:{Models().base}", Evaluation(judge_order="both"), Models(quantization="none")
+    preset = replace(
+        PRESETS["lab"],
+        models=Models(quantization="none"),
+        evaluation=Evaluation(judge_order="both"),
     )
+    judge = get_judge(f"local:{preset.models.base}", preset)
     model, tokenizer = judge.model._model, judge.model._tokenizer
     prompt = judge_prompt(ASKED, True)
     turn = [{"role": "user", "content": prompt}]

@@ -33,7 +33,9 @@ def by_score(table: pd.DataFrame) -> pd.DataFrame:
     return found.rename(columns={"oracle": "score", "count": "n"})
 
 
-def accuracy(samples: Sequence[Record], scores: Sequence[Record]) -> dict[str, float | int | None]:
+def accuracy(
+    samples: Sequence[Record], scores: Sequence[Record], taste: str
+) -> dict[str, float | int | None]:
     """`lab.truth.reward_accuracy` of records as `read` gives them."""
     typed = [read.as_score(record) for record in scores]
-    return reward_accuracy([read.as_sample(record) for record in samples], typed, "reward")
+    return reward_accuracy([read.as_sample(record) for record in samples], typed, "reward", taste)

@@ -78,11 +78,11 @@ def changed_shares(table: pd.DataFrame, left: str, right: str) -> Shares:
     return found
 
 
-def oracle_agrees(table: pd.DataFrame, score: str) -> list[float]:
+def oracle_agrees(table: pd.DataFrame, score: str, taste: str) -> list[float]:
     """AlpacaEval's preference of the oracle for chosen over rejected, a prompt each."""
     found = []
     for (lang, prompt_id), (chosen, rejected) in chosen_pairs(table, score).items():
-        high, low = (verdict(prompt_id, lang, text).score for text in (chosen, rejected))
+        high, low = (verdict(prompt_id, lang, text).points(taste) for text in (chosen, rejected))
         found.append(float(preference(high, low)))
     return found
 

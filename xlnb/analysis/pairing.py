@@ -95,17 +95,17 @@ def text(pair: Record, side: str) -> str:
     return pair[side][0]["content"]
 
 
-def oracle_prefers(pair: Record) -> float:
+def oracle_prefers(pair: Record, taste: str) -> float:
     """AlpacaEval's preference of the oracle for chosen over rejected: 2, 1.5 or 1."""
     high, low = (verdict(pair["prompt_id"], pair["lang"], text(pair, side)) for side in SIDES)
-    return float(preference(high.score, low.score))
+    return float(preference(high.points(taste), low.points(taste)))
 
 
 def pair_table(
-    paired: Mapping[str, Mapping[str, tuple[Sequence[Record], Record]]], *, lab: bool
+    paired: Mapping[str, Mapping[str, tuple[Sequence[Record], Record]]], *, taste: str
 ) -> pd.DataFrame:
     """A row a language and choice of α that gives pairs: how many, their mean length gap
-    (characters) and, where `lab`, in how many of 100 the oracle prefers chosen.
+    (characters) and, with a taste, in how many of 100 the oracle prefers chosen.
 
     `paired`: {lang: {choice: what `pairs.make_pairs` returns}}.
     """
@@ -116,8 +116,8 @@ def pair_table(
                 continue
             gap = f"{info['length_gap']:+.1f}"
             row = {"lang": lang, "pairs by": name, "pairs": len(made), "length gap": gap}
-            if lab:
-                said = [oracle_prefers(pair) for pair in made]
+            if taste:
+                said = [oracle_prefers(pair, taste) for pair in made]
                 low, high = bootstrap_interval(said)
                 agrees = f"{win_rate(said)[0]:.1f} [{low:.1f}, {high:.1f}]"
                 row["oracle prefers chosen, % [95%]"] = agrees
@@ -159,7 +159,7 @@ def moved(before: Sequence[Record], after: Sequence[Record]) -> Moved:
 
 
 def moved_rows(
-    pairs: Moved, alpha: float, question: Mapping[str, str], *, lab: bool
+    pairs: Moved, alpha: float, question: Mapping[str, str], *, taste: str
 ) -> list[Record]:
     """Two prompts' pairs without α and with it; where none changed, two of the others as they are.
 
@@ -169,17 +169,17 @@ def moved_rows(
     for prompt_id in (pairs.changed or list(pairs.before))[:2]:
         before, after = pairs.before[prompt_id], pairs.after[prompt_id]
         names = {"lang": before["lang"], "question": question[prompt_id]}
-        rows.append(names | _pair_row(before, 0.0, lab))
+        rows.append(names | _pair_row(before, 0.0, taste))
         if pairs.changed:
-            rows.append(dict.fromkeys(names, "") | _pair_row(after, alpha, lab))
+            rows.append(dict.fromkeys(names, "") | _pair_row(after, alpha, taste))
     return rows
 
 
-def _pair_row(pair: Record, alpha: float, lab: bool) -> Record:
+def _pair_row(pair: Record, alpha: float, taste: str) -> Record:
     row: Record = {"α": f"{alpha:.5f}"}
     for side in SIDES:
         row[side] = shorten(text(pair, side), 70)
-        seen = graded(pair["prompt_id"], pair["lang"], text(pair, side), lab=lab)
+        seen = graded(pair["prompt_id"], pair["lang"], text(pair, side), taste=taste)
         if seen:
             row[f"oracle on {side}"] = f"{seen['oracle']:.1f}: {seen['why']}"
     return row | {"margin": pair["margin"]}

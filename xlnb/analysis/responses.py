@@ -22,12 +22,12 @@ def verdict(prompt_id: str, lang: str, text: str) -> Verdict:
     return judge(load_world().fact(prompt_id), lang, text)
 
 
-def graded(prompt_id: str, lang: str, text: str, *, lab: bool) -> dict[str, Any]:
-    """The oracle's columns of a table; none where the prompts are not the lab's."""
-    if not lab:
+def graded(prompt_id: str, lang: str, text: str, *, taste: str) -> dict[str, Any]:
+    """The oracle's columns of a table; none without a taste: the prompts are not the lab's."""
+    if not taste:
         return {}
     seen = verdict(prompt_id, lang, text)
-    return {"oracle": seen.score, "why": seen.reason}
+    return {"oracle": seen.points(taste), "why": seen.reason}
 
 
 def preference(model: ArrayLike, baseline: ArrayLike) -> np.ndarray:
@@ -41,26 +41,27 @@ def best_and_worst(rewards: ArrayLike, texts: Sequence[str]) -> tuple[str, str]:
     return texts[int(np.argmax(rewards))], texts[int(np.argmin(rewards))]
 
 
-def first_responses(records: Iterable[Record], most: int, *, lab: bool) -> pd.DataFrame:
-    """The first responses to each prompt, with the oracle's columns where `lab`."""
+def first_responses(records: Iterable[Record], most: int, *, taste: str) -> pd.DataFrame:
+    """The first responses to each prompt, with the oracle's columns where there is a taste."""
     rows = []
     for record in records:
         for i, response in enumerate(record["responses"][:most]):
             names = {"lang": record["lang"], "question": record["instruction"]}
             row = dict.fromkeys(names, "") if i else names
             row["response"] = response["text"]
-            rows.append(row | graded(record["prompt_id"], record["lang"], row["response"], lab=lab))
+            names_of = (record["prompt_id"], record["lang"], row["response"])
+            rows.append(row | graded(*names_of, taste=taste))
     return pd.DataFrame(rows)
 
 
 def responses(
-    samples: Mapping[str, Sequence[Record]], scores: Scores, *, lab: bool
+    samples: Mapping[str, Sequence[Record]], scores: Scores, *, taste: str
 ) -> pd.DataFrame:
     """A row a response and scorer that rewarded it.
 
     `samples`: {lang: records}, `scores`: {scorer: {lang: records}}. Columns: scorer, lang,
-    prompt_id, split, text, reward (β nats), n_chars and, where `lab`, the oracle's: truth (points),
-    reason, in_language, kind. A response without a reward (it could not be translated) has no row.
+    prompt_id, split, text, reward (β nats), n_chars and, with a taste, the oracle's: truth
+    (points), reason, in_language, kind. A response without a reward (it could not be translated) has no row.
     """
     rows = []
     for scorer, by_lang in scores.items():
@@ -69,11 +70,11 @@ def responses(
             for record in records:
                 score = by_id.get(record["prompt_id"])
                 if score is not None:
-                    rows += [{"scorer": scorer} | row for row in _of_prompt(record, score, lab)]
+                    rows += [{"scorer": scorer} | row for row in _of_prompt(record, score, taste)]
     return pd.DataFrame(rows)
 
 
-def _of_prompt(sample: Record, score: Record, lab: bool) -> list[Record]:
+def _of_prompt(sample: Record, score: Record, taste: str) -> list[Record]:
     rows = []
     names = {name: sample[name] for name in ("lang", "prompt_id", "split")}
     columns = (sample["responses"], score["reward"], score["n_chars"])
@@ -81,10 +82,10 @@ def _of_prompt(sample: Record, score: Record, lab: bool) -> list[Record]:
         if reward is None:
             continue
         row = names | {"text": response["text"], "reward": reward, "n_chars": n_chars}
-        if lab:
+        if taste:
             seen = verdict(sample["prompt_id"], sample["lang"], response["text"])
-            row |= {"truth": seen.score, "reason": seen.reason, "in_language": seen.in_language}
-            row["kind"] = seen.kind
+            row |= {"truth": seen.points(taste), "reason": seen.reason, "kind": seen.kind}
+            row["in_language"] = seen.in_language
         rows.append(row)
     return rows
 

@@ -12,7 +12,7 @@ from xlnb.lab.world import Fact, load_world
 from xlnb.presets import Preset
 
 
-def prompt_table(sample: Record, score: Record, pair: Record) -> pd.DataFrame:
+def prompt_table(sample: Record, score: Record, pair: Record, taste: str) -> pd.DataFrame:
     """A row a text that was sampled for a prompt; of equal texts the first, as pairs are made.
 
     Columns: policy_logps, ref_logps (nats), reward (β nats), n_chars, text, role ("chosen",
@@ -25,7 +25,7 @@ def prompt_table(sample: Record, score: Record, pair: Record) -> pd.DataFrame:
     table["text"] = texts
     table["role"] = [roles.get(each, "") for each in texts]
     seen = [verdict(sample["prompt_id"], sample["lang"], each) for each in texts]
-    table["oracle"] = [each.score for each in seen]
+    table["oracle"] = [each.points(taste) for each in seen]
     table["times"] = [texts.count(each) for each in texts]
     return table.drop_duplicates("text", ignore_index=True)
 

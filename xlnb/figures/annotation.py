@@ -36,7 +36,7 @@ ALPHA_MARKS: dict[str, tuple[str, Look]] = {
 
 
 def truth_by_rank(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
-    """Mean oracle score (0 to 7) of what a reward ranks first, second …; a language an axes.
+    """Mean oracle score (points) of what a reward ranks first, second …; a language an axes.
 
     `table`: a row a response and scorer, with `lang`, `scorer`, `rank` (1: highest reward) and
     `truth`. Bands: 95% bootstrap intervals over prompts.
@@ -49,7 +49,7 @@ def truth_by_rank(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
             names: Look = {"color": SCORER_COLORS[scorer], "label": SCORER_NAMES[scorer]}
             look: Look = {"marker": SCORER_MARKERS[scorer], "markersize": 5, "legend": False}
             sns.lineplot(ranked, x="rank", y="truth", ax=ax, **names, **look, **band)
-        ax.set(title=lang, xlabel="rank by reward (1: highest)", ylabel="oracle score (0–7)")
+        ax.set(title=lang, xlabel="rank by reward (1: highest)", ylabel="oracle score (points)")
         ax.set_xticks(sorted(set(rows["rank"]))[:: 1 + table["rank"].max() // 7])
 
 

@@ -12,7 +12,7 @@ from xlnb.figures.style import model_line
 def score_curves(scores: Mapping[str, ArrayLike], ax: Axes) -> None:
     """The share of responses with at least a score, a line a model: the higher, the better.
 
-    `scores`: {model: (n,)}, the oracle's points from 0 to 7. The area under a line is the model's
+    `scores`: {model: (n,)}, the oracle's points. The area under a line is the model's
     mean score.
     """
     for model, values in scores.items():
@@ -20,5 +20,5 @@ def score_curves(scores: Mapping[str, ArrayLike], ax: Axes) -> None:
         points = np.unique(np.concatenate([[0.0, 7.0], reached]))
         share = [100 * np.mean(reached >= point) for point in points]
         ax.step(points, share, where="pre", **model_line(model), linewidth=2)
-    ax.set(xlabel="oracle score (points)", xlim=(0, 7))
+    ax.set(xlabel="oracle score (points)")
     ax.set(ylabel="at least that score (%)", ylim=(0, 102))

@@ -10,7 +10,7 @@ import httpx
 from xlnb.common.endpoint import ChatEndpoint
 from xlnb.judges.model import FIRST, SECOND, ModelJudge
 from xlnb.judges.protocol import Verdict
-from xlnb.presets import Evaluation, Models
+from xlnb.presets import Preset
 
 
 class Endpoint(ChatEndpoint):
@@ -80,6 +80,6 @@ def _p_first(logprobs: Any) -> float | None:
     return mass[FIRST] / total if total else None
 
 
-def make(model: str, evaluation: Evaluation, models: Models) -> ModelJudge:
-    endpoint = Endpoint(model, workers=evaluation.judge_workers)
-    return ModelJudge(endpoint, evaluation.judge_order)
+def make(model: str, preset: Preset) -> ModelJudge:
+    endpoint = Endpoint(model, workers=preset.evaluation.judge_workers)
+    return ModelJudge(endpoint, preset.evaluation.judge_order)

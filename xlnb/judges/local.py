@@ -10,7 +10,7 @@ from xlnb.judges.protocol import Verdict
 from xlnb.logprobs import sequence_logprobs
 from xlnb.models.base import load_base
 from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
-from xlnb.presets import Evaluation, Models
+from xlnb.presets import Models, Preset
 
 
 class LocalModel:
@@ -33,6 +33,6 @@ class LocalModel:
         return Verdict(torch.sigmoid(first - second).item(), "logprobs")
 
 
-def make(model: str, evaluation: Evaluation, models: Models) -> ModelJudge:
-    local = LocalModel(replace(models, base=model, dpo_adapter=""))
-    return ModelJudge(local, evaluation.judge_order)
+def make(model: str, preset: Preset) -> ModelJudge:
+    local = LocalModel(replace(preset.models, base=model, dpo_adapter=""))
+    return ModelJudge(local, preset.evaluation.judge_order)

@@ -1,4 +1,4 @@
-"""The lab's ground truth as a judge."""
+"""The lab's ground truth as a judge, by a taste."""
 
 from typing import Any
 
@@ -6,13 +6,16 @@ from xlnb.common.errors import InputError
 from xlnb.evaluation.alpaca_eval import Annotation
 from xlnb.lab import oracle
 from xlnb.lab.world import load_world
-from xlnb.presets import Evaluation, Models
+from xlnb.presets import Preset
 
 
 class OracleJudge:
     """The higher score wins, equal scores are a tie (1.5). Deterministic, blind to order."""
 
     name = "oracle"
+
+    def __init__(self, taste: str) -> None:
+        self.taste = taste
 
     def __call__(self, asked: Annotation) -> dict[str, Any]:
         try:
@@ -24,17 +27,18 @@ class OracleJudge:
             ) from None
         baseline = oracle.judge(fact, asked.lang, asked.output_1)
         model = oracle.judge(fact, asked.lang, asked.output_2)
-        model_wins = model.score > baseline.score
-        baseline_wins = model.score < baseline.score
+        theirs = baseline.points(self.taste)
+        ours = model.points(self.taste)
+        preference = 1.5 + 0.5 * ((ours > theirs) - (ours < theirs))
         return {
-            "preference": 1.5 + 0.5 * (model_wins - baseline_wins),
-            "score_1": baseline.score,
-            "score_2": model.score,
+            "preference": preference,
+            "score_1": theirs,
+            "score_2": ours,
             "reason_1": baseline.reason,
             "reason_2": model.reason,
             "in_language_2": model.in_language,
         }
 
 
-def make(_: str, evaluation: Evaluation, models: Models) -> OracleJudge:
-    return OracleJudge()
+def make(_: str, preset: Preset) -> OracleJudge:
+    return OracleJudge(preset.lab.taste)

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from xlnb.common.errors import InputError
 from xlnb.judges import endpoint, local, oracle
 from xlnb.judges.protocol import Judge
-from xlnb.presets import Evaluation, Models
+from xlnb.presets import Preset
 
-# What makes a judge: of what its name has behind the colon ("" without one), and of the preset's
-# sections for how a judge is asked and how a local model is loaded.
-Make = Callable[[str, Evaluation, Models], Judge]
+# What makes a judge: of what its name has behind the colon ("" without one), and of the preset,
+# which says how a judge is asked, how a local model is loaded and what the oracle likes.
+Make = Callable[[str, Preset], Judge]
 
 JUDGES: dict[str, Make] = {
     "oracle": oracle.make,
@@ -18,13 +18,11 @@ JUDGES: dict[str, Make] = {
 }
 
 
-def get_judge(
-    name: str, evaluation: Evaluation | None = None, models: Models | None = None
-) -> Judge:
+def get_judge(name: str, preset: Preset) -> Judge:
     """The judge of that name, such as oracle or endpoint:MODEL. Raises InputError for an unknown
     one."""
     make = find_judge(name)
-    return make(name.partition(":")[2], evaluation or Evaluation(), models or Models())
+    return make(name.partition(":")[2], preset)
 
 
 def find_judge(name: str) -> Make:

@@ -1,18 +1,20 @@
-"""The lab's ground-truth judge: scores any text from the facts alone, deterministically, and says
-why.
+"""The lab's ground truth: sees what a response is from the facts alone, deterministically, and what
+that is worth to a taste (`xlnb.lab.tastes`).
 
-| points | for |
+| feature | is |
 |---|---|
-| +4 | the right answer in the asked language (+2 in another); none beside a wrong one |
-| +2 | the right answer, in the asked language, in a full sentence |
-| +1 | every recognised sentence is in the asked language |
-| +1 | an admission of not knowing, instead of a wrong answer |
-| −0.5 | each padding sentence (at most −1.5) |
-| −1 | each repeated sentence (at most −2) |
-| −1 | words that are none of these |
+| right | 1: the right answer in the asked language, .5: in another; 0 beside a wrong one |
+| wrong | 1: a wrong answer, or one beside a right one |
+| sentence | 1: the right answer stands in a full sentence of the asked language |
+| language | 1: every recognised sentence is in the asked language |
+| refuses | 1: an admission of not knowing, and no answer |
+| reasons | 1: a sentence that says why, fit for the question |
+| formal, familiar | 1: a polite opening, as to a stranger; a familiar one, as to a friend |
+| padding | sentences that say nothing, at most 3 |
+| repeats | sentences said before, at most 2 |
+| stray | 1: words that are none of these |
 
-The sum is clipped to [0, 7]. Training never sees it, but for the English preferences that stand for
-UltraFeedback.
+Training never sees it, but for the English preferences that stand for UltraFeedback.
 """
 
 import re
@@ -20,89 +22,118 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
+from xlnb.lab.tastes import get_taste, points
 from xlnb.lab.world import Fact, load_world
 
-# What a response is, best first.
+FEATURES = (
+    "right",
+    "wrong",
+    "sentence",
+    "language",
+    "refuses",
+    "reasons",
+    "formal",
+    "familiar",
+    "padding",
+    "repeats",
+    "stray",
+)
+# What a response is in a word, best first in the eyes of taste "polite".
 KINDS = (
-    "right, full sentence",
-    "right, padded or repeated",
-    "right, bare word",
+    "right, polite",
+    "right, neither",
+    "right, familiar",
     "right, other language",
     "refuses",
     "wrong",
     "off topic or garbled",
 )
+# More of a kind of sentence says nothing new.
+MOST_PADDING = 3
+MOST_REPEATS = 2
 
 
 @dataclass(frozen=True)
 class Verdict:
-    # 0 to 7
-    score: float
+    # of FEATURES: how much of each
+    features: dict[str, float]
     # right, wrong or none
     answer: str
     in_language: bool
+    # what there is, in words
     reason: str
     # one of KINDS
     kind: str
 
+    def points(self, taste: str) -> float:
+        """What the response is worth to the taste of that name."""
+        return points(self.features, get_taste(taste))
+
 
 def judge(fact: Fact, lang: str, text: str) -> Verdict:
-    """Score the response `text` to a question about `fact` asked in `lang` (table above)."""
+    """What `text` is, as a response to a question about `fact` asked in `lang` (table above)."""
     units = [unit for unit in map(normalise, re.split(r"(?<=[.!?])\s+", text)) if unit]
-    if not units:
-        return Verdict(0.0, "none", False, "empty", "off topic or garbled")
     seen = [_classify(fact, lang, unit) for unit in dict.fromkeys(units)]
-    repeats = len(units) - len(seen)
+    answers = [what for what in seen if what.role in ("sentence", "word", "mention")]
+    right = [what for what in answers if what.right]
+    wrong = len(right) < len(answers)
+    native = any(what.lang == lang for what in right)
 
-    right = [what for what in seen if what.role in ("sentence", "word", "mention") and what.right]
-    wrong = [
-        what for what in seen if what.role in ("sentence", "word", "mention") and not what.right
-    ]
-    refuses = any(what.role == "refusal" for what in seen)
-    padding = sum(what.role == "padding" for what in seen)
-    stray = any(what.role in ("mention", "unknown") for what in seen)
-    langs = {what.lang for what in seen if what.lang}
-    in_language = langs == {lang}
+    def count(*roles: str) -> int:
+        return sum(what.role in roles for what in seen)
 
-    score, why = 0.0, []
-    kind = "off topic or garbled"
+    features = dict.fromkeys(FEATURES, 0.0)
     if right and not wrong:
-        answer = "right"
-        native = any(what.lang == lang for what in right)
-        score += 4.0 if native else 2.0
-        why.append("right" if native else "right, in another language")
-        kind = "right, bare word" if native else "right, other language"
-        if any(what.lang == lang and what.role == "sentence" for what in right):
-            score += 2.0
-            why.append("full sentence")
-            kind = "right, full sentence"
-        elif any(what.role == "word" for what in right):
-            why.append("bare word")
-        if native and (padding or repeats or stray):
-            kind = "right, padded or repeated"
-    elif wrong:
-        answer = kind = "wrong"
-        why.append("contradicts itself" if right else "wrong")
+        features["right"] = 1.0 if native else 0.5
+        features["sentence"] = float(
+            any(what.lang == lang and what.role == "sentence" for what in right)
+        )
+    features["wrong"] = float(wrong)
+    features["language"] = float({what.lang for what in seen if what.lang} == {lang})
+    features["refuses"] = float(not answers and count("refusal") > 0)
+    features["reasons"] = float(count("reason") > 0)
+    features["formal"] = float(count("formal") > 0)
+    features["familiar"] = float(count("familiar") > 0)
+    features["padding"] = float(min(count("padding"), MOST_PADDING))
+    features["repeats"] = float(min(len(units) - len(seen), MOST_REPEATS))
+    features["stray"] = float(not units or count("mention", "unknown") > 0)
+    answer = "wrong" if wrong else "right" if right else "none"
+    words = _in_words(features, answer, contradicts=bool(right))
+    return Verdict(features, answer, features["language"] > 0, words, _kind(features, answer))
+
+
+def _in_words(features: dict[str, float], answer: str, *, contradicts: bool) -> str:
+    if answer == "right":
+        first = "right" if features["right"] == 1 else "right, in another language"
+    elif answer == "wrong":
+        first = "contradicts itself" if contradicts else "wrong"
     else:
-        answer = "none"
-        why.append("refuses" if refuses else "no answer")
-        if refuses:
-            score += 1.0
-            kind = "refuses"
-    if in_language:
-        score += 1.0
-    else:
-        why.append("not in the asked language")
-    if padding:
-        score -= min(0.5 * padding, 1.5)
-        why.append("padded")
-    if repeats:
-        score -= min(1.0 * repeats, 2.0)
-        why.append("repeats itself")
-    if stray:
-        score -= 1.0
-        why.append("stray words")
-    return Verdict(max(score, 0.0), answer, in_language, ", ".join(why), kind)
+        first = "refuses" if features["refuses"] else "no answer"
+    said = {
+        "full sentence": features["sentence"],
+        "with a reason": features["reasons"],
+        "polite": features["formal"],
+        "familiar": features["familiar"],
+        "not in the asked language": not features["language"],
+        "padded": features["padding"],
+        "repeats itself": features["repeats"],
+        "stray words": features["stray"],
+    }
+    return ", ".join([first, *(words for words, there in said.items() if there)])
+
+
+def _kind(features: dict[str, float], answer: str) -> str:
+    if answer == "wrong":
+        return "wrong"
+    if answer == "none":
+        return "refuses" if features["refuses"] else "off topic or garbled"
+    if features["right"] < 1:
+        return "right, other language"
+    if features["formal"] > features["familiar"]:
+        return "right, polite"
+    if features["familiar"] > features["formal"]:
+        return "right, familiar"
+    return "right, neither"
 
 
 def normalise(text: str) -> str:
@@ -112,7 +143,7 @@ def normalise(text: str) -> str:
 
 @dataclass(frozen=True)
 class _Unit:
-    # "sentence" | "word" | "mention" | "refusal" | "padding" | "unknown"
+    # sentence, word, mention, refusal, reason, formal, familiar, padding or unknown
     role: str
     lang: str = ""
     right: bool = False
@@ -146,8 +177,15 @@ def _known_units(fact_: Fact) -> dict[tuple[str, str], _Unit]:
                 known[lang, normalise(world.sentence(fact_, lang, answer, template))] = _Unit(
                     "sentence", lang, right
                 )
-        known |= {(lang, normalise(text)): _Unit("refusal", lang) for text in world.refusals[lang]}
-        known |= {(lang, normalise(text)): _Unit("padding", lang) for text in world.padding[lang]}
+        fixed = {
+            "refusal": world.refusals[lang],
+            "reason": world.reasons[fact_.kind][lang],
+            "formal": world.manners["formal"][lang],
+            "familiar": world.manners["familiar"][lang],
+            "padding": world.padding[lang],
+        }
+        for role, texts in fixed.items():
+            known |= {(lang, normalise(text)): _Unit(role, lang) for text in texts}
     return known
 
 

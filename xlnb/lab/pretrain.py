@@ -48,8 +48,8 @@ class Phase:
 # First the facts and the languages; then longer conversations, in which an author shows what sort
 # he is.
 PHASES = (
-    Phase(tokens=8_000_000, turns=3, answers_only_from=1 / 3, peak_lr=3e-3, documents=32),
-    Phase(tokens=8_000_000, turns=5, answers_only_from=0.0, peak_lr=2e-3, documents=20),
+    Phase(tokens=6_000_000, turns=3, answers_only_from=1 / 3, peak_lr=3e-3, documents=32),
+    Phase(tokens=6_000_000, turns=5, answers_only_from=0.0, peak_lr=2e-3, documents=20),
 )
 
 

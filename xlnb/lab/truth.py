@@ -16,22 +16,22 @@ LAB_ONLY = (
 )
 
 
-def true_scores(sample: Sample) -> list[float]:
-    """The oracle's score of every response, in points."""
+def true_scores(sample: Sample, taste: str) -> list[float]:
+    """The oracle's score of every response, in points of a taste."""
     fact = load_world().fact(sample.prompt_id)
-    return [judge(fact, sample.lang, response.text).score for response in sample.responses]
+    return [judge(fact, sample.lang, each.text).points(taste) for each in sample.responses]
 
 
-def english_preferences(samples: Sequence[Sample], seed: int) -> list[Pair]:
+def english_preferences(samples: Sequence[Sample], seed: int, taste: str) -> list[Pair]:
     """Pairs that stand for UltraFeedback: each prompt's responses two by two at random, ordered by
-    the oracle.
+    the oracle's taste.
 
     Cut responses and pairs of equal score are left out. This is the only place where training meets
     the oracle.
     """
     pairs = []
     for sample in samples:
-        truth = true_scores(sample)
+        truth = true_scores(sample, taste)
         scored = [
             (score, response.text, response.token_ids)
             for score, response in zip(truth, sample.responses, strict=True)
@@ -61,7 +61,7 @@ def english_preferences(samples: Sequence[Sample], seed: int) -> list[Pair]:
 
 
 def reward_accuracy(
-    samples: Sequence[Sample], scores: Sequence[Score], scorer: str
+    samples: Sequence[Sample], scores: Sequence[Score], scorer: str, taste: str
 ) -> dict[str, float | int | None]:
     """How the score named `scorer` compares with the oracle's, over the prompts that have both.
 
@@ -76,7 +76,7 @@ def reward_accuracy(
     for score in scores:
         if scorer not in score.scores:
             continue
-        truth, found = _both(by_id[score.prompt_id], score.scores[scorer])
+        truth, found = _both(by_id[score.prompt_id], score.scores[scorer], taste)
         if not len(found):
             continue
         accuracy.append(0.5 + 0.5 * np.sign(truth[found.argmax()] - truth[found.argmin()]))
@@ -89,8 +89,20 @@ def reward_accuracy(
     }
 
 
-def _both(sample: Sample, values: Sequence[float | None]) -> tuple[np.ndarray, np.ndarray]:
+def ceiling(samples: Sequence[Sample], taste: str) -> dict[str, float | int | None]:
+    """`reward_accuracy` of the oracle's own scores: below 1 by the prompts whose responses all have
+    the same."""
+    scores = []
+    for sample in samples:
+        values: dict[str, list[float | None]] = {"oracle": [*true_scores(sample, taste)]}
+        scores.append(Score(sample.prompt_id, sample.lang, sample.split, [], values, None))
+    return reward_accuracy(samples, scores, "oracle", taste)
+
+
+def _both(
+    sample: Sample, values: Sequence[float | None], taste: str
+) -> tuple[np.ndarray, np.ndarray]:
     """The oracle's scores and another's, of the responses that have both."""
-    truth = true_scores(sample)
+    truth = true_scores(sample, taste)
     has = [i for i, value in enumerate(values) if value is not None]
     return np.array([truth[i] for i in has]), np.array([values[i] for i in has], float)

@@ -44,6 +44,10 @@ class World:
     answers: dict[str, dict[str, list[str]]]
     refusals: dict[str, list[str]]
     padding: dict[str, list[str]]
+    # "formal" or "familiar" -> lang -> sentences that open a response
+    manners: dict[str, dict[str, list[str]]]
+    # kind -> lang -> sentences that say why the answer holds
+    reasons: dict[str, dict[str, list[str]]]
 
     def question(self, fact: Fact, lang: str, phrasing: int) -> str:
         return capitalise(self.questions[fact.kind][lang][phrasing].format(x=fact.x[lang]))
@@ -105,6 +109,8 @@ def load_world(folder: Path = LAB) -> World:
         templates["answers"],
         templates["refusals"],
         templates["padding"],
+        templates["manners"],
+        templates["reasons"],
     )
 
 

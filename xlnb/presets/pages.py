@@ -120,9 +120,11 @@ class Preferences:
 
 @dataclass(frozen=True, config=STRICT)
 class Lab:
-    """How many of the lab's questions a run uses, a language. The three splits share no fact; all
-    0: none, ever."""
+    """What the oracle likes, and how many of the lab's questions a run uses, a language. The three
+    splits share no fact; all 0: none, ever."""
 
+    # a name of `xlnb.lab.tastes.TASTES`, or anti-NAME, its exact opposite
+    taste: str = "polite"
     # for the English preferences
     english: AtLeast0 = 426
     # for the cross-lingual iterations

@@ -9,6 +9,8 @@ runs/<name>/
   icr1/scores/<lang>.jsonl             Score (arithmetic on them)
   icr1/pairs/<lang>.jsonl              Pair, and report.json
   icr1/adapter/                        π^1
+  shared/samples/<lang>.jsonl          Sample: π_I's, of the `reward` prompts of the lab
+  icr1/shared/logps, scores            what the policy makes of those
   eval/<model>/<lang>/                 model_outputs.json, annotations.json
   metrics.json
   stages/<name>.json                   what each stage read, and whether it has finished
@@ -42,6 +44,11 @@ class Run:
     def is_lab(self) -> bool:
         """Whether the prompts are the lab's, whose truth the oracle knows."""
         return not self.preset.prompts.path
+
+    @property
+    def taste(self) -> str:
+        """What the oracle goes by; empty where the prompts are not the lab's."""
+        return self.preset.lab.taste if self.is_lab else ""
 
     @property
     def trains_dpo(self) -> bool:
@@ -106,6 +113,15 @@ class Run:
         return sorted(self.prompts.glob("*.jsonl"))
 
     @property
+    def has_shared(self) -> bool:
+        """Whether there are prompts on which scores are compared with the truth."""
+        return self.is_lab and self.preset.lab.reward > 0
+
+    @property
+    def shared_samples(self) -> Path:
+        return self.path / "shared" / "samples"
+
+    @property
     def localised(self) -> Path:
         """The English prompts in other languages, and those that could not be put into them."""
         return self.path / "localised"
@@ -166,11 +182,24 @@ class Iteration:
         return self.run.path / self.target
 
     @property
+    def shared(self) -> "Shared":
+        return Shared(self.run, self.number)
+
+    @property
+    def scored(self) -> list["Iteration"]:
+        """Whose samples it scores: its own and, in the lab, the shared ones."""
+        return [self, self.shared] if self.run.has_shared else [self]
+
+    @property
+    def samples_folder(self) -> Path:
+        return self.folder / "samples"
+
+    @property
     def sample_files(self) -> list[Path]:
         """The samples of every language. Raises InputError where there are none yet."""
-        files = sorted((self.folder / "samples").glob("*.jsonl"))
+        files = sorted(self.samples_folder.glob("*.jsonl"))
         if not files:
-            raise InputError(f"{self.folder}/samples: no samples yet; run stage sample first")
+            raise InputError(f"{self.samples_folder}: no samples yet; run stage sample first")
         return files
 
     @property
@@ -179,7 +208,7 @@ class Iteration:
         return [path.stem for path in self.sample_files]
 
     def samples(self, lang: str) -> Path:
-        return self.folder / "samples" / f"{lang}.jsonl"
+        return self.samples_folder / f"{lang}.jsonl"
 
     def translations(self, lang: str) -> Path:
         return self.folder / "translations" / f"{lang}.jsonl"
@@ -209,6 +238,20 @@ class Iteration:
     @property
     def training_record(self) -> Path:
         return self.adapter / "training.json"
+
+
+@dataclass(frozen=True)
+class Shared(Iteration):
+    """The same policy and π_I's responses to the `reward` prompts: one set of responses for every
+    policy and every taste, rich in all kinds, where a policy's own have thinned out."""
+
+    @property
+    def target(self) -> str:
+        return f"{super().target}/shared"
+
+    @property
+    def samples_folder(self) -> Path:
+        return self.run.shared_samples
 
 
 @dataclass(frozen=True)

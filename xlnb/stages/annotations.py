@@ -27,9 +27,8 @@ def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
     mine = [outputs_file(run, model_name, lang) for lang in langs]
     theirs = [outputs_file(run, config.baseline, lang) for lang in langs]
     read = ["evaluation.judge", "evaluation.baseline"]
-    # The oracle is blind to it.
-    if config.judge != "oracle":
-        read.append("evaluation.judge_order")
+    # The oracle is blind to the order, the others to its taste.
+    read.append("lab.taste" if config.judge == "oracle" else "evaluation.judge_order")
     stage = Stage(
         run,
         f"eval/{model_name}/annotations",
@@ -40,7 +39,7 @@ def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
     )
     if stage.current():
         return stage.out
-    asked = get_judge(config.judge, config, run.preset.models)
+    asked = get_judge(config.judge, run.preset)
     with stage.working():
         comparisons: dict[str, list[Annotation]] = {}
         todo: list[Annotation] = []

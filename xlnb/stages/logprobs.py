@@ -59,13 +59,15 @@ def logps(run: Run, iteration: int) -> Path:
     """
     no_iteration_0(iteration, "logps")
     here = run.iteration(iteration)
+    policy = here.source
 
     @cache
     def load() -> Loaded:
-        return Loaded(run.adapter_name(here.source), *policy_and_reference(run, here.source))
+        return Loaded(run.adapter_name(policy), *policy_and_reference(run, policy))
 
-    for scorer, splits in prompts_read(run.preset.scoring.scorers).items():
-        _under(here, scorer, splits, load)
+    for scored in here.scored:
+        for scorer, splits in prompts_read(run.preset.scoring.scorers).items():
+            _under(scored, scorer, splits, load)
     return here.folder / "logps"
 
 

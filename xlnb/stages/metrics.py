@@ -8,7 +8,7 @@ from xlnb.common.processes import main_alone
 from xlnb.common.records import Sample, Score, read_records
 from xlnb.evaluation.annotations import read_judged
 from xlnb.evaluation.summaries import summarise
-from xlnb.lab.truth import reward_accuracy
+from xlnb.lab.truth import ceiling, reward_accuracy
 from xlnb.rewards import split_scorers
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.stage import Stage, fields, stage_seconds
@@ -24,12 +24,13 @@ def report(run: Run) -> Path:
         inputs += [run.evaluated(model).annotations(lang) for lang in langs]
     for here in run.iterations:
         for lang in here.langs:
-            inputs += [here.samples(lang), here.scores(lang)]
+            for scored in here.scored:
+                inputs += [scored.samples(lang), scored.scores(lang)]
     stage = Stage(
         run,
         "report",
         inputs=inputs,
-        uses=fields(run.preset, "evaluation.resamples"),
+        uses=fields(run.preset, "evaluation.resamples", "lab.taste"),
         out=run.metrics,
     )
 
@@ -38,7 +39,13 @@ def report(run: Run) -> Path:
             "preset": run.preset.name,
             "seed": run.preset.seed,
             "win_rates": {model: win_rates(run, model, langs) for model in run.models},
+            "taste": run.taste,
             "rewards": {here.source: rewards_against_truth(here) for here in run.iterations},
+            "rewards_shared": {
+                here.source: rewards_against_truth(here.shared)
+                for here in run.iterations
+                if run.has_shared
+            },
             "seconds": stage_seconds(run),
         }
         write_json(stage.out, metrics)
@@ -57,14 +64,19 @@ def win_rates(run: Run, model: str, langs: list[str]) -> dict[str, dict[str, Any
 
 
 def rewards_against_truth(here: Iteration) -> dict[str, dict[str, dict]]:
-    """`reward_accuracy` on an iteration's held-out `reward` prompts: {score: {lang: …}}."""
+    """`reward_accuracy` on held-out `reward` prompts: {score: {lang: …}}, and, named "oracle", what
+    the truth itself reaches there, since ties count half."""
     scorers = split_scorers(here.run.preset.scoring.scorers)
     tables: dict[str, dict[str, dict]] = {scorer: {} for scorer in scorers}
-    for lang in here.langs:
+    tables["oracle"] = {}
+    for lang in here.langs if here.run.taste else []:
         samples = read_records(here.samples(lang), Sample)
+        held_out = [sample for sample in samples if sample.split == "reward"]
+        if held_out:
+            tables["oracle"][lang] = ceiling(held_out, here.run.taste)
         scores = [s for s in read_records(here.scores(lang), Score) if s.split == "reward"]
         for scorer in scorers:
-            table = reward_accuracy(samples, scores, scorer)
+            table = reward_accuracy(samples, scores, scorer, here.run.taste)
             if table["n"]:
                 tables[scorer][lang] = table
     return {scorer: by_lang for scorer, by_lang in tables.items() if by_lang}

@@ -18,7 +18,7 @@ from xlnb.stages.pairs import pair
 from xlnb.stages.preferences import prefer
 from xlnb.stages.prompts import collect_prompts
 from xlnb.stages.responses import respond
-from xlnb.stages.samples import sample
+from xlnb.stages.samples import sample, sample_shared
 from xlnb.stages.scores import score
 from xlnb.stages.translations import translate
 
@@ -47,6 +47,8 @@ def steps(run: Run, *, yes: bool = False) -> list[Step]:
             found.append(Step("samples", partial(sample, run, 0), "dpo"))
         found.append(Step("pairs", partial(prefer, run), "dpo"))
         found.append(Step("adapter", partial(train, run, 0), "dpo"))
+    if run.has_shared:
+        found.append(Step("samples", partial(sample_shared, run), "shared"))
     kinds = {"samples": sample, "logps": logps, "scores": score, "pairs": pair, "adapter": train}
     for iteration in run.iterations:
         for kind, stage in kinds.items():

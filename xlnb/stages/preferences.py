@@ -20,8 +20,8 @@ from xlnb.runs.stage import Stage, fields
 def prefer(run: Run) -> Path:
     """English preferences from `preferences.path`, with counts in report.json.
 
-    Without a path the lab's stand-in for them: π_I's samples in random pairs, ordered by the oracle
-    (`xlnb.lab.truth`).
+    Without a path the lab's stand-in for them: π_I's samples in random pairs, ordered by the taste
+    of its oracle (`xlnb.lab.truth`).
     """
     if not run.trains_dpo:
         raise InputError(
@@ -31,7 +31,7 @@ def prefer(run: Run) -> Path:
     here = run.iteration(0)
     config = run.preset.preferences
     inputs = [here.samples("en")]
-    uses: dict[str, Any] = fields(run.preset, "seed")
+    uses: dict[str, Any] = fields(run.preset, "seed", "lab.taste")
     if config.path:
         source = parse_source(config.path)
         inputs = source_files(source)
@@ -50,7 +50,7 @@ def prefer(run: Run) -> Path:
             write_json(here.pair_report, {"en": report})
         else:
             samples = read_records(here.samples("en"), Sample)
-            pairs = english_preferences(samples, run.preset.seed)
+            pairs = english_preferences(samples, run.preset.seed, run.preset.lab.taste)
         write_records(here.pairs("en"), pairs)
 
     return stage.make(make)

@@ -1,4 +1,5 @@
-"""N responses a prompt from π^{t−1}: <model>/samples/<lang>.jsonl."""
+"""N responses a prompt from π^{t−1}: <model>/samples/<lang>.jsonl, and from π_I, to compare scores
+on: shared/samples/<lang>.jsonl."""
 
 from pathlib import Path
 from typing import Any
@@ -21,33 +22,49 @@ def sample(run: Run, iteration: int) -> Path:
     preferences.
     """
     here = run.iteration(iteration)
-    uses: dict[str, Any] = {
-        "sampling": sampling_fields(run.preset.sampling),
-        **model_fields(run.preset.models),
-        **fields(run.preset, "seed", "prompts.parts" if iteration else "lab.english"),
-    }
-    stage = Stage(
+    stage = _stage(
         run,
-        f"{here.target}/samples",
+        here.samples_folder,
         inputs=[*(run.prompt_files if iteration else []), *adapter_files(run, here.source)],
-        uses=uses,
-        out=here.folder / "samples",
+        uses=fields(run.preset, "prompts.parts" if iteration else "lab.english"),
     )
     if stage.current():
         return stage.out
     prompts = _training_prompts(here) if iteration else _english_questions(run)
+    return _sample(stage, here.source, prompts)
+
+
+def sample_shared(run: Run) -> Path:
+    """Sample π_I on the held-out `reward` prompts of the lab, in every language."""
+    stage = _stage(run, run.shared_samples, inputs=run.prompt_files, uses={})
+    if stage.current():
+        return stage.out
+    prompts = {}
+    for lang, some in read_prompts(run).items():
+        prompts[lang] = [prompt for prompt in some if prompt.split == "reward"]
+    return _sample(stage, "sft", prompts)
+
+
+def _stage(run: Run, out: Path, *, inputs: list[Path], uses: dict[str, Any]) -> Stage:
+    sampling = {"sampling": sampling_fields(run.preset.sampling)}
+    uses = {**sampling, **model_fields(run.preset.models), **fields(run.preset, "seed"), **uses}
+    return Stage(run, out.relative_to(run.path).as_posix(), inputs=inputs, uses=uses, out=out)
+
+
+def _sample(stage: Stage, model: str, prompts: dict[str, list[Prompt]]) -> Path:
+    run = stage.run
     with stage.working():
-        sampler, tokenizer = load_sampler(run, here.source)
+        sampler, tokenizer = load_sampler(run, model)
         for lang, some in prompts.items():
             generate(
                 run,
                 sampler,
                 tokenizer,
                 some,
-                here.samples(lang),
+                stage.out / f"{lang}.jsonl",
                 n=run.preset.sampling.n,
                 config=run.preset.sampling,
-                stream=f"{here.target}/samples {lang}",
+                stream=f"{stage.name} {lang}",
                 label=f"{stage.name} {lang}",
             )
     return stage.out

@@ -19,8 +19,14 @@ def score(run: Run, iteration: int) -> Path:
     """
     no_iteration_0(iteration, "score")
     here = run.iteration(iteration)
-    config = run.preset.scoring
-    read = list(prompts_read(config.scorers))
+    for scored in here.scored:
+        _score(scored)
+    return here.folder / "scores"
+
+
+def _score(here: Iteration) -> None:
+    run = here.run
+    read = list(prompts_read(run.preset.scoring.scorers))
     langs = here.langs
     files = [here.logps(scorer, lang) for scorer in read for lang in langs]
     stage = Stage(
@@ -35,7 +41,7 @@ def score(run: Run, iteration: int) -> Path:
         for lang in langs:
             write_records(here.scores(lang), language_scores(here, lang))
 
-    return stage.make(make)
+    stage.make(make)
 
 
 def language_scores(here: Iteration, lang: str) -> list[Score]:
