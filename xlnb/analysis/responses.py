@@ -61,7 +61,8 @@ def responses(
 
     `samples`: {lang: records}, `scores`: {scorer: {lang: records}}. Columns: scorer, lang,
     prompt_id, split, text, reward (β nats), n_chars and, with a taste, the oracle's: truth
-    (points), reason, in_language, kind. A response without a reward (it could not be translated) has no row.
+    (points), reason, in_language, kind. A response without a reward (it could not be translated)
+    has no row.
     """
     rows = []
     for scorer, by_lang in scores.items():

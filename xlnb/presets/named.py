@@ -20,7 +20,11 @@ LAB = Preset(
     prompts=Prompts(parts=2),
     sampling=Sampling(max_new_tokens=64, batch_tokens=32768),
     # Short rows of unlike lengths: small batches pad less.
-    scoring=Scoring(batch_tokens=4096),
+    scoring=Scoring(
+        scorers="cross_lingual,multilingual,likelihood,likelihood_sum,policy_likelihood,"
+        "brevity,random",
+        batch_tokens=4096,
+    ),
     # Learning rates, steps and NLL weights were chosen by two iterations of seed 7, on the
     # `reward` questions.
     english=Training(steps=80, lr=2e-4, nll=0.2, max_tokens=512),

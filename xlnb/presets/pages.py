@@ -125,6 +125,9 @@ class Lab:
 
     # a name of `xlnb.lab.tastes.TASTES`, or anti-NAME, its exact opposite
     taste: str = "polite"
+    # for the translated reward, the share of sentences that the world's translator drops or
+    # falsifies
+    translation_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
     # for the English preferences
     english: AtLeast0 = 426
     # for the cross-lingual iterations

@@ -185,6 +185,10 @@ class Iteration:
     def shared(self) -> "Shared":
         return Shared(self.run, self.number)
 
+    def of(self, *, shared: bool) -> "Iteration":
+        """Its own samples and what is made of them, or the shared ones."""
+        return self.shared if shared else self
+
     @property
     def scored(self) -> list["Iteration"]:
         """Whose samples it scores: its own and, in the lab, the shared ones."""

@@ -26,7 +26,7 @@ from xlnb.stages.preferences import prefer
 from xlnb.stages.prompts import collect_prompts
 from xlnb.stages.reading import read_prompts
 from xlnb.stages.responses import respond
-from xlnb.stages.samples import sample
+from xlnb.stages.samples import sample, sample_shared
 from xlnb.stages.scores import score
 from xlnb.stages.translations import translate
 
@@ -36,6 +36,7 @@ STAGES: dict[str, Callable[..., Path]] = {
     "localise": localise,
     "prompts": collect_prompts,
     "sample": sample,
+    "sample_shared": sample_shared,
     "prefer": prefer,
     "translate": translate,
     "logps": logps,
@@ -60,6 +61,7 @@ __all__ = [
     "respond",
     "run_until",
     "sample",
+    "sample_shared",
     "score",
     "steps",
     "train",

@@ -50,24 +50,23 @@ class Loaded(NamedTuple):
     tokenizer: Any
 
 
-def logps(run: Run, iteration: int) -> Path:
+def logps(run: Run, iteration: int, *, shared: bool = False) -> Path:
     """Log-probabilities under every prompt that a score of `scoring.scorers` needs.
 
     What the first score reads covers all samples, which it makes pairs of; what others read covers
     the held-out `reward` prompts, on which scores are compared with the truth. Each prompt is a
-    stage of its own, so that another β or another score runs no model again.
+    stage of its own, so that another β or another score runs no model again. `shared`: of the lab's
+    shared responses, in place of the policy's own.
     """
     no_iteration_0(iteration, "logps")
-    here = run.iteration(iteration)
-    policy = here.source
+    here = run.iteration(iteration).of(shared=shared)
 
     @cache
     def load() -> Loaded:
-        return Loaded(run.adapter_name(policy), *policy_and_reference(run, policy))
+        return Loaded(run.adapter_name(here.source), *policy_and_reference(run, here.source))
 
-    for scored in here.scored:
-        for scorer, splits in prompts_read(run.preset.scoring.scorers).items():
-            _under(scored, scorer, splits, load)
+    for scorer, splits in prompts_read(run.preset.scoring.scorers).items():
+        _under(here, scorer, splits, load)
     return here.folder / "logps"
 
 

@@ -50,12 +50,20 @@ def steps(run: Run, *, yes: bool = False) -> list[Step]:
     if run.has_shared:
         found.append(Step("samples", partial(sample_shared, run), "shared"))
     kinds = {"samples": sample, "logps": logps, "scores": score, "pairs": pair, "adapter": train}
+    translated = "translated" in prompts_read(run.preset.scoring.scorers)
     for iteration in run.iterations:
+        number, target = iteration.number, iteration.target
+        if run.has_shared:
+            of_shared = {"logps": logps, "scores": score}
+            if translated:
+                of_shared = {"translations": translate, **of_shared}
+            for kind, compared in of_shared.items():
+                call = partial(compared, run, number, shared=True)
+                found.append(Step(kind, call, iteration.shared.target))
         for kind, stage in kinds.items():
-            if kind == "logps" and "translated" in prompts_read(run.preset.scoring.scorers):
-                call = partial(translate, run, iteration.number)
-                found.append(Step("translations", call, iteration.target))
-            found.append(Step(kind, partial(stage, run, iteration.number), iteration.target))
+            if kind == "logps" and translated:
+                found.append(Step("translations", partial(translate, run, number), target))
+            found.append(Step(kind, partial(stage, run, number), target))
     if not run.is_lab and not run.preset.prompts.eval_path:
         return found
     for model in run.models:

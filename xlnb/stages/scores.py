@@ -11,21 +11,15 @@ from xlnb.stages.reading import no_iteration_0
 
 
 @main_alone
-def score(run: Run, iteration: int) -> Path:
+def score(run: Run, iteration: int, *, shared: bool = False) -> Path:
     """Every score of `scoring.scorers` that a sample's log-probabilities give: implicit rewards
     β (log π^{t−1} − log π_I), and the plain scores that they must beat.
 
     What R_t could not have translated has no score (null), and `failures` says why.
+    `shared`: of the lab's shared responses, in place of the policy's own.
     """
     no_iteration_0(iteration, "score")
-    here = run.iteration(iteration)
-    for scored in here.scored:
-        _score(scored)
-    return here.folder / "scores"
-
-
-def _score(here: Iteration) -> None:
-    run = here.run
+    here = run.iteration(iteration).of(shared=shared)
     read = list(prompts_read(run.preset.scoring.scorers))
     langs = here.langs
     files = [here.logps(scorer, lang) for scorer in read for lang in langs]
@@ -41,7 +35,7 @@ def _score(here: Iteration) -> None:
         for lang in langs:
             write_records(here.scores(lang), language_scores(here, lang))
 
-    stage.make(make)
+    return stage.make(make)
 
 
 def language_scores(here: Iteration, lang: str) -> list[Score]:

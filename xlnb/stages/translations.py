@@ -1,56 +1,72 @@
 """Responses in English, for the translated reward: icr<t>/translations/<lang>.jsonl."""
 
+import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_jsonl
-from xlnb.inputs.response_translation import TEMPERATURE, response_tasks
+from xlnb.common.processes import main_alone
+from xlnb.common.records import Prompt, Response, Sample, write_records
+from xlnb.inputs.response_translation import TEMPERATURE, response_request, response_tasks
+from xlnb.lab.translator import translate as translate_response
+from xlnb.lab.world import load_world
+from xlnb.presets import Preset
 from xlnb.rewards import prompts_read
 from xlnb.runs.layout import Run
-from xlnb.runs.stage import Stage
+from xlnb.runs.stage import Stage, fields
 from xlnb.stages.generation import generate
 from xlnb.stages.keys import model_fields, sampling_fields
 from xlnb.stages.loading import load_sampler
 from xlnb.stages.reading import no_iteration_0
 
 
-def translate(run: Run, iteration: int) -> Path:
-    """Responses in other languages than English, translated by π_I.
+def translate(run: Run, iteration: int, *, shared: bool = False) -> Path:
+    """Responses in other languages than English, translated by π_I; in the lab, whose π_I has never
+    seen a translation, by the world's own translator.
 
     Records are as those of samples, with the request for a translation as their instruction; each
-    text once a prompt.
+    text once a prompt. `shared`: those to the lab's shared responses.
     """
     no_iteration_0(iteration, "translate")
-    here = run.iteration(iteration)
+    here = run.iteration(iteration).of(shared=shared)
     covers = prompts_read(run.preset.scoring.scorers)
     if "translated" not in covers:
         raise InputError("stage translate: no scorer needs it; add translated to scoring.scorers")
     splits = covers["translated"]
     langs = [lang for lang in here.langs if lang != "en"]
     config = replace(run.preset.sampling, n=1, temperature=TEMPERATURE, top_p=1.0)
+    by: dict[str, Any] = fields(run.preset, "seed")
+    if run.is_lab:
+        by |= fields(run.preset, "lab.translation_noise")
+    else:
+        by |= {"sampling": sampling_fields(config), **model_fields(run.preset.models)}
     stage = Stage(
         run,
         f"{here.target}/translations",
         inputs=[here.samples(lang) for lang in langs],
-        uses={
-            "sampling": sampling_fields(config),
-            "splits": splits,
-            "seed": run.preset.seed,
-            **model_fields(run.preset.models),
-        },
+        uses={"splits": splits, **by},
         out=here.folder / "translations",
     )
+
+    def tasks(lang: str) -> list[Prompt]:
+        samples = [s for s in read_jsonl(here.samples(lang)) if s["split"] in splits]
+        return list(response_tasks(samples))
+
+    def make_by_world() -> None:
+        for lang in langs:
+            records = [_by_world(task, run.preset) for task in tasks(lang)]
+            write_records(here.translations(lang), records)
 
     def make() -> None:
         sampler, tokenizer = load_sampler(run, "sft")
         for lang in langs:
-            samples = [s for s in read_jsonl(here.samples(lang)) if s["split"] in splits]
             generate(
                 run,
                 sampler,
                 tokenizer,
-                list(response_tasks(samples)),
+                tasks(lang),
                 here.translations(lang),
                 n=1,
                 config=config,
@@ -58,4 +74,14 @@ def translate(run: Run, iteration: int) -> Path:
                 label=f"{stage.name} {lang}",
             )
 
-    return stage.make(make)
+    return stage.make(main_alone(make_by_world) if run.is_lab else make)
+
+
+def _by_world(task: Prompt, preset: Preset) -> Sample:
+    prompt_id = task.prompt_id.rpartition("#")[0]
+    fact = load_world().fact(prompt_id)
+    text = task.instruction.removeprefix(response_request(""))
+    stream = random.Random(f"{preset.seed} translation {task.lang} {prompt_id} {text}")
+    found = translate_response(fact, task.lang, text, preset.lab.translation_noise, stream)
+    response = Response(found, [], "stop")
+    return Sample(task.prompt_id, task.lang, task.split, task.instruction, [response])
