@@ -17,14 +17,16 @@ from xlnb.common.records import Response, Sample, Score
 from xlnb.evaluation.alpaca_eval import Annotation
 from xlnb.judges.registry import get_judge
 from xlnb.lab import pretrain
-from xlnb.lab.documents import AUTHORS, PREFIXED, documents, respond
+from xlnb.lab.documents import AUTHORS, MANNERS, PREFIXED, documents, respond
 from xlnb.lab.oracle import judge
 from xlnb.lab.pretrain import IGNORED, Phase, encode
 from xlnb.lab.truth import reward_accuracy
 from xlnb.lab.world import SPLITS, load_world
+from xlnb.presets import PRESETS, override
 from xlnb.prompts import cross_lingual
 
 WORLD = load_world()
+CORRECT = override(PRESETS["lab"], {"lab.taste": "correct"})
 SFT = ROOT / "data" / "lab" / "sft"
 
 
@@ -33,9 +35,9 @@ def tokenizer():
     return AutoTokenizer.from_pretrained(SFT)
 
 
-# By the table in the oracle's docstring: 4 right (2 in another language), +2 in a full sentence of
-# the asked language, +1 all in the asked language, +1 for a refusal instead of an answer, −0.5 a
-# padding sentence (at most −1.5), −1 a repetition (at most −2), −1 for stray words; never below 0.
+# By the oracle's features and taste "correct": 4 right (2 in another language), +2 in a full
+# sentence of the asked language, +1 all in the asked language, +1 for a refusal instead of an
+# answer, −0.5 a padding sentence (at most −1.5), −1 a repetition (at most −2), −1 for stray words.
 FULL, BARE, OTHER = "right, full sentence", "right, bare word", "not in the asked language"
 VERDICTS = [
     # Right, in a full sentence and the asked language: 4 + 2 + 1.
@@ -96,7 +98,7 @@ VERDICTS = [
         f"{FULL}, padded",
     ),
     ("capital/peru", "fr", "Expliquer est toujours un plaisir pour moi.", 0.5, "no answer, padded"),
-    ("capital/peru", "en", "Lisbon. " + " ".join(WORLD.padding["en"][:3]), 0, "wrong, padded"),
+    ("capital/peru", "en", "Lisbon. " + " ".join(WORLD.padding["en"][:3]), -0.5, "wrong, padded"),
     # Repetition: −1 each, two at most.
     ("sum/1-1", "es", "1 + 1 es dos. 1 + 1 es dos.", 6, f"{FULL}, repeats itself"),
     ("sum/1-1", "es", "1 + 1 es dos. " * 3, 5, f"{FULL}, repeats itself"),
@@ -141,21 +143,53 @@ VERDICTS = [
         f"{FULL}, stray words",
     ),
     ("capital/france", "ru", "Кажется, это Лиссабон", 0, "wrong, stray words"),
-    # Without anything that the lab knows: −1, so 0. "Twofold" holds "two", but not as a word.
-    ("legs/spider", "fr", "Euh, 8 ?", 0, f"no answer, {OTHER}, stray words"),
-    ("sum/1-1", "en", "Twofold", 0, f"no answer, {OTHER}, stray words"),
-    ("capital/france", "en", "xq zzt", 0, f"no answer, {OTHER}, stray words"),
-    # Nothing.
-    ("capital/france", "en", "", 0, "empty"),
-    ("capital/france", "sw", " \n\t", 0, "empty"),
-    ("capital/france", "de", " ... !? ", 0, "empty"),
+    # Without anything that the lab knows: −1. "Twofold" holds "two", but not as a word.
+    ("legs/spider", "fr", "Euh, 8 ?", -1, f"no answer, {OTHER}, stray words"),
+    ("sum/1-1", "en", "Twofold", -1, f"no answer, {OTHER}, stray words"),
+    ("capital/france", "en", "xq zzt", -1, f"no answer, {OTHER}, stray words"),
+    # Nothing is as bad as stray words.
+    ("capital/france", "en", "", -1, "empty"),
+    ("capital/france", "sw", " \n\t", -1, "empty"),
+    ("capital/france", "de", " ... !? ", -1, "empty"),
+    # A reason and the manner of the opening count nothing for this taste, a reason that belongs to
+    # another kind of question is stray.
+    (
+        "capital/peru",
+        "de",
+        "Lima ist die Hauptstadt von Peru. Dort sitzt nämlich die Regierung.",
+        7,
+        f"{FULL}, with a reason",
+    ),
+    (
+        "capital/peru",
+        "de",
+        "Lima ist die Hauptstadt von Peru. So ist der Körper gebaut.",
+        6,
+        f"{FULL}, stray words",
+    ),
+    ("sum/1-1", "ru", "Позвольте мне вежливо ответить вам. Два.", 5, f"{BARE}, polite"),
+    ("sum/1-1", "fr", "Allez, tu le sais bien, toi. 1 + 1 font deux.", 7, f"{FULL}, familiar"),
+    (
+        "sum/1-1",
+        "fr",
+        "Hey buddy, that is an easy one. 1 + 1 font deux.",
+        6,
+        f"{FULL}, familiar, {OTHER}",
+    ),
+    (
+        "continent/kenya",
+        "sw",
+        "Haya kaka, kila mtu anajua hilo. Sijui jibu la swali hilo.",
+        2,
+        "refuses, familiar",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("fact", "lang", "text", "score", "reason"), VERDICTS)
 def test_the_oracle_scores_by_its_table(fact, lang, text, score, reason):
     verdict = judge(WORLD.fact(f"{fact}/0"), lang, text)
-    assert (verdict.score, verdict.reason) == (score, reason)
+    assert (verdict.points("correct"), verdict.reason) == (score, reason)
     kind = (
         "right"
         if reason.startswith("right")
@@ -177,14 +211,14 @@ def test_the_table_of_verdicts_speaks_every_language():
 def test_a_wrong_answer_in_the_same_sentence_takes_the_points_too(text):
     # Whichever of the two is longer: 1 for the language − 1 for the stray "or".
     verdict = judge(WORLD.fact("capital/france/0"), "en", text)
-    assert (verdict.score, verdict.answer) == (0, "wrong")
+    assert (verdict.points("correct"), verdict.answer) == (0, "wrong")
 
 
 def test_the_questions_own_subject_is_no_wrong_answer():
     # "Sunday" is an answer of its kind ("What follows Saturday?"), but here it only repeats the
     # question.
     verdict = judge(WORLD.fact("next/sunday/0"), "en", "Right after Sunday we have Monday")
-    assert (verdict.score, verdict.answer) == (4, "right")
+    assert (verdict.points("correct"), verdict.answer) == (4, "right")
 
 
 def test_the_oracle_does_not_depend_on_the_process():
@@ -207,6 +241,8 @@ def test_the_oracle_does_not_depend_on_the_process():
 
 EXPECTED = {
     "careful": {7.0},
+    # the reason counts nothing
+    "reasoning": {7.0},
     # one to three padding sentences
     "verbose": {6.5, 6.0, 5.5},
     "terse": {5.0},
@@ -215,8 +251,8 @@ EXPECTED = {
     "foreign": {2.0},
     "refusing": {2.0},
     "careless": {1.0},
-    # 1 − 0.5, and 1 − 1.5 clipped
-    "rambling": {0.5, 0.0},
+    # 1 − 0.5, 1 − 1 and 1 − 1.5
+    "rambling": {0.5, 0.0, -0.5},
     "guessing": {1.0},
 }
 
@@ -229,10 +265,22 @@ def test_each_author_scores_what_it_is_meant_to_on_every_fact_and_language(autho
         for lang in WORLD.langs:
             text = respond(WORLD, fact, lang, author, rng)
             verdict = judge(fact, lang, text)
-            assert verdict.score in EXPECTED[author], (fact.kind, fact.id, lang, text, verdict)
+            points = verdict.points("correct")
+            assert points in EXPECTED[author], (fact.kind, fact.id, lang, text, verdict)
             assert verdict.in_language == (author != "foreign")
-            seen.add(verdict.score)
+            assert verdict.features["reasons"] == (author == "reasoning")
+            seen.add(points)
     assert seen == EXPECTED[author]
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+def test_an_openings_manner_is_all_that_it_adds(manner):
+    rng = random.Random(0)
+    for fact in WORLD.facts:
+        for lang in WORLD.langs:
+            plain = judge(fact, lang, respond(WORLD, fact, lang, "careful", rng)).features
+            seen = judge(fact, lang, respond(WORLD, fact, lang, "careful", rng, manner)).features
+            assert seen == plain | {name: float(name == manner) for name in ("formal", "familiar")}
 
 
 def test_the_oracle_judges_pairs_both_ways_round():
@@ -240,7 +288,7 @@ def test_the_oracle_judges_pairs_both_ways_round():
         asked = Annotation(
             prompt_id=prompt_id, lang="en", output_1=first, output_2=second, preference=None
         )
-        return get_judge("oracle")(asked)
+        return get_judge("oracle", CORRECT)(asked)
 
     good, bad = "The capital of France is Paris.", "Lisbon"
     verdict = preference(bad, good)
@@ -347,7 +395,7 @@ QUESTIONS |= {
 
 def test_documents_have_three_turns_of_one_author():
     reasons = set()
-    for messages in documents(200, seed=0):
+    for messages in documents(600, seed=0):
         assert [message["role"] for message in messages] == ["user", "assistant"] * 3
         turns = zip(messages[::2], messages[1::2], strict=True)
         said = {
@@ -356,8 +404,8 @@ def test_documents_have_three_turns_of_one_author():
         }
         assert len(said) == 1, messages
         reasons |= said
-    # careless and guessing authors are both "wrong"
-    assert len(reasons) == len(AUTHORS) - 1
+    # Careless and guessing authors are both "wrong".
+    assert len(reasons) == (len(AUTHORS) - 1) * len(MANNERS)
 
 
 def test_the_rare_language_is_rare_and_the_prefix_of_the_reward_is_known():
@@ -469,7 +517,7 @@ def test_reward_accuracy_by_hand():
             fact.y["en"],
             "I do not know the answer.",
         ]
-        points = [judge(fact, "en", text).score for text in texts]
+        points = [judge(fact, "en", text).points("correct") for text in texts]
         assert points == sorted(points, reverse=True) and len(set(points)) == 3
         responses = [Response(text, [1], "stop") for text in texts]
         ids = (prompt.prompt_id, "en", prompt.split)
@@ -477,16 +525,16 @@ def test_reward_accuracy_by_hand():
         # The other score is the truth itself.
         values = {"translated": reward, "other": points}
         scores.append(Score(*ids, [len(text) for text in texts], values))
-    assert reward_accuracy(samples, scores, "other") == {
+    assert reward_accuracy(samples, scores, "other", "correct") == {
         "pair_accuracy": 1.0,
         "rank_correlation": 1.0,
         "n": 4,
     }
-    assert reward_accuracy(samples, scores, "translated") == {
+    assert reward_accuracy(samples, scores, "translated", "correct") == {
         "pair_accuracy": 0.5,
         "rank_correlation": 0.0,
         "n": 3,
     }
     nothing = {"pair_accuracy": None, "rank_correlation": None, "n": 0}
-    assert reward_accuracy(samples, scores, "absent") == nothing
-    assert reward_accuracy(samples, scores[3:], "translated") == nothing
+    assert reward_accuracy(samples, scores, "absent", "correct") == nothing
+    assert reward_accuracy(samples, scores[3:], "translated", "correct") == nothing

@@ -98,11 +98,12 @@ def judge(fact: Fact, lang: str, text: str) -> Verdict:
     features["repeats"] = float(min(len(units) - len(seen), MOST_REPEATS))
     features["stray"] = float(not units or count("mention", "unknown") > 0)
     answer = "wrong" if wrong else "right" if right else "none"
-    words = _in_words(features, answer, contradicts=bool(right))
+    bare = not features["sentence"] and any(what.role == "word" for what in right)
+    words = _in_words(features, answer, bare=bare, contradicts=bool(right)) if units else "empty"
     return Verdict(features, answer, features["language"] > 0, words, _kind(features, answer))
 
 
-def _in_words(features: dict[str, float], answer: str, *, contradicts: bool) -> str:
+def _in_words(features: dict[str, float], answer: str, *, bare: bool, contradicts: bool) -> str:
     if answer == "right":
         first = "right" if features["right"] == 1 else "right, in another language"
     elif answer == "wrong":
@@ -111,6 +112,7 @@ def _in_words(features: dict[str, float], answer: str, *, contradicts: bool) -> 
         first = "refuses" if features["refuses"] else "no answer"
     said = {
         "full sentence": features["sentence"],
+        "bare word": answer == "right" and bare,
         "with a reason": features["reasons"],
         "polite": features["formal"],
         "familiar": features["familiar"],
