@@ -63,7 +63,7 @@ def test_a_preference_of_two_scores():
 def test_the_joined_table_has_a_row_a_response_that_has_a_reward():
     record = sample(["uno", "dos", "tres"])
     scores = {"R": {"es": [score(record, [0.5, None, -1.0])]}}
-    table = responses.responses({"es": [record]}, scores, lab=False)
+    table = responses.responses({"es": [record]}, scores, taste="")
     assert table["text"].tolist() == ["uno", "tres"]
     assert table["reward"].tolist() == [0.5, -1.0]
     assert table["n_chars"].tolist() == [3, 4]
