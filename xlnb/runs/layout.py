@@ -140,6 +140,20 @@ class Run:
         files = sorted((self.path / "stages").glob("*.json"))
         return {path.stem.replace(".", "/"): path for path in files}
 
+    def stamps_below(self, stage: str) -> list[Path]:
+        """The records of a stage, such as icr1/logps/cross_lingual, or of all below icr1/logps."""
+        names = [name for name in self.stamps if f"{name}/".startswith(f"{stage}/")]
+        return [self.stamps[name] for name in names]
+
+    @property
+    def evidence(self) -> Path:
+        """Rewards under other tastes, and win rates of controls, beside the run's own."""
+        return self.path / "evidence.json"
+
+    def variant(self, name: str) -> Path:
+        """The folder of the same run with some fields changed."""
+        return self.path / "variants" / name
+
     def makers(self, path: Path) -> Iterator[str]:
         """The names that the stage which makes this file of the run folder may have."""
         parts = Path(relative(path, self.path)).parts

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from xlnb.stages.adapters import train
 from xlnb.stages.annotations import judge
+from xlnb.stages.evidence import evidence
 from xlnb.stages.localised import localise
 from xlnb.stages.logprobs import logps
 from xlnb.stages.metrics import report
@@ -51,6 +52,7 @@ STAGES: dict[str, Callable[..., Path]] = {
 __all__ = [
     "STAGES",
     "collect_prompts",
+    "evidence",
     "judge",
     "localise",
     "logps",

@@ -1,0 +1,81 @@
+"""What else could have made a run's result: evidence.json.
+
+Two kinds of variants of a finished lab run, in folders of their own below it, with all that they
+share copied. *Tastes*: π^0 from English pairs of every taste and of its exact opposite; their
+rewards judge one and the same set of responses. *Controls*: π^1 by the same recipe from pairs that
+a score without a preference makes.
+"""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from xlnb.common.errors import InputError
+from xlnb.common.files import read_json, write_json
+from xlnb.lab.tastes import OPPOSITE, TASTES
+from xlnb.rewards import split_scorers
+from xlnb.runs.layout import Run
+from xlnb.runs.provenance import environment
+from xlnb.runs.run import open_run
+from xlnb.stages.metrics import rewards_against_truth
+from xlnb.stages.pipeline import run_until
+
+# Pairs by these have learnt no preference.
+CONTROLS = ("likelihood", "random")
+# What a run of another taste shares with this one.
+TASTELESS = ("prompts", "dpo/samples", "shared/samples")
+
+
+def evidence(run: Run) -> Path:
+    """Rewards under every taste, and win rates of π^1 from pairs without a preference, beside the
+    run's own. Finished parts are kept."""
+    if not run.has_shared:
+        raise InputError(f"{run.path}: evidence needs the lab's truth; make a run of preset lab")
+    run_until(run)
+    tastes = {}
+    for name in [taste for each in TASTES for taste in (each, OPPOSITE + each)]:
+        changes = {"lab.taste": name, "iterations": 1}
+        found = _variant(run, name, changes, TASTELESS)
+        run_until(found, "icr1/shared/scores")
+        tastes[name] = rewards_against_truth(found.iteration(1).shared)
+    metrics = read_json(run.metrics)
+    win_rates = metrics["win_rates"]
+    for scorer in CONTROLS:
+        others = [name for name in split_scorers(run.preset.scoring.scorers) if name != scorer]
+        changes = {"scoring.scorers": ",".join([scorer, *others]), "iterations": 1}
+        found = run_until(_variant(run, f"pairs-by-{scorer}", changes, _first_round(run)))
+        win_rates[f"icr1, pairs by {scorer}"] = read_json(found.metrics)["win_rates"]["icr1"]
+    record = {
+        "command": f"python -m xlnb evidence --preset {run.preset.name} -p seed={run.preset.seed}",
+        **metrics,
+        "win_rates": win_rates,
+        "tastes": tastes,
+        **environment(),
+    }
+    write_json(run.evidence, record)
+    return run.evidence
+
+
+def _first_round(run: Run) -> list[str]:
+    """The stages that a control has in common with the run, up to π^0's samples."""
+    common = ["icr1/samples", "icr1/logps", "icr1/shared", "eval/sft", "eval/dpo", "dpo"]
+    return [*TASTELESS, *common]
+
+
+def _variant(run: Run, name: str, changes: dict[str, Any], shared: Iterable[str]) -> Run:
+    """The run with these fields changed, begun with the files of stages that it shares."""
+    folder = run.variant(name)
+    if not folder.exists():
+        # Made whole or not at all.
+        half = folder.with_name(folder.name + ".tmp")
+        shutil.rmtree(half, ignore_errors=True)
+        (half / "stages").mkdir(parents=True)
+        shutil.copy2(run.record, half)
+        for stage in shared:
+            if (run.path / stage).exists():
+                shutil.copytree(run.path / stage, half / stage, dirs_exist_ok=True)
+            for stamp in run.stamps_below(stage):
+                shutil.copy2(stamp, half / "stages")
+        half.rename(folder)
+    return open_run(folder, "", changes)
