@@ -463,6 +463,7 @@ def test_the_command_prints_a_table_or_json(capsys):
     found = json.loads(capsys.readouterr().out)
     assert {name.split("/")[0] for name in by_stage(found, "hours")} == {
         "dpo",
+        "shared",
         "icr1",
         "icr2",
         "eval",

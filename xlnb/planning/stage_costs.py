@@ -106,13 +106,18 @@ def samples(setting: Setting, step: Step) -> Cost:
     prompts = work.langs * (work.train + work.reward)
     if step.of == "dpo":
         prompts = work.english
+    if step.of == "shared":
+        prompts = work.langs * work.reward
     return _sampling(setting, step, prompts, sampling.n, work.prompt, sampling.max_new_tokens)
 
 
-def translations(setting: Setting, step: Step) -> Cost:
+def translations(setting: Setting, step: Step) -> Cost | None:
+    """None in the lab, whose translator is a table."""
     work, sampling = setting.work, setting.preset.sampling
+    if not setting.preset.prompts.path:
+        return None
     splits = prompts_read(setting.preset.scoring.scorers)["translated"]
-    texts = sampling.n * (work.langs - 1) * _prompts(work, splits)
+    texts = sampling.n * (work.langs - 1) * _prompts(work, step, splits)
     prompt = work.prompt + work.response
     return _sampling(setting, step, texts, 1, prompt, sampling.max_new_tokens)
 
@@ -160,7 +165,7 @@ def logps(setting: Setting, step: Step) -> Cost:
     response = min(work.response, sampling.max_new_tokens)
     prompts = 0
     for splits in prompts_read(config.scorers).values():
-        prompts += work.langs * _prompts(work, splits)
+        prompts += work.langs * _prompts(work, step, splits)
     shares = prompt + n * response <= SAVING * n * (prompt + response)
     run = prompts * (prompt * (1 if shares else n) + n * response)
     projected = prompts * n * response
@@ -229,9 +234,9 @@ def _scoring_bytes(setting: Setting, prompts: int, shares: bool) -> float:
     return setting.loaded + tokens * a_token + logits
 
 
-def _prompts(work: Workload, splits: Sequence[str]) -> int:
-    """Of a language, in these splits."""
-    sizes = {"train": work.train, "reward": work.reward}
+def _prompts(work: Workload, step: Step, splits: Sequence[str]) -> int:
+    """Of a language, in these splits; the shared responses are to `reward` prompts."""
+    sizes = {"train": 0 if step.of.endswith("/shared") else work.train, "reward": work.reward}
     return sum(sizes[split] for split in splits)
 
 
@@ -242,7 +247,7 @@ def longest(k: float, mean: float, most: float = math.inf) -> float:
     return min(most, mean * max(1.0, math.exp(SPREAD * z - SPREAD**2 / 2)))
 
 
-COSTS: dict[str, Callable[[Setting, Step], Cost]] = {
+COSTS: dict[str, Callable[[Setting, Step], Cost | None]] = {
     "samples": samples,
     "translations": translations,
     "logps": logps,
