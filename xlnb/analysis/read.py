@@ -7,7 +7,7 @@ from typing import Any
 from xlnb.common.files import ROOT, read_json, read_jsonl
 from xlnb.common.records import Sample, Score
 from xlnb.evaluation.alpaca_eval import Annotation
-from xlnb.rewards import SCORERS, split_scorers
+from xlnb.rewards import SCORERS, reward, split_scorers
 from xlnb.runs.layout import Run
 from xlnb.stages.reading import read_prompts
 
@@ -17,6 +17,11 @@ Record = dict[str, Any]
 def scorers(run: Run) -> list[str]:
     """The scores of a run; the first one makes the pairs."""
     return split_scorers(run.preset.scoring.scorers)
+
+
+def rewards(run: Run) -> list[str]:
+    """Of its scores the implicit rewards; the others are plain ones that a reward must beat."""
+    return [name for name in scorers(run) if SCORERS[name].score is reward]
 
 
 def prompts(run: Run) -> dict[str, list[Record]]:

@@ -12,17 +12,8 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from xlnb.figures.kinds import KIND_COLORS
-from xlnb.figures.style import BLUE, BROWN, GREEN, GREY, PURPLE, YELLOW, Look
-
-SCORER_COLORS = {"cross_lingual": GREEN, "multilingual": PURPLE, "translated": BROWN}
-
-SCORER_MARKERS = {"cross_lingual": "o", "multilingual": "s", "translated": "^"}
-
-SCORER_NAMES = {
-    "cross_lingual": "$R_c$ (English question)",
-    "multilingual": "$R_m$ (question in the language)",
-    "translated": "$R_t$ (response translated)",
-}
+from xlnb.figures.scores import scorer_look
+from xlnb.figures.style import BLUE, GREY, PURPLE, YELLOW, Look
 
 HOLLOW: Look = {"facecolor": "none", "edgecolor": "black", "linewidth": 1.5}
 
@@ -46,9 +37,8 @@ def truth_by_rank(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
         mean: Look = {"color": "black", "linestyle": ":", "linewidth": 1}
         ax.axhline(rows["truth"].mean(), label="mean of all responses", **mean)
         for scorer, ranked in rows.groupby("scorer", sort=False):
-            names: Look = {"color": SCORER_COLORS[scorer], "label": SCORER_NAMES[scorer]}
-            look: Look = {"marker": SCORER_MARKERS[scorer], "markersize": 5, "legend": False}
-            sns.lineplot(ranked, x="rank", y="truth", ax=ax, **names, **look, **band)
+            look: Look = {**scorer_look(str(scorer)), "markersize": 5, "legend": False}
+            sns.lineplot(ranked, x="rank", y="truth", ax=ax, **look, **band)
         ax.set(title=lang, xlabel="rank by reward (1: highest)", ylabel="oracle score (points)")
         ax.set_xticks(sorted(set(rows["rank"]))[:: 1 + table["rank"].max() // 7])
 
@@ -68,9 +58,8 @@ def intervals(
         places = np.array([langs.index(lang) for lang in rows])
         x = places + 0.22 * (number - (len(table) - 1) / 2)
         value, low, high = np.array(list(rows.values())).T
-        names: Look = {"color": SCORER_COLORS[scorer], "label": SCORER_NAMES[scorer]}
-        look: Look = {"fmt": SCORER_MARKERS[scorer], "markersize": 7, "capsize": 3, "elinewidth": 2}
-        ax.errorbar(x, value, [value - low, high - value], **look, **names)
+        look: Look = {"linestyle": "", "markersize": 7, "capsize": 3, "elinewidth": 2}
+        ax.errorbar(x, value, [value - low, high - value], **look, **scorer_look(scorer))
     ax.set_xticks(range(len(langs)), langs)
     ax.set(ylim=(0, 105))
     ax.grid(axis="x", visible=False)

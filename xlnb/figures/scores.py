@@ -1,0 +1,56 @@
+"""Scores of responses: how each looks in every picture, and how near each comes to the truth.
+
+The method's rewards have colours, the plain scores that they must beat are grey.
+"""
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from xlnb.figures.style import BLUE, BROWN, GREEN, GREY, ORANGE, PURPLE, Look
+
+SCORER_COLORS = {"cross_lingual": GREEN, "multilingual": PURPLE, "translated": BROWN}
+SCORER_MARKERS = {"cross_lingual": "o", "multilingual": "s", "translated": "^"}
+SCORER_NAMES = {
+    "cross_lingual": "$R_c$ (English question)",
+    "multilingual": "$R_m$ (question in the language)",
+    "translated": "$R_t$ (response translated)",
+    "likelihood": "likelihood of $π_I$, a token",
+    "likelihood_sum": "likelihood of $π_I$, summed",
+    "policy_likelihood": "likelihood of $π^0$, a token",
+    "brevity": "brevity",
+    "random": "chance",
+    "oracle": "the truth",
+}
+
+
+def scorer_look(scorer: str) -> Look:
+    """What matplotlib's `plot` takes for a score's markers, with its name as the label."""
+    return {
+        "color": SCORER_COLORS.get(scorer, GREY),
+        "marker": SCORER_MARKERS.get(scorer, "D"),
+        "label": SCORER_NAMES[scorer],
+    }
+
+
+def opposite_tastes(table: pd.DataFrame, ax: Axes) -> None:
+    """How often each score is right under a taste and under its exact opposite, on the same
+    responses; a row a score.
+
+    `table`: a row a score and seed: scorer, liked and disliked (accuracies, 0 to 1). What is blind
+    to the preference lies as far above .5 under the one as below it under the other.
+    """
+    scorers = list(dict.fromkeys(table["scorer"]))
+    ax.axvline(0.5, color="black", linestyle=":", linewidth=1)
+    for place, scorer in enumerate(scorers):
+        rows = table[table["scorer"] == scorer]
+        mean = rows[["liked", "disliked"]].mean()
+        ax.plot(mean, [place, place], color=SCORER_COLORS.get(scorer, GREY), linewidth=1, alpha=0.6)
+        for column, color, marker in (("liked", BLUE, "o"), ("disliked", ORANGE, "s")):
+            ax.scatter(
+                rows[column], [place] * len(rows), color=color, marker=marker, s=8, alpha=0.5
+            )
+            look: Look = {"color": color, "marker": marker, "s": 48, "zorder": 3}
+            ax.scatter(mean[column], place, label=column if place == 0 else None, **look)
+    ax.set_yticks(range(len(scorers)), [SCORER_NAMES[scorer] for scorer in scorers])
+    ax.set(ylim=(len(scorers) - 0.5, -0.5), xlim=(-0.02, 1.02))
+    ax.grid(axis="y", visible=False)
