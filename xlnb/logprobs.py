@@ -24,11 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from xlnb.common.errors import InputError
 from xlnb.models.batches import Budget, Pack, Rows, packs
+from xlnb.models.caches import keeps_keys_alone
 from xlnb.models.output_head import Forward, Projection, token_logps, within_forward
 from xlnb.models.packing import collate, inputs_of
 from xlnb.models.sharding import causal_of, inference, is_sharded
@@ -234,15 +233,10 @@ class Prefix:
 
 
 def _shareable(models: Sequence[ModelContext]) -> bool:
-    """Whether all that the models keep of a prefix are keys and values, which can be repeated and
-    go on."""
+    """Whether what the models keep of a prefix can serve several rows."""
     for context in models:
         with context() as model:
-            causal = causal_of(model)
-            if not isinstance(causal, PreTrainedModel):
-                return False
-            kinds = {type(layer) for layer in DynamicCache(config=causal.config).layers}
-            if not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:
+            if not keeps_keys_alone(causal_of(model)):
                 return False
     return True
 

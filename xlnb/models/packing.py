@@ -18,10 +18,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from xlnb.models.batches import SAVING, Rows
+from xlnb.models.caches import keeps_keys_alone, layers_of
 
 
 def collate(prompts: Rows, responses: Rows) -> dict[str, Tensor]:
@@ -172,15 +171,12 @@ def _takes_masks(causal: Any, width: int) -> bool:
     Not where attention makes its mask itself (FlashAttention), where a layer's window is narrower,
     where a layer keeps a state, and where the model does not turn keys by their position.
     """
-    if not isinstance(causal, PreTrainedModel):
+    if not keeps_keys_alone(causal):
         return False
     config = causal.config.get_text_config()
     if config._attn_implementation not in ("sdpa", "eager"):
         return False
     if not getattr(config, "rope_parameters", None) or getattr(config, "alibi", False):
         return False
-    for layer in DynamicCache(config=config).layers:
-        windowed = type(layer) is DynamicSlidingWindowLayer and layer.sliding_window >= width
-        if type(layer) is not DynamicLayer and not windowed:
-            return False
-    return True
+    windows = [getattr(layer, "sliding_window", width) for layer in layers_of(causal)]
+    return width <= min(windows, default=width)
