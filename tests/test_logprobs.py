@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from xlnb.common.errors import InputError
 from xlnb.lab.documents import documents
-from xlnb.logprobs import collate, response_logprobs, sequence_logprobs
+from xlnb.logprobs import response_logprobs, sequence_logprobs
 from xlnb.models import output_head
 from xlnb.models.adapters import active, load_model, new_adapter
 from xlnb.models.base import load_base
 from xlnb.models.batches import Budget, batches, packs
 from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
+from xlnb.models.packing import collate
 from xlnb.presets import Models, Training
 from xlnb.rewards import implicit_reward, score_responses
 

@@ -7,6 +7,7 @@ from families import FAMILIES, fp32, save_adapter
 from peft import PeftModel
 from transformers import GenerationConfig
 
+import xlnb.sampling
 from xlnb.lab.world import load_world
 from xlnb.models.adapters import load_model
 from xlnb.models.base import load_base
@@ -95,6 +96,43 @@ def test_a_prompt_s_samples_do_not_depend_on_its_neighbours(family):
     )  # else there is nothing to compare
     assert [sample(family, [prompt], **cold)[0] for prompt in prompts] == together
     assert sample(family, prompts[::-1], **cold) == together[::-1]
+
+
+def test_cold_samples_are_the_likeliest_tokens_of_plain_forward_passes(family):
+    model, _, prompts, _ = family
+    # windows of the families are 8 tokens, fewer than most prompts have
+    samples = sample(family, hot=False, n=2, temperature=1e-4, max_new_tokens=20)
+    for prompt, responses in zip(prompts, samples, strict=True):
+        for response in responses:
+            ids = torch.tensor([[*prompt, *response.token_ids]])
+            with torch.inference_mode():
+                logits = model(ids, use_cache=False).logits[0, len(prompt) - 1 : -1]
+            drawn = logits[range(len(response.token_ids)), response.token_ids]
+            # at a temperature of 1e-4 a token this much less likely is never drawn
+            assert (logits.max(-1).values - drawn).max() < 5e-3
+
+
+def test_prompts_are_run_once_and_what_has_ended_is_run_no_more(family):
+    model, _, prompts, _ = family
+    seen = []
+    hook = model.get_input_embeddings().register_forward_hook(lambda *call: seen.append(call[1][0]))
+    try:
+        samples = sample(family)
+    finally:
+        hook.remove()
+    first, *steps = [tuple(ids.shape) for ids in seen]
+    assert first == (len(prompts), max(map(len, prompts)) - 1)
+    lengths = [len(response.token_ids) for responses in samples for response in responses]
+    # A sixteenth of twelve tokens is one: a response leaves where it ends.
+    open_rows = [sum(length > step for length in lengths) for step in range(max(lengths))]
+    assert steps == [(rows, 1) for rows in open_rows]
+
+
+def test_a_model_that_keeps_more_than_keys_is_sampled_as_well(family, monkeypatch):
+    cold = {"hot": False, "n": 2, "temperature": 1e-4, "max_new_tokens": 20}
+    expected = sample(family, **cold)
+    monkeypatch.setattr(xlnb.sampling, "keeps_keys_alone", lambda causal: False)
+    assert sample(family, **cold) == expected
 
 
 @pytest.fixture(scope="module", params=["base", "adapter"])

@@ -9,9 +9,8 @@ layouts:
                                                       mask is needed
     shared prefix          pad x1 x2 x3 | y1 y2 end   prompts run once, padded on the left; their
                                                       keys and values serve all responses to them
-    training (`collate`)   pad x1 x2 x3 | y1 y2 end   all responses of a batch begin in one column;
-                                                      differentiable, as each chunk leaves its
-                                                      slopes in place of its logits
+    training               x1 x2 x3 | y1 y2 | z1      see `models.packing`; differentiable, as each
+                                                      chunk leaves its slopes in place of its logits
 
 Positions count real tokens and no token sees padding, so a row's result does not depend on its
 neighbours.
@@ -25,12 +24,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache, PreTrainedModel
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from xlnb.common.errors import InputError
 from xlnb.models.batches import Budget, Pack, Rows, packs
+from xlnb.models.caches import keeps_keys_alone
 from xlnb.models.output_head import Forward, Projection, token_logps, within_forward
+from xlnb.models.packing import collate, inputs_of
 from xlnb.models.sharding import causal_of, inference, is_sharded
 
 # Gives a context that holds a model.
@@ -234,36 +233,12 @@ class Prefix:
 
 
 def _shareable(models: Sequence[ModelContext]) -> bool:
-    """Whether all that the models keep of a prefix are keys and values, which can be repeated and
-    go on."""
+    """Whether what the models keep of a prefix can serve several rows."""
     for context in models:
         with context() as model:
-            causal = causal_of(model)
-            if not isinstance(causal, PreTrainedModel):
-                return False
-            kinds = {type(layer) for layer in DynamicCache(config=causal.config).layers}
-            if not kinds <= {DynamicLayer, DynamicSlidingWindowLayer}:
+            if not keeps_keys_alone(causal_of(model)):
                 return False
     return True
-
-
-def collate(prompts: Rows, responses: Rows) -> dict[str, Tensor]:
-    """Lay rows out as in the module's docstring: `input_ids`, `attention_mask` and `position_ids`,
-    each (B, P + R), and `response_mask` (B, R). Padding ids are 0; nothing reads them."""
-    before = max(map(len, prompts))
-    after = max(map(len, responses))
-    input_ids = torch.zeros(len(prompts), before + after, dtype=torch.long)
-    attention_mask = torch.zeros_like(input_ids)
-    for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
-        span = slice(before - len(prompt), before + len(response))
-        input_ids[row, span] = torch.tensor([*prompt, *response])
-        attention_mask[row, span] = 1
-    return {
-        "input_ids": input_ids,
-        "attention_mask": attention_mask,
-        "position_ids": (attention_mask.cumsum(1) - 1).clamp(min=0),
-        "response_mask": attention_mask[:, before:].float(),
-    }
 
 
 def response_logprobs(model: torch.nn.Module, batch: dict[str, Tensor]) -> Tensor:
@@ -276,21 +251,15 @@ def response_logprobs(model: torch.nn.Module, batch: dict[str, Tensor]) -> Tenso
     causal: Any = next(module for module in model.modules() if hasattr(type(module), "get_decoder"))
     body = causal.get_decoder()
     mask = batch["response_mask"].bool()
-    width = mask.shape[1]
     # (n,) response tokens
-    tokens = batch["input_ids"][:, -width:][mask]
-    # Without padding on the left no token sees any, and attention needs no mask: faster on most
-    # devices.
-    given = ["input_ids"]
-    if not batch["attention_mask"][:, 0].all():
-        given += ["attention_mask", "position_ids"]
+    tokens = batch["input_ids"][:, -mask.shape[1] :][mask]
+    given = inputs_of(causal, batch)
     head = causal.get_output_embeddings().parameters()
     frozen = not any(parameter.requires_grad for parameter in head)
 
     def logps(forward: Forward) -> Tensor:
-        output = body(**{name: batch[name] for name in given}, use_cache=False)
-        # Columns P-1 … P+R-2 predict columns P … P+R-1.
-        states = output.last_hidden_state[:, -width - 1 : -1][mask]
+        output = body(**given.body, use_cache=False)
+        states = output.last_hidden_state.flatten(0, 1)[given.predictors]
         project = Projection.apply if frozen and states.requires_grad else token_logps
         return project(forward, body, states, tokens)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from torch import Tensor
+from transformers import Cache, GenerationConfig, PreTrainedTokenizerBase
 
 from xlnb.common.errors import InputError
 from xlnb.common.records import Response
@@ -19,7 +20,9 @@ from xlnb.models import vllm
 from xlnb.models.adapters import active, load_model
 from xlnb.models.base import is_to_be_sharded
 from xlnb.models.batches import Rows
+from xlnb.models.caches import keeps_keys_alone
 from xlnb.models.chat import end_ids, response_record
+from xlnb.models.packing import collate
 from xlnb.models.sharding import causal_of, inference
 from xlnb.presets import Models
 
@@ -99,11 +102,11 @@ def sample_responses(
 
     `token_ids` are as sampled. A response that ended ("stop") holds its end-of-turn token; one that
     reached `max_new_tokens` ("length") has none, and nothing downstream invents one. The same seed
-    and the same batch give the same samples. After each quarter of `max_new_tokens` the responses
-    that have ended leave the batch: most end early, and the longest need not keep them waiting.
+    and the same batch give the same samples. Prompts are run once for all their responses. After
+    each sixteenth of `max_new_tokens` the responses that have ended leave the batch: most end
+    early, and the longest need not keep them waiting.
     """
     ends = end_ids(model, tokenizer)
-    pad = tokenizer.pad_token_id
     config = GenerationConfig(
         do_sample=True,
         temperature=temperature,
@@ -111,31 +114,58 @@ def sample_responses(
         # else transformers would cut at its default of 50
         top_k=0,
         eos_token_id=ends,
-        pad_token_id=pad,
+        pad_token_id=tokenizer.pad_token_id,
     )
-    rows = [list(ids) for ids in prompts for _ in range(n)]
-    responses: list[list[int]] = [[] for _ in rows]
-    open_rows = list(range(len(rows)))
+    batch = collate(prompts, [[]] * len(prompts))
+    ids = batch["input_ids"].to(model.device)
+    mask = batch["attention_mask"].to(model.device)
+    responses: list[list[int]] = [[] for _ in range(len(prompts) * n)]
+    open_rows = list(range(len(responses)))
     left = max_new_tokens
     torch.manual_seed(seed)
-    while open_rows and left:
-        config.max_new_tokens = min(left, math.ceil(max_new_tokens / 4))
-        left -= config.max_new_tokens
-        so_far = [rows[i] + responses[i] for i in open_rows]
-        width = max(map(len, so_far))
-        padded = [[pad] * (width - len(ids)) + ids for ids in so_far]
-        attended = [[0] * (width - len(ids)) + [1] * len(ids) for ids in so_far]
-        with inference(model), _only(model, config):
+    with inference(model), _only(model, config):
+        cache = _run_prompts(model, ids, mask)
+        ids = ids.repeat_interleave(n, 0)
+        mask = mask.repeat_interleave(n, 0)
+        if cache:
+            cache.batch_repeat_interleave(n)
+        while True:
+            config.max_new_tokens = min(left, math.ceil(max_new_tokens / 16))
+            left -= config.max_new_tokens
             output = model.generate(
-                input_ids=torch.tensor(padded, device=model.device),
-                attention_mask=torch.tensor(attended, device=model.device),
+                input_ids=ids,
+                attention_mask=mask,
+                past_key_values=cache,
                 generation_config=config,
             )
-        for i, ids in zip(open_rows, output[:, width:].tolist(), strict=True):
-            responses[i] += _up_to_the_end(ids, ends)
-        open_rows = [i for i in open_rows if responses[i][-1] not in ends]
+            for i, new in zip(open_rows, output[:, ids.shape[1] :].tolist(), strict=True):
+                responses[i] += _up_to_the_end(new, ends)
+            going = [at for at, i in enumerate(open_rows) if responses[i][-1] not in ends]
+            if not going or not left:
+                break
+            open_rows = [open_rows[at] for at in going]
+            at = torch.tensor(going, device=ids.device)
+            mask = torch.nn.functional.pad(mask[at], (0, output.shape[1] - ids.shape[1]), value=1)
+            ids = output[at]
+            if cache:
+                cache.batch_select_indices(at)
     records = [response_record(tokenizer, ids, ends) for ids in responses]
     return [records[i : i + n] for i in range(0, len(records), n)]
+
+
+def _run_prompts(model: Any, ids: Tensor, mask: Tensor) -> Cache | None:
+    """Keys and values of all but each prompt's last token; None where there is nothing before it,
+    or where the model keeps something else, and `generate` is to run the prompts."""
+    causal = causal_of(model)
+    if ids.shape[1] == 1 or not keeps_keys_alone(causal):
+        return None
+    mask = mask[:, :-1]
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    body = causal.get_decoder()
+    output = body(
+        input_ids=ids[:, :-1], attention_mask=mask, position_ids=positions, use_cache=True
+    )
+    return output.past_key_values
 
 
 def batch_seed(seed: int, *names: object) -> int:

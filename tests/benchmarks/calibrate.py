@@ -23,7 +23,8 @@ from logprobs import SHAPES, PeakMemory, build
 from transformers import LlamaConfig
 
 from xlnb.common.files import read_json, write_json
-from xlnb.logprobs import collate, response_logprobs, sequence_logprobs
+from xlnb.logprobs import response_logprobs, sequence_logprobs
+from xlnb.models.packing import collate
 from xlnb.planning import costs
 from xlnb.planning.devices import CALIBRATION, DEVICES
 from xlnb.presets import Training

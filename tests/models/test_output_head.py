@@ -5,9 +5,10 @@ import torch
 from families import fp32
 
 import xlnb.models.output_head
-from xlnb.logprobs import collate, response_logprobs
+from xlnb.logprobs import response_logprobs
 from xlnb.models.adapters import new_adapter
 from xlnb.models.base import load_base
+from xlnb.models.packing import collate
 from xlnb.presets import Training
 
 

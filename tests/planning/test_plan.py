@@ -15,9 +15,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from xlnb import stages
 from xlnb.cli.main import main
 from xlnb.common.files import read_json, write_json
-from xlnb.logprobs import collate, response_logprobs
+from xlnb.logprobs import response_logprobs
 from xlnb.models.adapters import new_adapter
 from xlnb.models.base import load_base
+from xlnb.models.packing import collate
 from xlnb.planning import advice, costs, devices, report, stage_costs
 from xlnb.planning import shape as shape_module
 from xlnb.planning import workload as workload_module

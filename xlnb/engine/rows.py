@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerBase
 
 from xlnb.common.errors import InputError
 from xlnb.common.records import Pair
-from xlnb.logprobs import collate
 from xlnb.models.chat import prompt_ids, response_ids
+from xlnb.models.packing import collate
 
 Row = dict[str, Any]
 
