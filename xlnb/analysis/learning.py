@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from xlnb.analysis.read import Record
+from xlnb.losses import LOSSES, PairLogps
 from xlnb.models.chat import prompt_ids, response_ids
 from xlnb.presets import Training
 from xlnb.rewards import score_responses
@@ -29,12 +31,13 @@ def pair_ids(
 def first_step(logs: Logs, settings: Mapping[str, Training]) -> pd.DataFrame:
     """A row a model: its log's first step beside what theory predicts where policy = reference.
 
-    `settings`: each model's training. DPO's loss is ln 2 there, KTO's 1 − σ(0).
+    `settings`: each model's training. DPO's loss is ln 2 there, KTO's 1/2.
     """
     rows = {}
     for model, log in logs.items():
         first, config = log[0], settings[model]
-        predicted = np.log(2) if config.loss == "dpo" else 0.5
+        no_change = PairLogps(*torch.zeros(4, 2, dtype=torch.float64))
+        predicted = LOSSES[config.loss].of_pairs(no_change, config.beta).losses.item()
         rows[model] = {
             "first term": first[f"{config.loss}_loss"],
             "predicted": predicted,

@@ -51,11 +51,14 @@ def _check(run: Run) -> None:
     """What of a preset only the method's steps, this machine and this folder can tell."""
     # They import torch, which takes a second.
     from xlnb.judges.registry import find_judge
+    from xlnb.losses import check_loss
     from xlnb.rewards import split_scorers
     from xlnb.sampling import choose_backend
 
     split_scorers(run.preset.scoring.scorers)
     find_judge(run.preset.evaluation.judge)
+    check_loss(run.preset.english, "english")
+    check_loss(run.preset.training, "training")
     choose_backend(run.preset.sampling.backend, run.preset.models)
     adapter = run.preset.models.dpo_adapter
     if adapter and not is_hub_id(adapter) and not Path(adapter).is_dir():
