@@ -13,10 +13,9 @@ from xlnb.runs.layout import Run
 
 def held_out(run: Run, scorer: str, lang: str) -> list[tuple[Record, Record]]:
     """Samples of π^0 on the prompts of split `reward`, each with its scores by a scorer."""
-    both = (read.samples(run, 1, lang), read.scores(run, 1, scorer, lang))
-    samples, scores = ([r for r in records if r["split"] == "reward"] for records in both)
-    by_id = {record["prompt_id"]: record for record in scores}
-    return [(sample, by_id[sample["prompt_id"]]) for sample in samples]
+    by_id = {record["prompt_id"]: record for record in read.scores(run, 1, scorer, lang)}
+    held = [record for record in read.samples(run, 1, lang) if record["split"] == "reward"]
+    return [(sample, by_id[sample["prompt_id"]]) for sample in held]
 
 
 def by_score(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Training logs, and what training did to the responses it was shown."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -51,15 +52,19 @@ def first_step(logs: Logs, settings: Mapping[str, Training]) -> pd.DataFrame:
 
 def series(logs: Logs, key: str, factor: float = 1.0) -> dict[str, list[float]]:
     """{model: a logged quantity, times `factor`, a step each}."""
-    return {model: [factor * record[key] for record in log] for model, log in logs.items()}
+    found = {}
+    for model, log in logs.items():
+        found[model] = [factor * record[key] for record in log]
+    return found
 
 
 def last_tenth(logs: Logs, keys: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """A row a model: the mean of its logged `keys` over the last tenth of the steps."""
-    rows = {}
+    rows: dict[str, dict[str, float]] = {}
     for model, log in logs.items():
-        end = log[-len(log) // 10 :]
-        rows[model] = {key: np.mean([record[key] for record in end]) for key in keys[model]}
+        rows[model] = {}
+        for key in keys[model]:
+            rows[model][key] = np.mean([record[key] for record in log[-len(log) // 10 :]])
     return pd.DataFrame(rows).T
 
 
@@ -101,7 +106,7 @@ def interleaved(pairs: Mapping[str, Sequence[Record]], most: int) -> list[Record
     """The first pairs of every language in turn, cut to a power of two: so that any micro-batch of
     that many divides them, and has all languages."""
     groups = zip(*(by_lang[:most] for by_lang in pairs.values()), strict=False)
-    mixed = [pair for group in groups for pair in group]
+    mixed = list(chain.from_iterable(groups))
     return mixed[: 2 ** int(np.log2(len(mixed)))]
 
 

@@ -64,7 +64,7 @@ def token_rewards(rows: Sequence[Mapping[str, Sequence[Any]]], ax: Axes) -> None
     at the left. Of a long response the beginning is shown.
     """
     rows = sorted(rows, key=lambda row: -sum(row["rewards"]))
-    texts = [[visible(token) for token in row["tokens"]] for row in rows]
+    texts = [list(map(visible, row["tokens"])) for row in rows]
     every = np.concatenate([row["rewards"] for row in rows])
     reach = float(np.abs(every).max()) or 1.0
     scale = ScalarMappable(Normalize(-reach, reach), "PuOr")

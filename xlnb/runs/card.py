@@ -139,14 +139,15 @@ def push(run: Run, model: str, to: str) -> str:
     """Upload a model's adapter and card to the Hub's repository `to`, made private where it is new;
     its address."""
     folder = run.adapter(model)
-    if folder != run.path / model / "adapter":
+    if folder is None or folder != run.made_by(model).adapter:
         raise InputError(
             f"{model} was not trained in this run; push one of {', '.join(run.models[1:])} that was"
         )
-    files = [*ADAPTER_FILES, "README.md", "training.json"]
-    for name in files:
-        if not (folder / name).exists():
-            raise InputError(f"{folder / name}: not there; finish stage train first")
+    made = run.made_by(model)
+    files = [*(folder / name for name in ADAPTER_FILES), made.card, made.training_record]
+    for file in files:
+        if not file.exists():
+            raise InputError(f"{file}: not there; finish stage train first")
     config = folder / ADAPTER_FILES[0]
     if not is_hub_id(read_json(config)["base_model_name_or_path"]):
         raise InputError(
@@ -162,7 +163,7 @@ def push(run: Run, model: str, to: str) -> str:
         api.upload_folder(
             repo_id=to,
             folder_path=str(folder),
-            allow_patterns=files,
+            allow_patterns=[file.name for file in files],
             commit_message=f"{run.path.name}: {model}",
         )
     except (OSError, ValueError) as error:

@@ -10,7 +10,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import existing_folder, read_json, write_text
 from xlnb.models.hub import is_hub_id
 from xlnb.presets import Preset, get_preset, override, preset_from_dict, to_json
-from xlnb.runs.layout import Run
+from xlnb.runs.layout import Run, record_of
 from xlnb.runs.lock import held
 from xlnb.runs.provenance import environment, versions
 
@@ -36,10 +36,10 @@ def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | Non
 
 def _kept_preset(path: Path, overrides: dict[str, Any] | None) -> Preset:
     """The preset that the folder holds, with `overrides` on top."""
-    record = path / "preset.json"
+    record = record_of(path)
     if not record.exists():
         raise InputError(
-            f"{path} is not a run folder (it has no preset.json); name a preset to start one"
+            f"{path} is not a run folder (it has no {record.name}); name a preset to start one"
         )
     saved = read_json(record)
     if not isinstance(saved, dict) or "name" not in (saved.get("preset") or {}):

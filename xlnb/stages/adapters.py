@@ -66,7 +66,7 @@ def train(run: Run, iteration: int) -> Path:
             languages = dict(Counter(row["lang"] for row in rows))
             save_adapter(model, out)
             write_json(here.training_record, record)
-            write_text(out / "README.md", model_card(run, iteration, languages, record))
+            write_text(here.card, model_card(run, iteration, languages, record))
             shutil.rmtree(out / "checkpoints")
 
     return stage.make(make)

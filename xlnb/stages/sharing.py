@@ -17,6 +17,10 @@ class Batch(NamedTuple):
     start: int
     records: Sequence[Any]
 
+    @property
+    def prompt_ids(self) -> list[str]:
+        return [record.prompt_id for record in self.records]
+
 
 def batches_of(records: Sequence[Any], size: int) -> list[Batch]:
     starts = range(0, len(records), size)
@@ -39,9 +43,7 @@ def share_out(
     """
     own = processes.mine(list(batches))
     done = journal.done
-    todo = [
-        batch for batch in own if not done.issuperset(record.prompt_id for record in batch.records)
-    ]
+    todo = [batch for batch in own if not done.issuperset(batch.prompt_ids)]
     total = sum(len(batch.records) for batch in own)
     left = sum(len(batch.records) for batch in todo)
     if processes.world() > 1:
