@@ -7,13 +7,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from xlnb.analysis.judging import Floats
 from xlnb.analysis.read import Record
+from xlnb.common.columns import Floats
 from xlnb.evaluation.text_table import mean_over_languages
 from xlnb.winrates import paired_difference
 
 # {lang: (n,) preferences}, the same prompts in the same order in every language
 Preferences = Mapping[str, Floats]
+
+# {lang: an entry of metrics.json}
+Rates = Mapping[str, Mapping[str, float]]
 
 NON_ENGLISH = "mean non-en"
 
@@ -31,7 +34,7 @@ def gains(after: Preferences, before: Preferences) -> dict[str, dict[str, Any]]:
     return {name: paired_difference(new[name], old[name]) for name in new}
 
 
-def gain_table(gain: Mapping[str, Mapping[str, Any]], before: Any, after: Any) -> pd.DataFrame:
+def gain_table(gain: Mapping[str, Mapping[str, Any]], before: Rates, after: Rates) -> pd.DataFrame:
     """A row a language: the gain, its SE and p value, and the SE if prompts were not paired.
 
     `before`, `after`: the models' {lang: {"wr_se"}}; for a mean there is none: NaN.
@@ -87,7 +90,9 @@ def measures(rates: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     return pd.DataFrame(rates).T[[name for name in columns if name in known]].astype(float)
 
 
-def pair_accuracy(rewards: Mapping[str, Any], scorer: str) -> dict[str, dict[str, float]]:
+def pair_accuracy(
+    rewards: Mapping[str, Mapping[str, Rates]], scorer: str
+) -> dict[str, dict[str, float]]:
     """{model: {lang: pair accuracy, 0 to 1}} of one scorer, of metrics.json's `rewards`."""
     found = {}
     for model, by_scorer in rewards.items():

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase
 
 from xlnb.analysis.read import Record
 from xlnb.losses import LOSSES, PairLogps
@@ -18,7 +19,7 @@ Logs = Mapping[str, Sequence[Record]]
 
 
 def pair_ids(
-    tokenizer: Any, pairs: Sequence[Record], side: str
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Record], side: str
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Token ids of the prompts and of one side's responses, "chosen" or "rejected"."""
     prompts, responses = [], []
@@ -69,8 +70,8 @@ def last_tenth(logs: Logs, keys: Mapping[str, Sequence[str]]) -> pd.DataFrame:
 
 
 def logprob_changes(
-    model: Any,
-    tokenizer: Any,
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
     before: str | None,
     after: str | None,
     pairs: Sequence[Record],

@@ -2,11 +2,11 @@
 shorter than its batch, counts the padding after it; beside the right ones."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from xlnb.analysis.read import Record
 from xlnb.analysis.responses import best_and_worst, preference, verdict
@@ -28,7 +28,7 @@ def shorter_than_batch(lengths: Sequence[int], batch: int = BATCH) -> np.ndarray
 
 
 def masked_scores(
-    records: Sequence[Record], values: Sequence[Any], lengths: Sequence[int]
+    records: Sequence[Record], values: Sequence[Tensor], lengths: Sequence[int]
 ) -> pd.DataFrame:
     """A row a response: log π − log π_I (nats) of every token, and under the release's mask.
 

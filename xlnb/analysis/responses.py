@@ -1,7 +1,6 @@
 """A row a response: rewards beside the oracle's truth, within a prompt and over a language."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +21,7 @@ def verdict(prompt_id: str, lang: str, text: str) -> Verdict:
     return judge(load_world().fact(prompt_id), lang, text)
 
 
-def graded(prompt_id: str, lang: str, text: str, *, lab: bool) -> dict[str, Any]:
+def graded(prompt_id: str, lang: str, text: str, *, lab: bool) -> dict[str, float | str]:
     """The oracle's columns of a table; none where the prompts are not the lab's."""
     if not lab:
         return {}

@@ -191,10 +191,10 @@ def _read_csv(path: Path, model: str, lang: str, *, detect: bool) -> Judged:
     )
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
+def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list]:
     """The named columns of a CSV file with a header: numbers, but for gamed_model; an empty
     preference is NaN."""
-    table: dict[str, list[Any]] = {name: [] for name in columns}
+    table: dict[str, list] = {name: [] for name in columns}
     for line, row in read_numbered_csv(path, columns):
         for name in columns:
             table[name].append(_cell(f"{path}, line {line}", name, row[name]))

@@ -1,14 +1,13 @@
 """One model's and language's entry of a table and of metrics.json: the one way from annotations to
 win rates."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from xlnb.common.errors import InputError
 from xlnb.evaluation.annotations import Judged
-from xlnb.evaluation.leaderboard import leaderboard_lc
+from xlnb.evaluation.leaderboard import Leaderboard, leaderboard_lc
 from xlnb.winrates import (
     bootstrap_interval,
     discrete_win_rate,
@@ -19,7 +18,7 @@ from xlnb.winrates import (
 
 
 def summarise(
-    judged: Judged, *, resamples: int = 1000, leaderboard: Mapping[str, Any] | None = None
+    judged: Judged, *, resamples: int = 1000, leaderboard: Leaderboard | None = None
 ) -> dict[str, Any]:
     """wr, wr_se, wr_ci ([lo, hi], 95%), discrete_wr and lc in points, n (judged rows), mean_chars
     (of all rows) and, where the judge gave them, mean_score and in_language (a share, 0 to 1).
@@ -33,7 +32,7 @@ def summarise(
         raise InputError(f"{judged.path}: {error}") from None
 
 
-def _entry(judged: Judged, resamples: int, leaderboard: Mapping[str, Any] | None) -> dict[str, Any]:
+def _entry(judged: Judged, resamples: int, leaderboard: Leaderboard | None) -> dict[str, Any]:
     wr, wr_se = win_rate(judged.preference)
     if leaderboard:
         lc = leaderboard_lc(judged, leaderboard)

@@ -7,6 +7,7 @@ from typing import Any
 from xlnb.common.errors import InputError
 from xlnb.common.files import json_text
 from xlnb.evaluation.annotations import Judged
+from xlnb.evaluation.leaderboard import Leaderboard
 from xlnb.evaluation.summaries import summarise
 from xlnb.winrates import bootstrap_interval, pooled, win_rate
 
@@ -15,7 +16,7 @@ JSON_KEYS = ("wr", "wr_se", "discrete_wr", "lc", "n", "mean_chars")
 
 def win_rates(
     annotations: Mapping[str, Mapping[str, Judged]],
-    leaderboard: Mapping[str, Any] | None = None,
+    leaderboard: Leaderboard | None = None,
     *,
     resamples: int = 1000,
 ) -> dict[str, dict[str, dict[str, Any]]]:

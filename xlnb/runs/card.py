@@ -3,9 +3,9 @@ the Hub, on request only."""
 
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi, ModelCardData, get_token
 
@@ -61,7 +61,9 @@ model = PeftModel.from_pretrained(base, "THIS_REPOSITORY_OR_FOLDER")
 """
 
 
-def model_card(run: Run, iteration: int, pairs: dict[str, int], record: dict[str, Any]) -> str:
+def model_card(
+    run: Run, iteration: int, pairs: dict[str, int], record: Mapping[str, object]
+) -> str:
     """Markdown with the Hub's metadata. `pairs`: those trained on, by language; `record`: what
     training.json holds."""
     preset = run.preset
@@ -113,10 +115,10 @@ def model_card(run: Run, iteration: int, pairs: dict[str, int], record: dict[str
     )
 
 
-def _settings(run: Run, iteration: int) -> dict[str, Any]:
+def _settings(run: Run, iteration: int) -> dict[str, object]:
     """The preset's fields that the adapter depends on, without where files lay on this machine."""
     preset = run.preset
-    settings: dict[str, Any] = {
+    settings: dict[str, object] = {
         "training": asdict(preset.training if iteration else preset.english),
         "quantization": preset.models.quantization,
         "dtype": preset.models.dtype,

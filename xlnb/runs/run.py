@@ -2,8 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
@@ -18,7 +18,9 @@ from xlnb.runs.provenance import environment, versions
 MIN_FREE = 256 * 2**20
 
 
-def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | None = None) -> Run:
+def open_run(
+    path: str | Path, preset: str = "", overrides: Mapping[str, object] | None = None
+) -> Run:
     """Open a run folder, making it where it is new.
 
     Without `preset`, the folder's own `preset.json` is used, with `overrides` on top. A changed
@@ -34,7 +36,7 @@ def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | Non
     return run
 
 
-def _kept_preset(path: Path, overrides: dict[str, Any] | None) -> Preset:
+def _kept_preset(path: Path, overrides: Mapping[str, object] | None) -> Preset:
     """The preset that the folder holds, with `overrides` on top."""
     record = record_of(path)
     if not record.exists():

@@ -46,22 +46,3 @@ STAGES: dict[str, Callable[..., Path]] = {
     "judge": judge,
     "report": report,
 }
-
-__all__ = [
-    "STAGES",
-    "collect_prompts",
-    "judge",
-    "localise",
-    "logps",
-    "pair",
-    "prefer",
-    "read_prompts",
-    "report",
-    "respond",
-    "run_until",
-    "sample",
-    "score",
-    "steps",
-    "train",
-    "translate",
-]

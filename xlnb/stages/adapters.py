@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
@@ -100,7 +101,7 @@ def _stage(here: Iteration, files: list[Path]) -> Stage:
     )
 
 
-def _start(run: Run, source: str, config: Training) -> tuple[Any, Any]:
+def _start(run: Run, source: str, config: Training) -> tuple[Any, PreTrainedTokenizerBase]:
     """The model that training starts from, its adapter named `default`, and its tokenizer."""
     base, adapter = run.base(source), run.adapter(source)
     tokenizer = load_tokenizer(base)
@@ -111,7 +112,9 @@ def _start(run: Run, source: str, config: Training) -> tuple[Any, Any]:
     return deal_out(model, base), tokenizer
 
 
-def _rows(name: str, files: list[Path], tokenizer: Any, config: Training) -> tuple[list[Row], int]:
+def _rows(
+    name: str, files: list[Path], tokenizer: PreTrainedTokenizerBase, config: Training
+) -> tuple[list[Row], int]:
     """Rows of the pairs in these files, and how many pairs were too long."""
     pairs = []
     for path in files:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
@@ -28,7 +27,7 @@ class Step:
     """A stage of a run: a kind of stage, of an iteration's model or an evaluated one."""
 
     kind: str
-    call: Callable[[], Any]
+    call: Callable[[], object]
     # what it belongs to, such as icr1 or eval/icr1; empty: the run
     of: str = ""
 

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from xlnb.common.errors import InputError
 from xlnb.common.languages import split_langs
@@ -59,7 +58,7 @@ def collect_prompts(run: Run) -> Path:
 
 
 def split_prompts(
-    records: Mapping[str, Sequence[Mapping[str, Any]]], split: str, most: int
+    records: Mapping[str, Sequence[Mapping[str, str]]], split: str, most: int
 ) -> ByLanguage:
     """The first `most` (0: all) prompts of every language, as a split of the run."""
     found: ByLanguage = {}

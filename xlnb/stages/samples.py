@@ -1,7 +1,6 @@
 """N responses a prompt from π^{t−1}: <model>/samples/<lang>.jsonl."""
 
 from pathlib import Path
-from typing import Any
 
 from xlnb.common.errors import InputError
 from xlnb.common.records import Prompt
@@ -21,7 +20,7 @@ def sample(run: Run, iteration: int) -> Path:
     preferences.
     """
     here = run.iteration(iteration)
-    uses: dict[str, Any] = {
+    uses: dict[str, object] = {
         "sampling": sampling_fields(run.preset.sampling),
         **model_fields(run.preset.models),
         **fields(run.preset, "seed", "prompts.parts" if iteration else "lab.english"),

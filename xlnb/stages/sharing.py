@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from xlnb.common import processes
 from xlnb.common.journal import Journal
+from xlnb.common.records import Record
 from xlnb.models.sharding import in_step
 
 
@@ -30,11 +31,11 @@ def batches_of(records: Sequence[Any], size: int) -> list[Batch]:
 def share_out(
     batches: Iterable[Batch],
     journal: Journal,
-    make: Callable[[Batch], list[Any]],
+    make: Callable[[Batch], Sequence[Record]],
     *,
     order: Sequence[str],
     label: str,
-    models: Sequence[Any],
+    models: Sequence[object],
 ) -> None:
     """Write what `make` makes of every batch, a record a prompt id, into the journal's file.
 
