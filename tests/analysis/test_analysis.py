@@ -166,13 +166,16 @@ def test_judges_agree():
 
 
 def test_gains_over_prompts_and_facts():
-    ids = ["f/0", "f/1", "g/0", "g/1"]
-    assert gains.by_fact([1, 2, 2, 2], ids).tolist() == [1.5, 2]
+    ids = [f"capital/{fact}/{phrasing}" for fact in ("france", "portugal") for phrasing in (0, 1)]
+    assert gains.fact_of(ids[1]) == "capital/france"
+    # no prompts of the lab's
+    assert gains.fact_of("mine/france/1") == "mine/france/1"
     before = {"en": np.ones(4), "es": np.ones(4), "de": np.ones(4)}
     after = {"en": np.ones(4), "es": np.array([2.0, 2, 1, 1]), "de": np.array([2.0, 1, 1, 1])}
     gain = gains.gains(after, before)
     assert gain["es"]["difference"] == 50
     assert gain[gains.NON_ENGLISH]["difference"] == 37.5
+    assert gains.gains(after, before, ids)["es"]["clusters"] == 2
     table = gains.clustered_table(after, before, ids)
     # over two facts the SE is 50, over four prompts 100 · sqrt(1/3) / 2
     assert table.loc["es", "SE ratio"] == pytest.approx(np.sqrt(3))

@@ -6,7 +6,8 @@ import pandas as pd
 
 from xlnb.analysis import read
 from xlnb.analysis.read import Record
-from xlnb.analysis.responses import centred
+from xlnb.analysis.responses import centred, facts
+from xlnb.common.intervals import clustered_error
 from xlnb.lab.truth import reward_accuracy
 from xlnb.runs.layout import Run
 
@@ -20,16 +21,19 @@ def held_out(run: Run, scorer: str, lang: str) -> list[tuple[Record, Record]]:
 
 def by_score(table: pd.DataFrame) -> pd.DataFrame:
     """A row an oracle's score (points): mean reward (β nats), each prompt's mean taken off, with
-    its 95% interval, lo and hi, over the n prompts that have such a response; n > 1.
+    its 95% interval, lo and hi, clustered by fact, over the n prompts that have such a response;
+    of two facts or more.
 
     `table`: a row a response, with lang, prompt_id, oracle, reward.
     """
     rewards = centred(table, ["reward"])
-    by_prompt = rewards.groupby(["oracle", "prompt_id"])["reward"].mean().groupby("oracle")
-    found = by_prompt.agg(["mean", "sem", "count"]).query("count > 1").reset_index()
-    reach = 1.96 * found["sem"]
-    found = found.assign(lo=found["mean"] - reach, hi=found["mean"] + reach)
-    return found.rename(columns={"oracle": "score", "count": "n"})
+    by_prompt = rewards.groupby(["oracle", "prompt_id"])["reward"].mean()
+    rows = []
+    for score, values in by_prompt.groupby("oracle"):
+        mean = values.mean()
+        reach = 1.96 * clustered_error(values.to_numpy(), facts(values))
+        rows.append((score, mean, mean - reach, mean + reach, len(values)))
+    return pd.DataFrame(rows, columns=["score", "mean", "lo", "hi", "n"]).dropna(ignore_index=True)
 
 
 def accuracy(samples: Sequence[Record], scores: Sequence[Record]) -> dict[str, float | int | None]:

@@ -60,7 +60,7 @@ def _execute_notebooks(run: Run, *, judged: bool) -> None:
         )
     if judged:
         print("\nWin rates against " + run.preset.evaluation.baseline + "\n")
-        print(format_table(read_json(run.metrics)["win_rates"]) + "\n", flush=True)
+        print(format_table(read_json(run.metrics)["win_rates"], pooled={}) + "\n", flush=True)
     elif run.preset.prompts.eval_path:
         print(
             "Not judged: the oracle knows the lab's prompts only; evaluation.judge names another "

@@ -14,6 +14,7 @@ from xlnb.common.files import read_numbered_csv
 from xlnb.common.languages import LANGUAGES
 from xlnb.evaluation import alpaca_eval
 from xlnb.evaluation.alpaca_eval import Annotation, read_number, read_preference
+from xlnb.evaluation.clusters import fact_of
 
 COLUMNS = ("index", "len_output", "len_baseline", "preference")
 
@@ -45,6 +46,11 @@ class Judged:
     in_language: list[bool] | None = None
     # the judge's score of the model's response; None: it gives none
     score: list[float] | None = None
+
+    @property
+    def clusters(self) -> list[str]:
+        """What each prompt is clustered by."""
+        return [fact_of(prompt) for prompt in self.prompt]
 
 
 def read_annotations(
