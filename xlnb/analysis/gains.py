@@ -7,6 +7,7 @@ import pandas as pd
 
 from xlnb.analysis.read import Record
 from xlnb.common.columns import Floats
+from xlnb.common.intervals import seed_interval
 from xlnb.evaluation.clusters import fact_of as fact_of
 from xlnb.evaluation.text_table import mean_over_languages
 from xlnb.winrates import PairedDifference, paired_difference
@@ -114,6 +115,11 @@ def seed_spread(values: Mapping[str, Mapping[str, Sequence[float]]]) -> pd.DataF
 def seed_gains(
     seeds: Sequence[Record], values: Mapping[str, Mapping[str, Sequence[float]]]
 ) -> pd.DataFrame:
-    """A row a seed: π^2's win rate less π^0's, in points, by language."""
+    """A row a seed: π^2's win rate less π^0's, in points, by language; below, of two seeds or more,
+    their mean and its 95% interval, `seed_interval`."""
     rise = pd.DataFrame(values["icr2"]) - pd.DataFrame(values["dpo"])
-    return rise.set_axis([f"seed {seed['seed']}" for seed in seeds])
+    rise = rise.set_axis([f"seed {seed['seed']}" for seed in seeds])
+    if len(rise) < 2:
+        return rise
+    over_seeds = rise.apply(lambda gain: pd.Series(seed_interval(gain)))
+    return pd.concat([rise, over_seeds.set_axis(["mean", "95%, low", "95%, high"])])
