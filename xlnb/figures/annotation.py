@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from xlnb.common.intervals import clustered_error
+from xlnb.evaluation.clusters import fact_of
 from xlnb.figures.kinds import KIND_COLORS
 from xlnb.figures.style import BLUE, BROWN, GREEN, GREY, PURPLE, YELLOW, Look
 
@@ -38,17 +39,24 @@ ALPHA_MARKS: dict[str, tuple[str, Look]] = {
 def truth_by_rank(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
     """Mean oracle score (0 to 7) of what a reward ranks first, second …; a language an axes.
 
-    `table`: a row a response and scorer, with `lang`, `scorer`, `rank` (1: highest reward) and
-    `truth`. Bands: 95% bootstrap intervals over prompts.
+    `table`: a row a response and scorer, with `lang`, `prompt_id`, `scorer`, `rank` (1: highest
+    reward) and `truth`. Bands: 95% intervals, clustered by fact.
     """
-    band: Look = {"errorbar": ("ci", 95), "n_boot": 300, "seed": 0}
     for ax, (lang, rows) in zip(axes, table.groupby("lang", sort=False), strict=True):
         mean: Look = {"color": "black", "linestyle": ":", "linewidth": 1}
         ax.axhline(rows["truth"].mean(), label="mean of all responses", **mean)
         for scorer, ranked in rows.groupby("scorer", sort=False):
+            by_rank = ranked.groupby("rank")["truth"].mean()
+            errors = []
+            for _, same in ranked.groupby("rank"):
+                facts = [fact_of(prompt_id) for prompt_id in same["prompt_id"]]
+                errors.append(clustered_error(same["truth"].to_numpy(float), facts))
+            reach = 1.96 * np.array(errors)
             names: Look = {"color": SCORER_COLORS[scorer], "label": SCORER_NAMES[scorer]}
-            look: Look = {"marker": SCORER_MARKERS[scorer], "markersize": 5, "legend": False}
-            sns.lineplot(ranked, x="rank", y="truth", ax=ax, **names, **look, **band)
+            look: Look = {"marker": SCORER_MARKERS[scorer], "markersize": 5, "mec": "white"}
+            ax.plot(by_rank.index, by_rank, **names, **look)
+            band: Look = {"color": SCORER_COLORS[scorer], "alpha": 0.2, "linewidth": 0}
+            ax.fill_between(by_rank.index, by_rank - reach, by_rank + reach, **band)
         ax.set(title=lang, xlabel="rank by reward (1: highest)", ylabel="oracle score (0–7)")
         ax.set_xticks(sorted(set(rows["rank"]))[:: 1 + table["rank"].max() // 7])
 
