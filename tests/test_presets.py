@@ -4,12 +4,10 @@ back."""
 import dataclasses
 import json
 import math
-from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
-from xlnb import losses
 from xlnb.common.errors import InputError
 from xlnb.presets import (
     LAB,
@@ -119,7 +117,6 @@ def test_a_bad_override_is_refused_with_what_was_expected(key, given, message):
             {"english.eval_fraction": 1},
             "english.eval_fraction '1.0': expected at least 0, less than 1",
         ),
-        ({"training.loss": "ipo"}, "training.loss 'ipo': expected one of dpo, kto"),
         (
             {"english.optimizer": "sgd"},
             "english.optimizer 'sgd': expected one of auto, adamw, paged_adamw_8bit",
@@ -168,10 +165,6 @@ def test_a_bad_override_is_refused_with_what_was_expected(key, given, message):
         (
             {"evaluation.judge": "endpoint:"},
             "evaluation.judge 'endpoint:': expected a judge, such as oracle, endpoint:MODEL or",
-        ),
-        (
-            {"english.loss": "kto", "english.micro_batch": 1},
-            "english.micro_batch must be at least 2",
         ),
         (
             {"training.micro_batch": 3},
@@ -267,11 +260,6 @@ def test_values_that_belong_together_are_changed_together():
     for order in (together, dict(reversed(together.items()))):
         training = get_preset("lab", order).training
         assert (training.batch, training.micro_batch) == (9, 3)
-
-
-def test_the_losses_that_a_page_names_are_there():
-    (loss,) = [field for field in dataclasses.fields(Training) if field.name == "loss"]
-    assert get_args(loss.type) == tuple(losses.LOSSES)
 
 
 # A preset of one's own in a file.

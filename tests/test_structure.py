@@ -1,4 +1,5 @@
-"""The house: imports run one way, and no module is too long to be read in one sitting."""
+"""The house: imports run one way, no module is too long to be read in one sitting, and no
+comprehension stands inside another."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -90,3 +91,14 @@ def test_an_import_inside_a_function_counts():
 @pytest.mark.parametrize("module", FILES)
 def test_no_module_is_long(module):
     assert len(FILES[module].read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_no_comprehension_stands_inside_another(module):
+    kinds = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+    found = []
+    for outer in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
+        if isinstance(outer, kinds):
+            inside = [node for node in ast.walk(outer) if isinstance(node, kinds)]
+            found += [node.lineno for node in inside if node is not outer]
+    assert found == []

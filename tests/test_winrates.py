@@ -142,9 +142,36 @@ def test_paired_difference_agrees_with_scipy_and_changes_sign_with_the_order():
 
 def test_paired_difference_without_variance():
     same = paired_difference([1, 2, 1.5], [1, 2, 1.5])
-    assert same == {"difference": 0, "se": 0, "ci": [0, 0], "p_value": 1}
+    counts = {"n": 3, "clusters": 3}
+    assert same == {"difference": 0, "se": 0, "ci": [0, 0], "p_value": 1, **counts}
     apart = paired_difference([2, 2, 2], [1.5, 1.5, 1.5])
-    assert apart == {"difference": 50, "se": 0, "ci": [50, 50], "p_value": 0}
+    assert apart == {"difference": 50, "se": 0, "ci": [50, 50], "p_value": 0, **counts}
+
+
+def test_clusters_of_one_prompt_change_nothing():
+    rng = np.random.default_rng(4)
+    a, b = 1 + rng.integers(0, 3, (2, 60)) / 2
+    a[7] = NAN
+    alone = [f"prompt {i}" for i in range(60)]
+    assert win_rate(a, clusters=alone) == pytest.approx(win_rate(a))
+    assert bootstrap_interval(a, clusters=alone) == bootstrap_interval(a)
+    assert paired_difference(a, b, clusters=alone) == paired_difference(a, b)
+
+
+def test_clusters_of_equal_size_are_tested_by_their_means():
+    rng = np.random.default_rng(5)
+    a = 1 + (rng.random((30, 1)) + rng.random((30, 4))) / 2
+    b = np.full((30, 4), 1.6)
+    clusters = np.repeat(np.arange(30), 4).tolist()
+    found = paired_difference(a.ravel(), b.ravel(), clusters=clusters)
+    means = (a - b).mean(axis=1)
+    assert found["difference"] == pytest.approx(100 * means.mean())
+    assert found["se"] == pytest.approx(100 * stats.sem(means))
+    assert found["p_value"] == pytest.approx(stats.ttest_1samp(means, 0).pvalue)
+    assert (found["n"], found["clusters"]) == (120, 30)
+    assert found["se"] > 1.3 * paired_difference(a.ravel(), b.ravel())["se"]
+    with pytest.raises(InputError, match="judged on 1 prompts or clusters"):
+        paired_difference([1, 2], [1, 1], clusters=["a", "a"])
 
 
 def test_paired_difference_needs_the_same_prompts():
@@ -407,12 +434,30 @@ def test_summarise_by_hand():
         "wr": 50,
         "discrete_wr": 50,
         "n": 3,
+        "clusters": 3,
         "mean_chars": 3,
         "mean_score": 3.25,
         "in_language": 0.75,
     }
     judged_by_a_model = [replace(record, said={}, in_language_2=None) for record in records]
     assert not {"mean_score", "in_language"} & set(summary_of(judged_by_a_model))
+
+
+def test_the_lab_s_prompts_are_clustered_by_fact():
+    texts = [("ab", 1, "abcd", 3), ("abcd", 5, "é", 1), ("a", 2, "abc", 2), ("a", 0, "abcd", 7)]
+    ids = [f"capital/{fact}/{phrasing}" for fact in ("france", "portugal") for phrasing in (0, 1)]
+    records = []
+    for prompt_id, row in zip(ids, texts, strict=True):
+        records.append(replace(annotation(0, *row), prompt_id=prompt_id, index=None))
+    summary = summary_of(records)
+    preference = [record.preference for record in records]
+    facts = ["france", "france", "portugal", "portugal"]
+    assert (summary["n"], summary["clusters"]) == (4, 2)
+    assert summary["wr_ci"] == list(bootstrap_interval(preference, clusters=facts))
+    # AlpacaEval's own knows of no clusters.
+    assert (summary["wr"], summary["wr_se"]) == win_rate(preference)
+    told = format_table({"dpo": {"en": summary}}, pooled={})
+    assert "\nWR, 95%, clustered" in told
 
 
 def test_summarise_the_baseline_against_itself():

@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xlnb.common.errors import InputError
+from xlnb.presets import Training
+
 
 def dpo_loss(
     policy_chosen_logps: Tensor,
@@ -122,3 +125,18 @@ LOSSES = {
     "dpo": Loss(dpo),
     "kto": Loss(kto, reads_others=True),
 }
+
+
+def check_loss(training: Training, section: str) -> None:
+    """Raises InputError for a loss that `LOSSES` has not, and for micro-batches too small for it.
+
+    `section`: the preset's, "english" or "training".
+    """
+    name = training.loss
+    if name not in LOSSES:
+        raise InputError(f"{section}.loss '{name}': expected one of {', '.join(LOSSES)}")
+    if LOSSES[name].reads_others and training.micro_batch < 2:
+        raise InputError(
+            f"{section}.micro_batch must be at least 2: {name} reads, beside a response, those to "
+            "other prompts of its micro-batch"
+        )

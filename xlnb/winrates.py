@@ -1,8 +1,7 @@
 """Win rates as AlpacaEval 2 defines them, their uncertainty, and what length has to do with them.
 
 A preference p is in [1, 2]: 1 = the baseline wins, 2 = the model wins, 1.5 = a tie, NaN (or None) =
-no judgement; rows without a judgement are dropped. With y = p - 1 a win rate is 100 mean(y), in
-points.
+no judgement; such rows are dropped. With y = p - 1 a win rate is 100 mean(y), in points.
 
 Two length-controlled win rates share one fit (`l1_fit`) and must not be compared with each other:
 
@@ -13,8 +12,7 @@ Two length-controlled win rates share one fit (`l1_fit`) and must not be compare
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,22 +20,26 @@ from scipy.special import expit, ndtri, stdtr
 
 from xlnb.common.columns import Floats, number_columns, numbers
 from xlnb.common.errors import InputError
+from xlnb.common.intervals import Clusters, bootstrap_mean, clustered_error, clusters_of
 from xlnb.common.l1_logistic import l1_fit
 
 # Weight of a gamed baseline's row, where a row of the model's has weight 1.
 GAMED_WEIGHT = 0.1
 
 
-def win_rate(preference: ArrayLike) -> tuple[float, float]:
+def win_rate(preference: ArrayLike, *, clusters: Clusters | None = None) -> tuple[float, float]:
     """Win rate and its standard error in points.
 
         WR = 100 mean(y),   SE = 100 sd(y, ddof=1) / sqrt(n)
 
-    `preference`: (n,). The SE of a single judgement is undefined: NaN. Raises InputError where a
-    preference is outside [1, 2] or none was judged.
+    as AlpacaEval has them; with `clusters` (n,) the SE is `clustered_error`, of prompts that go
+    together. `preference`: (n,). The SE of a single judgement or cluster is undefined: NaN. Raises
+    InputError where a preference is outside [1, 2] or none was judged.
     """
-    y = judged_wins(preference)
-    se = y.std(ddof=1) / np.sqrt(len(y)) if len(y) > 1 else np.nan
+    y, together = _judged(preference, clusters)
+    se = clustered_error(y, together)
+    if clusters is None and len(y) > 1:
+        se = y.std(ddof=1) / np.sqrt(len(y))
     return float(100 * y.mean()), float(100 * se)
 
 
@@ -49,27 +51,50 @@ def discrete_win_rate(preference: ArrayLike) -> float:
 
 
 def bootstrap_interval(
-    preference: ArrayLike, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
+    preference: ArrayLike,
+    *,
+    clusters: Clusters | None = None,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of the win rate, (lo, hi) in points: prompts are drawn with
-    replacement.
+    """Percentile bootstrap interval of the win rate, (lo, hi) in points: prompts, or whole clusters
+    of them, are drawn with replacement.
 
-    `preference`: (n,). Raises as `win_rate` does, and where `level` is not in (0, 1) or `resamples`
-    not positive.
+    `preference`, `clusters`: (n,). Raises as `win_rate` does, and where `level` is not in (0, 1) or
+    `resamples` not positive.
     """
-    return _bootstrap_mean(100 * judged_wins(preference), level, resamples, seed)
+    y, together = _judged(preference, clusters)
+    return bootstrap_mean(100 * y, together, level, resamples, seed)
+
+
+class PairedDifference(TypedDict):
+    """One win rate less another; points."""
+
+    difference: float
+    se: float
+    # [lo, hi], 95%
+    ci: list[float]
+    p_value: float
+    # prompts, and the clusters that they are in
+    n: int
+    clusters: int
 
 
 def paired_difference(
-    preference_a: ArrayLike, preference_b: ArrayLike, *, seed: int = 0
-) -> dict[str, Any]:
+    preference_a: ArrayLike,
+    preference_b: ArrayLike,
+    *,
+    clusters: Clusters | None = None,
+    seed: int = 0,
+) -> PairedDifference:
     """Win rate of a minus that of b: two models judged on the same prompts, in the same order.
 
-    `preference_a`, `preference_b`: (n,); a prompt counts where both were judged. Returns
-    `difference` and its `se` in points, `ci` = [lo, hi], a 95% bootstrap interval over prompts
-    (what `seed` is for), and `p_value`, two-sided, of the paired t test. Where all differences are
-    the same, se is 0 and p is 1 for differences of 0, else 0. Raises InputError where lengths
-    differ or fewer than two prompts are left.
+    `preference_a`, `preference_b`, `clusters`: (n,); a prompt counts where both were judged, and is
+    a cluster of its own where none are given. `se` is `clustered_error`, `ci` a bootstrap interval
+    over clusters (what `seed` is for), `p_value` two-sided, of t = difference / se with G - 1
+    degrees of freedom. Where all clusters' differences are the same, se is 0 and p is 1 for
+    differences of 0, else 0. Raises InputError where lengths differ or G < 2.
     """
     a = checked_preferences(preference_a)
     b = checked_preferences(preference_b)
@@ -77,21 +102,26 @@ def paired_difference(
         raise InputError(
             f"paired preferences: {len(a)} of a, {len(b)} of b, expected the same prompts"
         )
-    differences = 100 * (a - b)[~np.isnan(a - b)]
-    n = len(differences)
-    if n < 2:
+    both = ~np.isnan(a - b)
+    differences = 100 * (a - b)[both]
+    together = clusters_of(both, clusters)
+    draws = len(set(together))
+    if draws < 2:
         raise InputError(
-            f"paired preferences: both models were judged on {n} prompts, expected at least 2"
+            f"paired preferences: both models were judged on {draws} prompts or clusters, "
+            "expected at least 2"
         )
     difference = float(differences.mean())
-    if np.ptp(differences) == 0:
-        se = 0.0
-        p_value = float(difference == 0)
-    else:
-        se = float(differences.std(ddof=1) / np.sqrt(n))
-        p_value = float(2 * stdtr(n - 1, -abs(difference) / se))
-    ci = list(_bootstrap_mean(differences, 0.95, 1000, seed))
-    return {"difference": difference, "se": se, "ci": ci, "p_value": p_value}
+    se = clustered_error(differences, together)
+    p_value = float(2 * stdtr(draws - 1, -abs(difference) / se)) if se else float(difference == 0)
+    return {
+        "difference": difference,
+        "se": se,
+        "ci": list(bootstrap_mean(differences, together, 0.95, 1000, seed)),
+        "p_value": p_value,
+        "n": len(differences),
+        "clusters": draws,
+    }
 
 
 def length_controlled(
@@ -231,28 +261,6 @@ def _length_feature(delta: Floats) -> Floats:
     return np.tanh(delta / delta.std(ddof=1)) if np.ptp(delta) > 0 else np.zeros_like(delta)
 
 
-def _bootstrap_mean(values: Floats, level: float, resamples: int, seed: int) -> tuple[float, float]:
-    if not 0 < level < 1 or resamples < 1:
-        raise InputError(
-            f"bootstrap: expected level in (0, 1), resamples >= 1, got {level} and {resamples}"
-        )
-    # (resamples,)
-    means = _resamples(len(values), resamples, seed) @ values / len(values)
-    lo, hi = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(lo), float(hi)
-
-
-# Models and languages of one table have the same prompts.
-@lru_cache(maxsize=1)
-def _resamples(n: int, resamples: int, seed: int) -> Floats:
-    """(resamples, n): how often each of n rows was drawn, n draws with replacement in each
-    resample."""
-    rows = np.random.default_rng(seed).integers(0, n, size=(resamples, n))
-    places = rows + n * np.arange(resamples)[:, None]
-    counts = np.bincount(places.ravel(), minlength=resamples * n)
-    return counts.reshape(resamples, n).astype(np.float64)
-
-
 def checked_preferences(preference: ArrayLike) -> Floats:
     """Checked preferences (n,), NaN where there was no judgement."""
     p = numbers("preference", preference)
@@ -271,8 +279,14 @@ def checked_preferences(preference: ArrayLike) -> Floats:
 
 def judged_wins(preference: ArrayLike) -> Floats:
     """y = p - 1 of the judged rows."""
+    return _judged(preference, None)[0]
+
+
+def _judged(preference: ArrayLike, clusters: Clusters | None) -> tuple[Floats, Clusters]:
+    """y = p - 1 of the judged rows, and their clusters."""
     p = checked_preferences(preference)
-    return p[~np.isnan(p)] - 1
+    judged = ~np.isnan(p)
+    return p[judged] - 1, clusters_of(judged, clusters)
 
 
 def checked_rows(

@@ -166,13 +166,16 @@ def test_judges_agree():
 
 
 def test_gains_over_prompts_and_facts():
-    ids = ["f/0", "f/1", "g/0", "g/1"]
-    assert gains.by_fact([1, 2, 2, 2], ids).tolist() == [1.5, 2]
+    ids = [f"capital/{fact}/{phrasing}" for fact in ("france", "portugal") for phrasing in (0, 1)]
+    assert gains.fact_of(ids[1]) == "capital/france"
+    # no prompts of the lab's
+    assert gains.fact_of("mine/france/1") == "mine/france/1"
     before = {"en": np.ones(4), "es": np.ones(4), "de": np.ones(4)}
     after = {"en": np.ones(4), "es": np.array([2.0, 2, 1, 1]), "de": np.array([2.0, 1, 1, 1])}
     gain = gains.gains(after, before)
     assert gain["es"]["difference"] == 50
     assert gain[gains.NON_ENGLISH]["difference"] == 37.5
+    assert gains.gains(after, before, ids)["es"]["clusters"] == 2
     table = gains.clustered_table(after, before, ids)
     # over two facts the SE is 50, over four prompts 100 · sqrt(1/3) / 2
     assert table.loc["es", "SE ratio"] == pytest.approx(np.sqrt(3))
@@ -182,12 +185,19 @@ def test_seeds():
     seeds = []
     for number, wr in enumerate((40.0, 60.0)):
         rates = {"en": {"wr": 10.0}, "es": {"wr": wr}}
-        better = {"en": {"wr": 20.0}, "es": {"wr": wr + 5}}
+        better = {"en": {"wr": 20.0 + 2 * number}, "es": {"wr": wr + 5}}
         seeds.append({"seed": number, "win_rates": {"dpo": rates, "icr2": better}})
     values = gains.seed_values(seeds)
     assert values["dpo"] == {"en": [10, 10], "es": [40, 60], "non-en": [40, 60]}
     assert gains.seed_spread(values).loc["dpo", "es"] == "50.0 ± 14.1"
-    assert gains.seed_gains(seeds, values).loc["seed 1"].tolist() == [10, 5, 5]
+    rise = gains.seed_gains(seeds, values)
+    assert rise.loc["seed 1"].tolist() == [12, 5, 5]
+    assert rise.loc["mean"].tolist() == [11, 5, 5]
+    # English gains 10 and 12: 11 ± 12.706 · 1
+    assert rise.loc["95%, low":, "en"].tolist() == pytest.approx([-1.7062, 23.7062], abs=1e-4)
+    assert rise.loc["95%, high", "es"] == 5
+    of_one_seed = {model: {"en": [1.0]} for model in ("dpo", "icr2")}
+    assert len(gains.seed_gains(seeds[:1], of_one_seed)) == 1
 
 
 def test_win_rates_by_length():

@@ -2,10 +2,12 @@
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from xlnb.figures import tokens as pictures
+from xlnb.figures.annotation import truth_by_rank
 
 
 def test_token_rewards_are_ordered_summed_and_coloured_by_sign():
@@ -31,3 +33,14 @@ def test_token_rewards_of_a_model_against_itself():
     ax = Figure().subplots()
     pictures.token_rewards([{"tokens": ["a"], "rewards": [0.0]}], ax)
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["+0.000"]
+
+
+def test_bands_of_truth_by_rank_are_clustered_by_fact():
+    ids = [f"capital/{fact}/{phrasing}" for fact in ("france", "portugal") for phrasing in (0, 1)]
+    rows = {"lang": "es", "scorer": "cross_lingual", "prompt_id": ids, "rank": 1}
+    (ax,) = axes = [Figure().subplots()]
+    truth_by_rank(pd.DataFrame(rows | {"truth": [1.0, 1.0, 3.0, 3.0]}), axes)
+    (band,) = ax.collections
+    # over two facts the error of the mean 2 is 1
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == pytest.approx((2 - 1.96, 2 + 1.96))

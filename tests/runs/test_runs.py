@@ -377,6 +377,7 @@ def test_a_bad_override_leaves_a_run_as_it_was(tmp_path, overrides):
             "scoring.scorers 'crosslingual': expected one of cross_lingual, multilingual",
         ),
         ("evaluation.judge", "gpt-4", "evaluation.judge: unknown judge 'gpt-4'; known: oracle"),
+        ("training.loss", "ipo", "training.loss 'ipo': expected one of dpo, kto"),
     ],
 )
 def test_a_name_that_there_is_not_is_refused_before_anything_is_written(
@@ -389,6 +390,12 @@ def test_a_name_that_there_is_not_is_refused_before_anything_is_written(
     with pytest.raises(InputError, match=message):
         open_run(first.path, overrides={key: names})
     assert open_run(first.path) == first
+
+
+def test_a_loss_that_reads_other_responses_needs_two_in_a_micro_batch(tmp_path):
+    overrides = {"english.loss": "kto", "english.micro_batch": 1}
+    with pytest.raises(InputError, match=r"english\.micro_batch must be at least 2: kto reads"):
+        open_run(tmp_path / "new", "lab-quick", overrides)
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,17 @@
-"""Files of samples: what they depend on, what fits the model's context, and a back end of one's
-own."""
+"""Files of samples: what they depend on, and what fits the model's context."""
 
 from dataclasses import replace
 
 import pytest
 from families import fp32
 
-from xlnb import stages
 from xlnb.common.errors import InputError
-from xlnb.common.records import Prompt, Response, Sample, read_records
+from xlnb.common.records import Prompt, Sample, read_records
 from xlnb.models.chat import load_tokenizer, prompt_ids
 from xlnb.presets import get_preset
 from xlnb.runs.layout import Run
 from xlnb.runs.run import open_run
-from xlnb.sampling import SAMPLERS, Transformers
+from xlnb.sampling import Transformers
 from xlnb.stages.generation import generate
 from xlnb.stages.prompts import lab_questions
 
@@ -106,32 +104,3 @@ def test_prompts_that_leave_too_little_room_are_counted_in_one_line(in_context, 
     )
     assert len(make(longest + 4)) == 3
     assert capsys.readouterr().out == ""
-
-
-def test_a_back_end_is_a_class_and_a_line(tmp_path, monkeypatch):
-    class Parrot:
-        """Says what it hears."""
-
-        model = None
-        prompts_at_once = 2
-
-        def __init__(self, models, adapter, tokenizer):
-            self.tokenizer = tokenizer
-
-        def sample(self, prompts, *, n, temperature, top_p, max_new_tokens, seed):
-            assert len(prompts) <= self.prompts_at_once
-            found = []
-            for ids in prompts:
-                said = Response(f"{seed}: {self.tokenizer.decode(ids)}", ids, "stop")
-                found.append([said] * n)
-            return found
-
-    monkeypatch.setitem(SAMPLERS, "parrot", Parrot)
-    run = open_run(tmp_path / "run", "lab-quick", {"sampling.backend": "parrot"})
-    stages.collect_prompts(run)
-    stages.sample(run, 0)
-    samples = read_records(run.iteration(0).samples("en"), Sample)
-    assert len(samples) == run.preset.lab.english
-    for each in samples:
-        assert len(each.responses) == run.preset.sampling.n
-        assert each.instruction in each.responses[0].text

@@ -2,35 +2,15 @@
 likelihood, length or chance does."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from xlnb.analysis.read import Record
+from xlnb.common.intervals import seed_interval
 from xlnb.lab.tastes import OPPOSITE
 
 # {scorer: {lang: what `lab.truth.reward_accuracy` returns}}
 Table = Mapping[str, Mapping[str, Record]]
-
-
-class Interval(NamedTuple):
-    """A mean over seeds and its 95% interval (Student's t, n − 1 degrees of freedom)."""
-
-    mean: float
-    low: float
-    high: float
-
-
-def over_seeds(values: Sequence[float]) -> Interval:
-    """NaN bounds for a single seed."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return Interval(mean, np.nan, np.nan)
-    error = np.std(values, ddof=1) / np.sqrt(len(values))
-    reach = float(student.ppf(0.975, len(values) - 1) * error)
-    return Interval(mean, mean - reach, mean + reach)
 
 
 def accuracies(table: Table) -> pd.DataFrame:
@@ -72,7 +52,7 @@ def opposites_table(rows: pd.DataFrame) -> pd.DataFrame:
     the last column: how far a score is on its way from a coin's .5 to the truth's own accuracy."""
     found: dict[str, dict[str, str]] = {}
     for (taste, scorer), some in rows.groupby(["taste", "scorer"], sort=False):
-        found.setdefault(str(taste), {})[str(scorer)] = in_words(over_seeds(list(some["mean"])))
+        found.setdefault(str(taste), {})[str(scorer)] = in_words(list(some["mean"]))
     table = pd.DataFrame(found)
     means = rows.groupby(["taste", "scorer"], sort=False)["mean"].mean().unstack("taste")
     way = (means - 0.5) / (means.loc["oracle"] - 0.5)
@@ -82,9 +62,9 @@ def opposites_table(rows: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def in_words(interval: Interval, digits: int = 3) -> str:
-    """As 0.843 [0.801, 0.885]; the mean alone where there is one seed."""
-    mean = f"{interval.mean:.{digits}f}"
-    if np.isnan(interval.low):
-        return mean
-    return f"{mean} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+def in_words(values: Sequence[float], digits: int = 3) -> str:
+    """The mean over seeds with its 95% interval, as 0.843 [0.801, 0.885]; of one seed its value."""
+    if len(values) < 2:
+        return f"{values[0]:.{digits}f}"
+    mean, low, high = seed_interval(values)
+    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

@@ -1,19 +1,22 @@
 """From one model to another: gains over prompts, facts and seeds, and what goes with them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
-from xlnb.analysis.judging import Floats
 from xlnb.analysis.read import Record
+from xlnb.common.columns import Floats
+from xlnb.common.intervals import seed_interval
+from xlnb.evaluation.clusters import fact_of as fact_of
 from xlnb.evaluation.text_table import mean_over_languages
-from xlnb.winrates import paired_difference
+from xlnb.winrates import PairedDifference, paired_difference
 
 # {lang: (n,) preferences}, the same prompts in the same order in every language
 Preferences = Mapping[str, Floats]
+
+# {lang: an entry of metrics.json}
+Rates = Mapping[str, Mapping[str, float]]
 
 NON_ENGLISH = "mean non-en"
 
@@ -25,13 +28,17 @@ def with_mean(preferences: Preferences) -> dict[str, Floats]:
     return {**preferences, NON_ENGLISH: np.mean(others, axis=0)}
 
 
-def gains(after: Preferences, before: Preferences) -> dict[str, dict[str, Any]]:
-    """By language, and for their mean but English: `winrates.paired_difference`, in points."""
+def gains(
+    after: Preferences, before: Preferences, prompt_ids: Sequence[str] | None = None
+) -> dict[str, PairedDifference]:
+    """By language, and for their mean but English: `winrates.paired_difference`, in points, the
+    lab's prompts clustered by fact where `prompt_ids` (n,) names them."""
     new, old = with_mean(after), with_mean(before)
-    return {name: paired_difference(new[name], old[name]) for name in new}
+    clusters = None if prompt_ids is None else [fact_of(prompt_id) for prompt_id in prompt_ids]
+    return {name: paired_difference(new[name], old[name], clusters=clusters) for name in new}
 
 
-def gain_table(gain: Mapping[str, Mapping[str, Any]], before: Any, after: Any) -> pd.DataFrame:
+def gain_table(gain: Mapping[str, PairedDifference], before: Rates, after: Rates) -> pd.DataFrame:
     """A row a language: the gain, its SE and p value, and the SE if prompts were not paired.
 
     `before`, `after`: the models' {lang: {"wr_se"}}; for a mean there is none: NaN.
@@ -46,30 +53,15 @@ def gain_table(gain: Mapping[str, Mapping[str, Any]], before: Any, after: Any) -
     return table
 
 
-def fact_of(prompt_id: str) -> str:
-    """What a lab's question asks for; its phrasings differ in what stands after the last slash."""
-    return prompt_id.rsplit("/", 1)[0]
-
-
-def by_fact(preference: ArrayLike, prompt_ids: Sequence[str]) -> Floats:
-    """A fact's mean preference over its phrasings, which are not independent of each other.
-
-    `preference`: (n,), of the prompts in `prompt_ids`; returns (facts,).
-    """
-    facts = [fact_of(prompt_id) for prompt_id in prompt_ids]
-    return pd.Series(np.asarray(preference, float)).groupby(facts).mean().to_numpy()
-
-
 def clustered_table(
     after: Preferences, before: Preferences, prompt_ids: Sequence[str]
 ) -> pd.DataFrame:
     """A row a language: the gain with its 95% interval over prompts and over facts."""
-    new, old = with_mean(after), with_mean(before)
+    over_prompts = gains(after, before)
+    over_facts = gains(after, before, prompt_ids)
     rows = {}
-    for name in new:
-        plain = paired_difference(new[name], old[name])
-        sides = [by_fact(side[name], prompt_ids) for side in (new, old)]
-        clustered = paired_difference(*sides)
+    for name, plain in over_prompts.items():
+        clustered = over_facts[name]
         rows[name] = {
             "gain": plain["difference"],
             "interval over prompts": "[{:.1f}, {:.1f}]".format(*plain["ci"]),
@@ -87,7 +79,9 @@ def measures(rates: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
     return pd.DataFrame(rates).T[[name for name in columns if name in known]].astype(float)
 
 
-def pair_accuracy(rewards: Mapping[str, Any], scorer: str) -> dict[str, dict[str, float]]:
+def pair_accuracy(
+    rewards: Mapping[str, Mapping[str, Rates]], scorer: str
+) -> dict[str, dict[str, float]]:
     """{model: {lang: pair accuracy, 0 to 1}} of one scorer, of metrics.json's `rewards`."""
     found = {}
     for model, by_scorer in rewards.items():
@@ -121,6 +115,11 @@ def seed_spread(values: Mapping[str, Mapping[str, Sequence[float]]]) -> pd.DataF
 def seed_gains(
     seeds: Sequence[Record], values: Mapping[str, Mapping[str, Sequence[float]]]
 ) -> pd.DataFrame:
-    """A row a seed: π^2's win rate less π^0's, in points, by language."""
+    """A row a seed: π^2's win rate less π^0's, in points, by language; below, of two seeds or more,
+    their mean and its 95% interval, `seed_interval`."""
     rise = pd.DataFrame(values["icr2"]) - pd.DataFrame(values["dpo"])
-    return rise.set_axis([f"seed {seed['seed']}" for seed in seeds])
+    rise = rise.set_axis([f"seed {seed['seed']}" for seed in seeds])
+    if len(rise) < 2:
+        return rise
+    over_seeds = rise.apply(lambda gain: pd.Series(seed_interval(gain)))
+    return pd.concat([rise, over_seeds.set_axis(["mean", "95%, low", "95%, high"])])

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from xlnb.analysis.read import Record
+from xlnb.common.columns import Floats
 from xlnb.evaluation.alpaca_eval import Annotation
 from xlnb.winrates import win_rate
 
 Annotations = Mapping[str, Mapping[str, Sequence[Record]]]
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def preferences(records: Sequence[Record]) -> Floats:

@@ -1,12 +1,16 @@
 """Training logs, and what training did to the responses it was shown."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import chain
 
 import numpy as np
 import pandas as pd
+import torch
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase
 
 from xlnb.analysis.read import Record
+from xlnb.losses import LOSSES, PairLogps
 from xlnb.models.chat import prompt_ids, response_ids
 from xlnb.presets import Training
 from xlnb.rewards import score_responses
@@ -15,7 +19,7 @@ Logs = Mapping[str, Sequence[Record]]
 
 
 def pair_ids(
-    tokenizer: Any, pairs: Sequence[Record], side: str
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Record], side: str
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Token ids of the prompts and of one side's responses, "chosen" or "rejected"."""
     prompts, responses = [], []
@@ -29,12 +33,13 @@ def pair_ids(
 def first_step(logs: Logs, settings: Mapping[str, Training]) -> pd.DataFrame:
     """A row a model: its log's first step beside what theory predicts where policy = reference.
 
-    `settings`: each model's training. DPO's loss is ln 2 there, KTO's 1 − σ(0).
+    `settings`: each model's training. DPO's loss is ln 2 there, KTO's 1/2.
     """
     rows = {}
     for model, log in logs.items():
         first, config = log[0], settings[model]
-        predicted = np.log(2) if config.loss == "dpo" else 0.5
+        no_change = PairLogps(*torch.zeros(4, 2, dtype=torch.float64))
+        predicted = LOSSES[config.loss].of_pairs(no_change, config.beta).losses.item()
         rows[model] = {
             "first term": first[f"{config.loss}_loss"],
             "predicted": predicted,
@@ -48,21 +53,25 @@ def first_step(logs: Logs, settings: Mapping[str, Training]) -> pd.DataFrame:
 
 def series(logs: Logs, key: str, factor: float = 1.0) -> dict[str, list[float]]:
     """{model: a logged quantity, times `factor`, a step each}."""
-    return {model: [factor * record[key] for record in log] for model, log in logs.items()}
+    found = {}
+    for model, log in logs.items():
+        found[model] = [factor * record[key] for record in log]
+    return found
 
 
 def last_tenth(logs: Logs, keys: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """A row a model: the mean of its logged `keys` over the last tenth of the steps."""
-    rows = {}
+    rows: dict[str, dict[str, float]] = {}
     for model, log in logs.items():
-        end = log[-len(log) // 10 :]
-        rows[model] = {key: np.mean([record[key] for record in end]) for key in keys[model]}
+        rows[model] = {}
+        for key in keys[model]:
+            rows[model][key] = np.mean([record[key] for record in log[-len(log) // 10 :]])
     return pd.DataFrame(rows).T
 
 
 def logprob_changes(
-    model: Any,
-    tokenizer: Any,
+    model: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
     before: str | None,
     after: str | None,
     pairs: Sequence[Record],
@@ -98,7 +107,7 @@ def interleaved(pairs: Mapping[str, Sequence[Record]], most: int) -> list[Record
     """The first pairs of every language in turn, cut to a power of two: so that any micro-batch of
     that many divides them, and has all languages."""
     groups = zip(*(by_lang[:most] for by_lang in pairs.values()), strict=False)
-    mixed = [pair for group in groups for pair in group]
+    mixed = list(chain.from_iterable(groups))
     return mixed[: 2 ** int(np.log2(len(mixed)))]
 
 

@@ -1,7 +1,7 @@
 """What a win rate owes to length."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -77,7 +77,9 @@ def planted_row(judged: Planted, w_b: float = 0.4) -> dict[str, float]:
     return row | {key: bias[key] for key in ("difference", "se", "w_len", "sds_apart")}
 
 
-def change_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> pd.DataFrame:
+def change_table(
+    before: Mapping[str, Mapping[str, float]], after: Mapping[str, Mapping[str, float]]
+) -> pd.DataFrame:
     """Means over languages of WR, LC and characters: before, after, change.
 
     `before`, `after`: one model's {lang: {"wr", "lc", "mean_chars"}}.

@@ -2,14 +2,14 @@
 shorter than its batch, counts the padding after it; beside the right ones."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from xlnb.analysis.read import Record
-from xlnb.analysis.responses import best_and_worst, preference, verdict
+from xlnb.analysis.responses import best_and_worst, facts, preference, verdict
 from xlnb.winrates import bootstrap_interval
 
 # Rows of the release's batches.
@@ -28,7 +28,7 @@ def shorter_than_batch(lengths: Sequence[int], batch: int = BATCH) -> np.ndarray
 
 
 def masked_scores(
-    records: Sequence[Record], values: Sequence[Any], lengths: Sequence[int]
+    records: Sequence[Record], values: Sequence[Tensor], lengths: Sequence[int]
 ) -> pd.DataFrame:
     """A row a response: log π − log π_I (nats) of every token, and under the release's mask.
 
@@ -69,11 +69,12 @@ def changed(table: pd.DataFrame, left: str, right: str) -> pd.Series:
 
 
 def changed_shares(table: pd.DataFrame, left: str, right: str) -> Shares:
-    """{lang: (percent of prompts whose pair changes, its 95% interval's low and high, count)}."""
+    """{lang: (percent of prompts whose pair changes, its 95% interval's low and high, count)}; the
+    interval is clustered, the lab's prompts by fact."""
     found: Shares = {}
     for lang, flags in changed(table, left, right).groupby(level="lang", sort=False):
         share = 100 * np.mean(flags)
-        low, high = bootstrap_interval(1 + flags.to_numpy(float))
+        low, high = bootstrap_interval(1 + flags.to_numpy(float), clusters=facts(flags))
         found[str(lang)] = (share, low, high, int(flags.sum()))
     return found
 

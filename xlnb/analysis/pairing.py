@@ -10,6 +10,7 @@ from xlnb.analysis.read import Record, as_sample, as_score
 from xlnb.analysis.responses import graded, preference, verdict
 from xlnb.common.language_id import in_language, wrong_language
 from xlnb.common.text import shorten
+from xlnb.evaluation.clusters import fact_of
 from xlnb.length_control import Floats, LengthControl, grid_alpha, length_alpha, length_gap_curve
 from xlnb.pairs import Candidates, candidates, join_scores, make_pairs
 from xlnb.pairs import usable as usable
@@ -105,7 +106,8 @@ def pair_table(
     paired: Mapping[str, Mapping[str, tuple[Sequence[Record], Record]]], *, taste: str
 ) -> pd.DataFrame:
     """A row a language and choice of α that gives pairs: how many, their mean length gap
-    (characters) and, with a taste, in how many of 100 the oracle prefers chosen.
+    (characters) and, with a taste, in how many of 100 the oracle prefers chosen, with its interval
+    clustered by fact.
 
     `paired`: {lang: {choice: what `pairs.make_pairs` returns}}.
     """
@@ -118,7 +120,8 @@ def pair_table(
             row = {"lang": lang, "pairs by": name, "pairs": len(made), "length gap": gap}
             if taste:
                 said = [oracle_prefers(pair, taste) for pair in made]
-                low, high = bootstrap_interval(said)
+                clusters = [fact_of(pair["prompt_id"]) for pair in made]
+                low, high = bootstrap_interval(said, clusters=clusters)
                 agrees = f"{win_rate(said)[0]:.1f} [{low:.1f}, {high:.1f}]"
                 row["oracle prefers chosen, % [95%]"] = agrees
             rows.append(row)

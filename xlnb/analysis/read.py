@@ -26,8 +26,10 @@ def rewards(run: Run) -> list[str]:
 
 def prompts(run: Run) -> dict[str, list[Record]]:
     """The run's prompts by language, English first."""
-    found = read_prompts(run)
-    return {lang: [prompt.to_json() for prompt in some] for lang, some in found.items()}
+    found = {}
+    for lang, records in read_prompts(run).items():
+        found[lang] = [prompt.to_json() for prompt in records]
+    return found
 
 
 def languages(run: Run, iteration: int) -> list[str]:
@@ -114,7 +116,7 @@ def annotations(run: Run) -> dict[str, dict[str, list[Record]]]:
 
 def annotation_files(run: Run) -> list[Path]:
     """The same as files, for `evaluation.annotations.read_annotations`."""
-    return sorted((run.path / "eval").rglob("annotations.json"))
+    return run.annotation_files
 
 
 def lab_seeds() -> list[Record]:

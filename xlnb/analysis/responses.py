@@ -1,7 +1,6 @@
 """A row a response: rewards beside the oracle's truth, within a prompt and over a language."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from xlnb.analysis.read import Record
 from xlnb.common.text import shorten
+from xlnb.evaluation.clusters import fact_of
 from xlnb.lab.oracle import KINDS, Verdict, judge
 from xlnb.lab.world import load_world
 from xlnb.winrates import bootstrap_interval, paired_difference, win_rate
@@ -22,7 +22,7 @@ def verdict(prompt_id: str, lang: str, text: str) -> Verdict:
     return judge(load_world().fact(prompt_id), lang, text)
 
 
-def graded(prompt_id: str, lang: str, text: str, *, taste: str) -> dict[str, Any]:
+def graded(prompt_id: str, lang: str, text: str, *, taste: str) -> dict[str, float | str]:
     """The oracle's columns of a table; none without a taste: the prompts are not the lab's."""
     if not taste:
         return {}
@@ -141,15 +141,20 @@ def agreement(ends: pd.DataFrame) -> pd.Series:
     return pd.Series(preference(ends["best_truth"], ends["worst_truth"]), ends.index)
 
 
+def facts(table: pd.Series | pd.DataFrame) -> list[str]:
+    """What each row is clustered by; `table`: a row a prompt, by its id."""
+    return [fact_of(prompt_id) for prompt_id in table.index.get_level_values("prompt_id")]
+
+
 def accuracy(agrees: pd.Series, langs: Sequence[str], scorers: Sequence[str]) -> Intervals:
-    """{scorer: {lang: (pair accuracy in percent, and its 95% interval over prompts)}}."""
+    """{scorer: {lang: (pair accuracy in percent, and its 95% interval, clustered by fact)}}."""
     found: Intervals = {}
     for scorer in scorers:
         found[scorer] = {}
         for lang in langs:
             if (scorer, lang) in agrees.index:
                 of_prompts = agrees[scorer, lang]
-                low, high = bootstrap_interval(of_prompts)
+                low, high = bootstrap_interval(of_prompts, clusters=facts(of_prompts))
                 found[scorer][lang] = (win_rate(of_prompts)[0], low, high)
     return found
 
@@ -159,7 +164,7 @@ def accuracy_table(
 ) -> pd.DataFrame:
     """A row a language: pair accuracy (percent) and rank correlation of every scorer that has
     rewards there, and what the first scorer's accuracy is above each other's, on the prompts that
-    both have. `correlation`: by scorer and language."""
+    both have, with its interval clustered by fact. `correlation`: by scorer and language."""
     first = next(iter(accuracy))
     rows = []
     for lang in accuracy[first]:
@@ -170,8 +175,8 @@ def accuracy_table(
             row[f"rank correlation, {scorer}"] = correlation[scorer, lang]
         for second in rewarded[1:]:
             sides = [agrees[first, lang], agrees[second, lang]]
-            same = pd.concat(sides, axis=1, join="inner").to_numpy()
-            test = paired_difference(same[:, 0], same[:, 1])
+            same = pd.concat(sides, axis=1, join="inner")
+            test = paired_difference(same.iloc[:, 0], same.iloc[:, 1], clusters=facts(same))
             low, high = test["ci"]
             told = "" if low > 0 or high < 0 else ": not told from 0"
             difference = f"{test['difference']:+.1f} [{low:+.1f}, {high:+.1f}]{told}"

@@ -1,7 +1,6 @@
 """Sums of token log-probabilities, by two ways to compute them: notebook 02."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -46,7 +45,7 @@ def sums(
     return {"log π^0": policy, "log π_I": reference, "reward": beta * (policy - reference)}
 
 
-def compared(left: Mapping[str, Any], right: Mapping[str, Any], title: str) -> pd.DataFrame:
+def compared(left: Sums, right: Sums, title: str) -> pd.DataFrame:
     """How far two computations of the same sums agree, a row a quantity.
 
     `title`: the first column's; the standard deviation is that of `right`.

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 from bitsandbytes.nn import Linear4bit
+from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
@@ -53,7 +54,7 @@ def rounding_errors(model: nn.Module, checkpoint: str) -> list[float]:
     return errors
 
 
-def layers(run: Run, model: Any) -> Iterator[Layer]:
+def layers(run: Run, model: PeftModel) -> Iterator[Layer]:
     """Every layer that adapters change, one at a time.
 
     `model`: the last model's base with the adapters that stand on it. A model's update is
@@ -83,7 +84,7 @@ class UpdateNorms(NamedTuple):
     weights: float
 
 
-def update_norms(run: Run, model: Any) -> UpdateNorms:
+def update_norms(run: Run, model: PeftModel) -> UpdateNorms:
     """How far each model's weights lie from π_I's, and from those of the model before it."""
     squares = pd.DataFrame(0.0, run.models[1:], ["from the base", "from the model before"])
     whole = 0.0
@@ -95,7 +96,7 @@ def update_norms(run: Run, model: Any) -> UpdateNorms:
     return UpdateNorms(squares, whole)
 
 
-def merging_errors(run: Run, model: Any) -> list[float]:
+def merging_errors(run: Run, model: PeftModel) -> list[float]:
     """Of every layer, the error that merging the last adapter into 4 bits makes, as a multiple of
     the update's own norm."""
     errors = []

@@ -2,11 +2,15 @@
 
 import argparse
 from pathlib import Path
+from typing import Protocol
 
 PRESET_HELP = "a preset's name (see list) or a file of your own, such as mine.yaml"
 
-# What argparse gives a command's `add_parser`.
-Commands = argparse._SubParsersAction
+
+class Commands(Protocol):
+    """What argparse gives a command's `add_parser`."""
+
+    def add_parser(self, name: str, *, help: str) -> argparse.ArgumentParser: ...
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json
 from xlnb.presets import get_preset, parse_overrides
-from xlnb.runs.layout import Run
+from xlnb.runs.layout import Run, record_of
 from xlnb.runs.run import open_run
 
 
@@ -37,7 +37,7 @@ def run_all(args: argparse.Namespace) -> None:
         )
     folder = args.run or Path("runs") / get_preset(args.preset or "lab").name
     preset = args.preset
-    if not preset and not (folder / "preset.json").exists():
+    if not preset and not record_of(folder).exists():
         preset = "lab"
     run = open_run(folder, preset, parse_overrides(args.overrides))
     last = args.until or stages.steps(run)[-1].name
@@ -60,7 +60,7 @@ def _execute_notebooks(run: Run, *, judged: bool) -> None:
         )
     if judged:
         print("\nWin rates against " + run.preset.evaluation.baseline + "\n")
-        print(format_table(read_json(run.metrics)["win_rates"]) + "\n", flush=True)
+        print(format_table(read_json(run.metrics)["win_rates"], pooled={}) + "\n", flush=True)
     elif run.preset.prompts.eval_path:
         print(
             "Not judged: the oracle knows the lab's prompts only; evaluation.judge names another "
@@ -69,8 +69,8 @@ def _execute_notebooks(run: Run, *, judged: bool) -> None:
     # Notebooks take the run by its folder, with the folder's own preset, so that they find every
     # stage finished.
     parameters = {"preset": "", "run_dir": str(run.path.resolve())}
-    notebooks.execute_all(paths, run.path / "notebooks", parameters)
+    notebooks.execute_all(paths, run.notebooks, parameters)
     print()
-    for name in ("metrics.json", "figures", "notebooks"):
-        if (run.path / name).exists():
-            print(f"{name:<13} {run.path / name}")
+    for made in (run.metrics, run.figures, run.notebooks):
+        if made.exists():
+            print(f"{made.name:<13} {made}")

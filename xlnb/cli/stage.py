@@ -3,7 +3,6 @@
 import argparse
 import inspect
 from collections.abc import Iterator
-from typing import Any
 
 from xlnb.cli.options import Commands, add_overrides, add_preset, add_run, add_yes
 from xlnb.common import processes
@@ -50,7 +49,11 @@ def run_stage(args: argparse.Namespace) -> None:
     run = open_run(args.run, args.preset, parse_overrides(args.overrides))
     stage = STAGES[args.stage]
     takes = inspect.signature(stage).parameters
-    given: dict[str, Any] = {"iteration": args.iteration, "shared": args.shared, "yes": args.yes}
+    given: dict[str, object] = {
+        "iteration": args.iteration,
+        "shared": args.shared,
+        "yes": args.yes,
+    }
     options = {name: value for name, value in given.items() if name in takes}
     calls = [options]
     if "model_name" in takes:

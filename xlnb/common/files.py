@@ -35,7 +35,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def json_text(value: Any, indent: int | None = None) -> str:
+def json_text(value: object, indent: int | None = None) -> str:
     """JSON with every character as it is, but for halves of one (lone surrogates), which UTF-8
     lacks: \\ud83d."""
     return (
@@ -45,7 +45,7 @@ def json_text(value: Any, indent: int | None = None) -> str:
     )
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     write_text(path, json_text(value, indent=1) + "\n")
 
 

@@ -14,6 +14,7 @@ from xlnb.common.files import read_numbered_csv
 from xlnb.common.languages import LANGUAGES
 from xlnb.evaluation import alpaca_eval
 from xlnb.evaluation.alpaca_eval import Annotation, read_number, read_preference
+from xlnb.evaluation.clusters import fact_of
 
 COLUMNS = ("index", "len_output", "len_baseline", "preference")
 
@@ -45,6 +46,11 @@ class Judged:
     in_language: list[bool] | None = None
     # the judge's score of the model's response; None: it gives none
     score: list[float] | None = None
+
+    @property
+    def clusters(self) -> list[str]:
+        """What each prompt is clustered by."""
+        return [fact_of(prompt) for prompt in self.prompt]
 
 
 def read_annotations(
@@ -191,10 +197,10 @@ def _read_csv(path: Path, model: str, lang: str, *, detect: bool) -> Judged:
     )
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list[Any]]:
+def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list]:
     """The named columns of a CSV file with a header: numbers, but for gamed_model; an empty
     preference is NaN."""
-    table: dict[str, list[Any]] = {name: [] for name in columns}
+    table: dict[str, list] = {name: [] for name in columns}
     for line, row in read_numbered_csv(path, columns):
         for name in columns:
             table[name].append(_cell(f"{path}, line {line}", name, row[name]))

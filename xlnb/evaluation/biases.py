@@ -1,7 +1,6 @@
 """What moves a judge beside quality: the order in which responses are shown, and their length."""
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,7 +16,7 @@ from xlnb.winrates import (
 )
 
 
-def position_bias(shown_first: ArrayLike, shown_second: ArrayLike) -> dict[str, Any]:
+def position_bias(shown_first: ArrayLike, shown_second: ArrayLike) -> dict[str, float]:
     """What being shown first is worth to a response, in points: 0 = nothing, 50 = the first shown
     always wins.
 

@@ -1,36 +1,42 @@
 """The length-controlled win rate of AlpacaEval's leaderboard, from its files."""
 
 import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from xlnb.common.errors import InputError
 from xlnb.evaluation.annotations import Judged, read_columns
 from xlnb.winrates import leaderboard_length_controlled
 
 
-def read_leaderboard(difficulty: Path, gamed_baseline: Path) -> dict[str, Any]:
-    """What the leaderboard's LC needs beside annotations: {"difficulty": {index: value}, "gamed":
-    columns}.
+@dataclass(frozen=True)
+class Leaderboard:
+    """What the leaderboard's LC needs beside annotations."""
+
+    # by AlpacaEval's index
+    difficulty: dict[float, float]
+    # columns of `winrates.leaderboard_length_controlled`
+    gamed: dict[str, list]
+
+
+def read_leaderboard(difficulty: Path, gamed_baseline: Path) -> Leaderboard:
+    """Both files of AlpacaEval's.
 
     CSV files with index, instruction_difficulty and with gamed_model, index, len_baseline,
     len_output, pseudo_preference01. Raises InputError naming file and line.
     """
     rows = read_columns(difficulty, ("index", "instruction_difficulty"))
     columns = ("gamed_model", "index", "len_baseline", "len_output", "pseudo_preference01")
-    return {
-        "difficulty": dict(zip(rows["index"], rows["instruction_difficulty"], strict=True)),
-        "gamed": read_columns(gamed_baseline, columns),
-    }
+    by_index = dict(zip(rows["index"], rows["instruction_difficulty"], strict=True))
+    return Leaderboard(by_index, read_columns(gamed_baseline, columns))
 
 
-def leaderboard_lc(judged: Judged, leaderboard: Mapping[str, Any]) -> float:
+def leaderboard_lc(judged: Judged, leaderboard: Leaderboard) -> float:
     """The leaderboard's LC of a file; instructions that it lacks count as not judged.
 
     Records without index, as AlpacaEval's own, are taken in its order, so none may be missing.
     """
-    difficulty = leaderboard["difficulty"]
+    difficulty = leaderboard.difficulty
     if not judged.has_index and len(judged.index) != len(difficulty):
         raise InputError(
             f"{len(judged.index)} records without index for {len(difficulty)} difficulties, which "
@@ -53,5 +59,5 @@ def leaderboard_lc(judged: Judged, leaderboard: Mapping[str, Any]) -> float:
         in_order(judged.len_baseline, 0.0),
         index=list(difficulty),
         difficulty=list(difficulty.values()),
-        gamed=leaderboard["gamed"],
+        gamed=leaderboard.gamed,
     )

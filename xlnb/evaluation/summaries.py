@@ -1,14 +1,14 @@
 """One model's and language's entry of a table and of metrics.json: the one way from annotations to
 win rates."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from xlnb.common.errors import InputError
+from xlnb.common.intervals import clusters_of
 from xlnb.evaluation.annotations import Judged
-from xlnb.evaluation.leaderboard import leaderboard_lc
+from xlnb.evaluation.leaderboard import Leaderboard, leaderboard_lc
 from xlnb.winrates import (
     bootstrap_interval,
     discrete_win_rate,
@@ -18,11 +18,31 @@ from xlnb.winrates import (
 )
 
 
+class WinRate(TypedDict):
+    """Points, but where it says otherwise."""
+
+    wr: float
+    # AlpacaEval's, of rows as independent draws
+    wr_se: float
+    # [lo, hi], 95%, of clusters as independent draws: the lab's prompts of one fact are one
+    wr_ci: list[float]
+    discrete_wr: float
+    lc: float
+    # judged rows, and the clusters that they are in
+    n: int
+    clusters: int
+    # of all rows
+    mean_chars: float
+    # where the judge gives a score
+    mean_score: NotRequired[float]
+    # a share, 0 to 1, where it is known
+    in_language: NotRequired[float]
+
+
 def summarise(
-    judged: Judged, *, resamples: int = 1000, leaderboard: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """wr, wr_se, wr_ci ([lo, hi], 95%), discrete_wr and lc in points, n (judged rows), mean_chars
-    (of all rows) and, where the judge gave them, mean_score and in_language (a share, 0 to 1).
+    judged: Judged, *, resamples: int = 1000, leaderboard: Leaderboard | None = None
+) -> WinRate:
+    """The win rate of one file.
 
     With `leaderboard`, from `read_leaderboard`, lc is AlpacaEval's; without, that for other data.
     The two do not compare. Raises InputError naming the file.
@@ -33,19 +53,23 @@ def summarise(
         raise InputError(f"{judged.path}: {error}") from None
 
 
-def _entry(judged: Judged, resamples: int, leaderboard: Mapping[str, Any] | None) -> dict[str, Any]:
+def _entry(judged: Judged, resamples: int, leaderboard: Leaderboard | None) -> WinRate:
     wr, wr_se = win_rate(judged.preference)
     if leaderboard:
         lc = leaderboard_lc(judged, leaderboard)
     else:
         lc = length_controlled(judged.preference, judged.len_output, judged.len_baseline)
-    entry = {
+    clusters = judged.clusters
+    interval = bootstrap_interval(judged.preference, clusters=clusters, resamples=resamples)
+    counted = set(clusters_of(~np.isnan(judged.preference), clusters))
+    entry: WinRate = {
         "wr": wr,
         "wr_se": wr_se,
-        "wr_ci": list(bootstrap_interval(judged.preference, resamples=resamples)),
+        "wr_ci": list(interval),
         "discrete_wr": discrete_win_rate(judged.preference),
         "lc": lc,
         "n": len(judged_wins(judged.preference)),
+        "clusters": len(counted),
         "mean_chars": float(np.mean(judged.len_output)),
     }
     if judged.score is not None:

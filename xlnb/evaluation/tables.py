@@ -2,25 +2,35 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import json_text
 from xlnb.evaluation.annotations import Judged
-from xlnb.evaluation.summaries import summarise
+from xlnb.evaluation.clusters import fact_of
+from xlnb.evaluation.leaderboard import Leaderboard
+from xlnb.evaluation.summaries import WinRate, summarise
 from xlnb.winrates import bootstrap_interval, pooled, win_rate
 
 JSON_KEYS = ("wr", "wr_se", "discrete_wr", "lc", "n", "mean_chars")
 
 
+class Pooled(TypedDict):
+    """Points; `wr_se` and `wr_ci`, a 95% interval, are clustered."""
+
+    wr: float
+    wr_se: float
+    wr_ci: list[float]
+
+
 def win_rates(
     annotations: Mapping[str, Mapping[str, Judged]],
-    leaderboard: Mapping[str, Any] | None = None,
+    leaderboard: Leaderboard | None = None,
     *,
     resamples: int = 1000,
-) -> dict[str, dict[str, dict[str, Any]]]:
+) -> dict[str, dict[str, WinRate]]:
     """{model: {lang: what `summarise` returns}}, arguments as for it."""
-    table: dict[str, dict[str, dict[str, Any]]] = {}
+    table: dict[str, dict[str, WinRate]] = {}
     for model, by_lang in annotations.items():
         table[model] = {}
         for lang, judged in by_lang.items():
@@ -30,14 +40,14 @@ def win_rates(
 
 def pooled_win_rates(
     annotations: Mapping[str, Mapping[str, Judged]],
-) -> dict[str, dict[str, Any]]:
-    """{model: {"wr", "wr_se", "wr_ci"}} over all languages of each model that has several; a prompt
-    is one draw.
+) -> dict[str, Pooled]:
+    """Over all languages of each model that has several; a prompt is one draw, or the cluster that
+    it is in.
 
     Raises InputError where records without id and index cannot be joined: their languages hold
     other prompts.
     """
-    table: dict[str, dict[str, Any]] = {}
+    table: dict[str, Pooled] = {}
     for model, by_lang in annotations.items():
         if len(by_lang) < 2:
             continue
@@ -46,9 +56,12 @@ def pooled_win_rates(
         for lang, judged in by_lang.items():
             _check_join(first, judged)
             by_prompt[lang] = dict(zip(judged.prompt, judged.preference, strict=True))
-        preference = list(pooled(by_prompt).values())
-        wr, wr_se = win_rate(preference)
-        table[model] = {"wr": wr, "wr_se": wr_se, "wr_ci": bootstrap_interval(preference)}
+        together = pooled(by_prompt)
+        preference = list(together.values())
+        clusters = [fact_of(prompt) for prompt in together]
+        wr, wr_se = win_rate(preference, clusters=clusters)
+        interval = bootstrap_interval(preference, clusters=clusters)
+        table[model] = {"wr": wr, "wr_se": wr_se, "wr_ci": list(interval)}
     return table
 
 
@@ -65,14 +78,15 @@ def _check_join(first: Judged, other: Judged) -> None:
         )
 
 
-def to_json(table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+def to_json(table: Mapping[str, Mapping[str, WinRate]]) -> str:
     """{model: {lang: {wr, wr_se, discrete_wr, lc, n, mean_chars}}}; an undefined SE (one row) is
     null."""
-    plain: dict[str, dict[str, dict[str, Any]]] = {}
+    plain: dict[str, dict[str, dict[str, object]]] = {}
     for model, rows in table.items():
         plain[model] = {}
         for lang, entry in rows.items():
-            shown = {key: entry[key] for key in JSON_KEYS}
+            values = dict(entry)
+            shown = {key: values[key] for key in JSON_KEYS}
             shown["wr_se"] = None if math.isnan(entry["wr_se"]) else entry["wr_se"]
             plain[model][lang] = shown
     return json_text(plain, indent=1)

@@ -32,7 +32,8 @@ def format_table(
     prompts the languages' errors depend on each other. A model that lacks a language has "-" there
     and no means, which would be over other languages than its neighbours'. `pooled`, what
     `pooled_win_rates` returns, adds a column with an SE that knows of that dependence, and a block
-    of 95% intervals. Raises InputError where nothing is given.
+    of 95% intervals, whose title says where prompts are clustered. Raises InputError where
+    nothing is given.
     """
     languages = list(dict.fromkeys(lang for rows in win_rates.values() for lang in rows))
     if not languages:
@@ -63,7 +64,7 @@ def format_table(
 
     blocks = {"WR±SE": cells("wr", _with_error) + means("wr", ".1f") + together(_with_error)}
     if pooled is not None:
-        blocks["WR, 95%"] = cells("wr", _interval) + together(_interval)
+        blocks[f"WR, 95%{_clustered(win_rates)}"] = cells("wr_ci", _interval) + together(_interval)
     blocks["LC"] = values("lc", ".1f")
     blocks["characters"] = values("mean_chars", ".0f")
     if any("in_language" in entry for rows in win_rates.values() for entry in rows.values()):
@@ -78,6 +79,14 @@ def _with_error(entry: Entry) -> str:
 def _interval(entry: Entry) -> str:
     low, high = entry["wr_ci"]
     return f"{low:.1f}–{high:.1f}"
+
+
+def _clustered(win_rates: Mapping[str, Mapping[str, Entry]]) -> str:
+    for rows in win_rates.values():
+        for entry in rows.values():
+            if "clusters" in entry and entry["clusters"] < entry["n"]:
+                return ", clustered"
+    return ""
 
 
 def _or_dash(value: float, form: str) -> str:

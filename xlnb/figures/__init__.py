@@ -6,5 +6,3 @@ A picture computes nothing that is reported: what is fitted or averaged comes fr
 
 from xlnb.common.text import shorten
 from xlnb.figures.style import model_label, model_name, panels, style
-
-__all__ = ["model_label", "model_name", "panels", "shorten", "style"]

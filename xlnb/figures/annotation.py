@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from xlnb.common.intervals import clustered_error
+from xlnb.evaluation.clusters import fact_of
 from xlnb.figures.kinds import KIND_COLORS
 from xlnb.figures.scores import scorer_look
 from xlnb.figures.style import BLUE, GREY, PURPLE, YELLOW, Look
@@ -29,16 +30,23 @@ ALPHA_MARKS: dict[str, tuple[str, Look]] = {
 def truth_by_rank(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
     """Mean oracle score (points) of what a reward ranks first, second …; a language an axes.
 
-    `table`: a row a response and scorer, with `lang`, `scorer`, `rank` (1: highest reward) and
-    `truth`. Bands: 95% bootstrap intervals over prompts.
+    `table`: a row a response and scorer, with `lang`, `prompt_id`, `scorer`, `rank` (1: highest
+    reward) and `truth`. Bands: 95% intervals, clustered by fact.
     """
-    band: Look = {"errorbar": ("ci", 95), "n_boot": 300, "seed": 0}
     for ax, (lang, rows) in zip(axes, table.groupby("lang", sort=False), strict=True):
         mean: Look = {"color": "black", "linestyle": ":", "linewidth": 1}
         ax.axhline(rows["truth"].mean(), label="mean of all responses", **mean)
         for scorer, ranked in rows.groupby("scorer", sort=False):
-            look: Look = {**scorer_look(str(scorer)), "markersize": 5, "legend": False}
-            sns.lineplot(ranked, x="rank", y="truth", ax=ax, **look, **band)
+            by_rank = ranked.groupby("rank")["truth"].mean()
+            errors = []
+            for _, same in ranked.groupby("rank"):
+                facts = [fact_of(prompt_id) for prompt_id in same["prompt_id"]]
+                errors.append(clustered_error(same["truth"].to_numpy(float), facts))
+            reach = 1.96 * np.array(errors)
+            look = scorer_look(str(scorer))
+            ax.plot(by_rank.index, by_rank, markersize=5, mec="white", **look)
+            band: Look = {"color": look["color"], "alpha": 0.2, "linewidth": 0}
+            ax.fill_between(by_rank.index, by_rank - reach, by_rank + reach, **band)
         ax.set(title=lang, xlabel="rank by reward (1: highest)", ylabel="oracle score (points)")
         ax.set_xticks(sorted(set(rows["rank"]))[:: 1 + table["rank"].max() // 7])
 

@@ -97,12 +97,13 @@ def dpo_loss_curve(table: pd.DataFrame, ax: Axes) -> None:
 def reward_by_score(table: pd.DataFrame, ax: Axes) -> None:
     """Mean implicit reward (β nats, less its prompt's mean) of responses by oracle score (points).
 
-    `table`: score, mean, lo, hi (95% interval) and n, the prompts behind it, written at the foot.
+    `table`: score, mean, lo, hi (95% interval, clustered by fact) and n, the prompts
+    behind it, written at the foot.
     """
     reach = [table["mean"] - table["lo"], table["hi"] - table["mean"]]
     ax.axhline(0, color=DARK, lw=0.8)
     look: Look = {"fmt": "o", "color": BLUE, "ms": 7, "lw": 1.5, "capsize": 3}
-    label = "mean, 95% interval over prompts"
+    label = "mean, 95% interval clustered by fact"
     ax.errorbar(table["score"], table["mean"], reach, label=label, **look)
     small: Look = {"ha": "center", "fontsize": 8, "color": DARK}
     for score, n in zip(table["score"], table["n"], strict=True):

@@ -1,7 +1,6 @@
 """Notebook 02, log-probabilities: a response token by token, a padded batch, sums and masks."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import seaborn as sns
@@ -28,6 +27,9 @@ from xlnb.figures.style import (
 # A cell's colour says what its token is to a score.
 ROLE_COLORS = {"pad": "#f4f4f4", "prompt": "#d6d6d6", "response": SKY, "end of turn": BLUE}
 
+# Columns of texts or of numbers, by name.
+Table = Mapping[str, Sequence]
+
 CENTRED: Look = {"ha": "center", "va": "center"}
 
 # A dot a response: a thousand of them lie over each other.
@@ -37,7 +39,7 @@ DOTS: Look = {"s": 9, "alpha": 0.35, "linewidths": 0, "rasterized": True}
 WIDEST = 90
 
 
-def token_logprobs(table: Mapping[str, Sequence[Any]], ax: Axes) -> None:
+def token_logprobs(table: Table, ax: Axes) -> None:
     """A response token by token: log-probability (nats) under two models, their difference above.
 
     `table`: `token` (text), and `sft` and `dpo`, log π(y_t | x, y_<t) in nats.
@@ -56,7 +58,7 @@ def token_logprobs(table: Mapping[str, Sequence[Any]], ax: Axes) -> None:
     ax.legend(loc="lower right")
 
 
-def token_rewards(rows: Sequence[Mapping[str, Sequence[Any]]], ax: Axes) -> None:
+def token_rewards(rows: Sequence[Table], ax: Axes) -> None:
     """Which tokens earned the reward: a response a line, best on top, a token coloured by its part.
 
     `rows`, one a response: `tokens` (texts) and `rewards` (β nats), as many:
@@ -64,7 +66,7 @@ def token_rewards(rows: Sequence[Mapping[str, Sequence[Any]]], ax: Axes) -> None
     at the left. Of a long response the beginning is shown.
     """
     rows = sorted(rows, key=lambda row: -sum(row["rewards"]))
-    texts = [[visible(token) for token in row["tokens"]] for row in rows]
+    texts = [list(map(visible, row["tokens"])) for row in rows]
     every = np.concatenate([row["rewards"] for row in rows])
     reach = float(np.abs(every).max()) or 1.0
     scale = ScalarMappable(Normalize(-reach, reach), "PuOr")
@@ -160,7 +162,7 @@ def agreement(x: ArrayLike, y: ArrayLike, ax: Axes) -> None:
 
 def summation_error(logps: ArrayLike, errors: ArrayLike, ax: Axes) -> None:
     """|error| (nats) of log-probabilities summed in bfloat16, and what its 8 bits predict."""
-    size: NDArray[Any] = np.abs(np.asarray(logps))
+    size: NDArray[np.float64] = np.abs(np.asarray(logps))
     error = np.abs(np.asarray(errors))
     ax.scatter(size, error, color=ORANGE, label=f"a response (n = {len(size)})", **DOTS)
     line = np.geomspace(max(size.min(), 0.25), size.max(), 400)
@@ -170,7 +172,7 @@ def summation_error(logps: ArrayLike, errors: ArrayLike, ax: Axes) -> None:
     ax.legend(loc="upper left")
 
 
-def masked_scores(table: Mapping[str, Sequence[Any]], ax: Axes) -> None:
+def masked_scores(table: Table, ax: Axes) -> None:
     """A prompt's responses under the right mask and the release's, whose value needs the batch.
 
     `table`: `text`, `score` (every token), `alone` (first token dropped) and `padded` (and

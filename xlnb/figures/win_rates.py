@@ -4,13 +4,14 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from xlnb.evaluation.summaries import WinRate
 from xlnb.figures.style import (
     BLUE,
     GREY,
@@ -21,8 +22,9 @@ from xlnb.figures.style import (
     model_dots,
     model_label,
 )
+from xlnb.winrates import PairedDifference
 
-WinRates = Mapping[str, Mapping[str, Mapping[str, Any]]]
+WinRates = Mapping[str, Mapping[str, WinRate]]
 
 # A line at what is to be told from: 50 points, no gain, equal values.
 EVEN: Look = {"color": "black", "linewidth": 1.2, "linestyle": "--"}
@@ -31,7 +33,7 @@ EVEN: Look = {"color": "black", "linewidth": 1.2, "linestyle": "--"}
 def win_rate_bars(win_rates: WinRates, ax: Axes) -> None:
     """Win rates in points, a group of bars a language, a bar a model, with 95% intervals.
 
-    Of `win_rates`: "wr" and "wr_ci", [lo, hi].
+    Of `win_rates`: "wr" and "wr_ci", [lo, hi], clustered where prompts are.
     """
     langs = list(next(iter(win_rates.values())))
     width = 0.84 / len(win_rates)
@@ -52,10 +54,10 @@ def win_rate_bars(win_rates: WinRates, ax: Axes) -> None:
     _legend_above(ax, len(win_rates))
 
 
-def gains(table: Mapping[str, Mapping[str, Any]], ax: Axes) -> None:
+def gains(table: Mapping[str, PairedDifference], ax: Axes) -> None:
     """Differences of two win rates in points with 95% intervals, a row each; grey where that has 0.
 
-    `table`: {row's name: {"difference", "ci": [lo, hi]}}, as `winrates.paired_difference` returns.
+    `table`: {row's name: what `winrates.paired_difference` returns}.
     """
     for row, entry in enumerate(table.values()):
         lo, hi = entry["ci"]
@@ -68,7 +70,9 @@ def gains(table: Mapping[str, Mapping[str, Any]], ax: Axes) -> None:
     ax.axvline(0, **EVEN)
     ax.set_yticks(range(len(table)), list(table))
     ax.set(ylim=(len(table) - 0.5, -0.5))
-    ax.set(xlabel="gain in win rate (points), 95% interval over prompts")
+    clustered = any(entry["clusters"] < entry["n"] for entry in table.values())
+    kind = "clustered interval" if clustered else "interval over prompts"
+    ax.set(xlabel=f"gain in win rate (points), 95% {kind}")
     ax.margins(x=0.15)
     ax.grid(visible=False, axis="y")
 
@@ -108,7 +112,7 @@ def win_rate_and_lc(win_rates: WinRates, ax: Axes) -> None:
     ax.legend(loc="upper left")
 
 
-def leaderboard(win_rates: WinRates, ax: Axes, *, key: str = "lc") -> None:
+def leaderboard(win_rates: WinRates, ax: Axes, *, key: Literal["wr", "lc"] = "lc") -> None:
     """Models by languages, best mean on top: a cell a win rate in points, coloured around 50.
 
     `key`: "wr" or "lc". Where less than 95% of the responses are in the asked language (where

@@ -136,7 +136,7 @@ class Packed:
         seen = (parts[:, None] == parts[:, :, None]) | (parts[:, None] == roots[:, :, None])
         # (rows, 1, width, width): whether a token, in the third place, sees another, in the fourth
         mask = seen.tril()[:, None]
-        if causal.config._attn_implementation == "eager":
+        if attention(causal.config) == "eager":
             # It adds the mask to the scores.
             dtype = causal.get_input_embeddings().weight.dtype
             mask = torch.where(mask, 0.0, torch.finfo(dtype).min).to(dtype)
@@ -164,6 +164,11 @@ class Line(NamedTuple):
         return start
 
 
+def attention(config: Any) -> str:
+    """The implementation that a loaded model uses, for which transformers has no public name."""
+    return config._attn_implementation  # noqa: SLF001
+
+
 def _takes_masks(causal: Any, width: int) -> bool:
     """Whether a mask and positions are all that tells the model of a row of this width which token
     sees which.
@@ -174,7 +179,7 @@ def _takes_masks(causal: Any, width: int) -> bool:
     if not keeps_keys_alone(causal):
         return False
     config = causal.config.get_text_config()
-    if config._attn_implementation not in ("sdpa", "eager"):
+    if attention(config) not in ("sdpa", "eager"):
         return False
     if not getattr(config, "rope_parameters", None) or getattr(config, "alibi", False):
         return False

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from xlnb.planning.stage_costs import Setting, stage_cost, stage_costs
 from xlnb.presets import override
 from xlnb.stages.pipeline import Step
+
+# Values of the preset by their dotted names.
+Changes = dict[str, str | int]
 
 SUFFICES_NOT = (
     "no setting of this model suffices; take a GPU with more memory, a smaller model or shorter "
@@ -26,9 +28,9 @@ def advice(setting: Setting, step: Step) -> str:
     return SUFFICES_NOT
 
 
-def _candidates(setting: Setting, step: Step) -> Iterator[dict[str, Any]]:
+def _candidates(setting: Setting, step: Step) -> Iterator[Changes]:
     """Changes of the preset, each with one more than the one before, or with a smaller batch."""
-    changes: dict[str, Any] = {}
+    changes: Changes = {}
     for key, value in _usual(setting, step):
         if override(setting.preset, {key: value}) != setting.preset:
             changes[key] = value
@@ -37,7 +39,7 @@ def _candidates(setting: Setting, step: Step) -> Iterator[dict[str, Any]]:
             changes.pop(key, None)
 
 
-def _usual(setting: Setting, step: Step) -> Iterator[tuple[str, Any]]:
+def _usual(setting: Setting, step: Step) -> Iterator[tuple[str, str | int]]:
     """Changes in the order in which they cost least."""
     preset = setting.preset
     if step.kind == "adapter":

@@ -9,7 +9,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 from xlnb.common.errors import InputError
 from xlnb.models.base import base_path
 
-LLAMA3_8B: dict[str, Any] = {
+Config = dict[str, Any]
+
+LLAMA3_8B: Config = {
     "model_type": "llama",
     "vocab_size": 128256,
     "hidden_size": 4096,
@@ -20,7 +22,7 @@ LLAMA3_8B: dict[str, Any] = {
     "tie_word_embeddings": False,
 }
 
-QWEN_0_5B: dict[str, Any] = {
+QWEN_0_5B: Config = {
     "model_type": "qwen2",
     "vocab_size": 151936,
     "hidden_size": 896,
@@ -31,7 +33,7 @@ QWEN_0_5B: dict[str, Any] = {
     "tie_word_embeddings": True,
 }
 
-QWEN_7B: dict[str, Any] = {
+QWEN_7B: Config = {
     "model_type": "qwen2",
     "vocab_size": 152064,
     "hidden_size": 3584,

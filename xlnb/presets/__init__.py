@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from xlnb.common.errors import InputError
 from xlnb.presets.files import dotted, read_yaml
@@ -28,29 +27,8 @@ from xlnb.presets.pages import (
     Training,
 )
 
-__all__ = [
-    "LAB",
-    "PRESETS",
-    "Evaluation",
-    "Lab",
-    "Localise",
-    "Models",
-    "Pairing",
-    "Preferences",
-    "Preset",
-    "Prompts",
-    "Sampling",
-    "Scoring",
-    "Training",
-    "get_preset",
-    "override",
-    "parse_overrides",
-    "preset_from_dict",
-    "to_json",
-]
 
-
-def get_preset(name: str, overrides: Mapping[str, Any] | None = None) -> Preset:
+def get_preset(name: str, overrides: Mapping[str, object] | None = None) -> Preset:
     """The preset of that name or YAML file, with dotted overrides as {"training.lr": 5e-5}.
 
     Raises InputError for an unknown preset, for a file that is none, and as `override`.
@@ -82,7 +60,7 @@ def _from_file(path: Path) -> Preset:
         raise InputError(f"{path}: {error}") from None
 
 
-def preset_from_dict(values: Mapping[str, Any]) -> Preset:
+def preset_from_dict(values: Mapping[str, object]) -> Preset:
     """The inverse of `dataclasses.asdict`. Raises InputError as `override`, and where values are
     missing that no preset of that name has."""
     given = dotted(values)

@@ -14,9 +14,9 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import read_text
 
 
-def dotted(values: Mapping[str, Any]) -> dict[str, Any]:
+def dotted(values: Mapping[str, object]) -> dict[str, object]:
     """{"seed": 1, "training": {"lr": 5e-5}} as {"seed": 1, "training.lr": 5e-5}."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for key, value in values.items():
         inside = {str(key): value}
         if isinstance(value, dict):
@@ -27,7 +27,7 @@ def dotted(values: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, object]:
     """A YAML file of sections and values, every value as the text that stands there.
 
     Raises InputError where it is missing or no such file.

@@ -20,13 +20,13 @@ Page = TypeVar("Page", bound=Any)
 LIMITS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
-def override(page: Page, overrides: Mapping[str, Any]) -> Page:
+def override(page: Page, overrides: Mapping[str, object]) -> Page:
     """A copy with dotted keys changed, as {"training.lr": "5e-5"}.
 
     Text is read by the type of the field. All are changed before any is checked. Raises InputError
     for an unknown key and for a value that the page refuses.
     """
-    changes: dict[str, dict[str, Any]] = {}
+    changes: dict[str, dict[str, object]] = {}
     for key, value in overrides.items():
         section, name = _place(page, key)
         old = getattr(getattr(page, section) if section else page, name)
@@ -73,7 +73,7 @@ def _check_known(page: Any, name: str, key: str) -> None:
         raise InputError(f"unknown preset key '{key}': {hint}")
 
 
-def _read(value: Any, kind: type) -> Any:
+def _read(value: object, kind: type) -> object:
     """A value by its field's type; what cannot be read so is left for the page to refuse."""
     if kind is bool and isinstance(value, str):
         return {"true": True, "false": False}.get(value.lower(), value)
@@ -84,7 +84,7 @@ def _read(value: Any, kind: type) -> Any:
     return value
 
 
-def _changed(page: Any, values: dict[str, Any], prefix: str) -> Any:
+def _changed(page: Any, values: dict[str, object], prefix: str) -> Any:
     try:
         return replace(page, **values)
     except ValidationError as error:

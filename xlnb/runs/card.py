@@ -3,9 +3,9 @@ the Hub, on request only."""
 
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi, ModelCardData, get_token
 
@@ -61,7 +61,9 @@ model = PeftModel.from_pretrained(base, "THIS_REPOSITORY_OR_FOLDER")
 """
 
 
-def model_card(run: Run, iteration: int, pairs: dict[str, int], record: dict[str, Any]) -> str:
+def model_card(
+    run: Run, iteration: int, pairs: dict[str, int], record: Mapping[str, object]
+) -> str:
     """Markdown with the Hub's metadata. `pairs`: those trained on, by language; `record`: what
     training.json holds."""
     preset = run.preset
@@ -113,10 +115,10 @@ def model_card(run: Run, iteration: int, pairs: dict[str, int], record: dict[str
     )
 
 
-def _settings(run: Run, iteration: int) -> dict[str, Any]:
+def _settings(run: Run, iteration: int) -> dict[str, object]:
     """The preset's fields that the adapter depends on, without where files lay on this machine."""
     preset = run.preset
-    settings: dict[str, Any] = {
+    settings: dict[str, object] = {
         "training": asdict(preset.training if iteration else preset.english),
         "quantization": preset.models.quantization,
         "dtype": preset.models.dtype,
@@ -139,14 +141,15 @@ def push(run: Run, model: str, to: str) -> str:
     """Upload a model's adapter and card to the Hub's repository `to`, made private where it is new;
     its address."""
     folder = run.adapter(model)
-    if folder != run.path / model / "adapter":
+    if folder is None or folder != run.made_by(model).adapter:
         raise InputError(
             f"{model} was not trained in this run; push one of {', '.join(run.models[1:])} that was"
         )
-    files = [*ADAPTER_FILES, "README.md", "training.json"]
-    for name in files:
-        if not (folder / name).exists():
-            raise InputError(f"{folder / name}: not there; finish stage train first")
+    made = run.made_by(model)
+    files = [*(folder / name for name in ADAPTER_FILES), made.card, made.training_record]
+    for file in files:
+        if not file.exists():
+            raise InputError(f"{file}: not there; finish stage train first")
     config = folder / ADAPTER_FILES[0]
     if not is_hub_id(read_json(config)["base_model_name_or_path"]):
         raise InputError(
@@ -162,7 +165,7 @@ def push(run: Run, model: str, to: str) -> str:
         api.upload_folder(
             repo_id=to,
             folder_path=str(folder),
-            allow_patterns=files,
+            allow_patterns=[file.name for file in files],
             commit_message=f"{run.path.name}: {model}",
         )
     except (OSError, ValueError) as error:

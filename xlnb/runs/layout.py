@@ -13,6 +13,7 @@ runs/<name>/
   icr1/shared/logps, scores            what the policy makes of those
   eval/<model>/<lang>/                 model_outputs.json, annotations.json
   metrics.json
+  figures/, notebooks/                 what the notebooks draw; the executed ones
   stages/<name>.json                   what each stage read, and whether it has finished
 """
 
@@ -24,6 +25,11 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import relative
 from xlnb.models.hub import adapter_folder
 from xlnb.presets import Models, Preset, Training
+
+
+def record_of(folder: Path) -> Path:
+    """What a run folder is known by."""
+    return folder / "preset.json"
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class Run:
             return None
         if model == "dpo" and self.preset.models.dpo_adapter:
             return adapter_folder(self.preset.models.dpo_adapter)
-        return self.path / model / "adapter"
+        return self.made_by(model).adapter
 
     def adapter_name(self, model: str) -> str | None:
         """What `models.adapters.active` is told of a model: its adapter's name, or None where the
@@ -98,11 +104,25 @@ class Run:
 
     @property
     def record(self) -> Path:
-        return self.path / "preset.json"
+        return record_of(self.path)
 
     @property
     def metrics(self) -> Path:
         return self.path / "metrics.json"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def notebooks(self) -> Path:
+        """The executed ones."""
+        return self.path / "notebooks"
+
+    @property
+    def annotation_files(self) -> list[Path]:
+        """Every model's and language's annotations."""
+        return sorted((self.path / "eval").rglob("annotations.json"))
 
     @property
     def prompts(self) -> Path:
@@ -256,6 +276,10 @@ class Iteration:
     @property
     def training_record(self) -> Path:
         return self.adapter / "training.json"
+
+    @property
+    def card(self) -> Path:
+        return self.adapter / "README.md"
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,9 @@ import base64
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import papermill
@@ -43,7 +42,7 @@ def of_run(run: Run, *, judged: bool) -> list[Path]:
     ]
 
 
-def execute_all(paths: Sequence[Path], folder: Path, parameters: dict[str, Any]) -> None:
+def execute_all(paths: Sequence[Path], folder: Path, parameters: Mapping[str, object]) -> None:
     """Execute these notebooks into `folder`, two side by side with half of the cores each.
 
     Raises InputError where a cell fails; the others run to their end, and the output holds what
@@ -69,7 +68,7 @@ def execute_all(paths: Sequence[Path], folder: Path, parameters: dict[str, Any])
             pool.shutdown(cancel_futures=True)
 
 
-def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
+def execute(notebook: Path, output: Path, parameters: Mapping[str, object]) -> None:
     """Execute a notebook with papermill into `output`, normalised.
 
     Raises as `check_parameters`, and papermill's PapermillExecutionError, which shows the cell,
@@ -88,7 +87,7 @@ def execute(notebook: Path, output: Path, parameters: dict[str, Any]) -> None:
     normalise(output)
 
 
-def check_parameters(notebook: Path, parameters: dict[str, Any]) -> None:
+def check_parameters(notebook: Path, parameters: Mapping[str, object]) -> None:
     """Raise InputError for a parameter that the notebook lacks; papermill would only warn."""
     known = papermill.inspect_notebook(str(notebook))
     for name in parameters:

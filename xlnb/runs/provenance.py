@@ -3,7 +3,7 @@
 import platform
 import subprocess
 from importlib.metadata import version
-from typing import Any
+from typing import TypedDict
 
 from xlnb import __version__
 from xlnb.common.files import INSTALLED, ROOT, read_json
@@ -16,7 +16,13 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
-def environment() -> dict[str, Any]:
+class Environment(TypedDict):
+    versions: dict[str, str]
+    device: str
+    git: str
+
+
+def environment() -> Environment:
     """Versions, device and git revision."""
     import torch
 

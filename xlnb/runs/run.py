@@ -2,15 +2,15 @@
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.common.files import existing_folder, read_json, write_text
 from xlnb.models.hub import is_hub_id
 from xlnb.presets import Preset, get_preset, override, preset_from_dict, to_json
-from xlnb.runs.layout import Run
+from xlnb.runs.layout import Run, record_of
 from xlnb.runs.lock import held
 from xlnb.runs.provenance import environment, versions
 
@@ -18,7 +18,9 @@ from xlnb.runs.provenance import environment, versions
 MIN_FREE = 256 * 2**20
 
 
-def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | None = None) -> Run:
+def open_run(
+    path: str | Path, preset: str = "", overrides: Mapping[str, object] | None = None
+) -> Run:
     """Open a run folder, making it where it is new.
 
     Without `preset`, the folder's own `preset.json` is used, with `overrides` on top. A changed
@@ -34,12 +36,12 @@ def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | Non
     return run
 
 
-def _kept_preset(path: Path, overrides: dict[str, Any] | None) -> Preset:
+def _kept_preset(path: Path, overrides: Mapping[str, object] | None) -> Preset:
     """The preset that the folder holds, with `overrides` on top."""
-    record = path / "preset.json"
+    record = record_of(path)
     if not record.exists():
         raise InputError(
-            f"{path} is not a run folder (it has no preset.json); name a preset to start one"
+            f"{path} is not a run folder (it has no {record.name}); name a preset to start one"
         )
     saved = read_json(record)
     if not isinstance(saved, dict) or "name" not in (saved.get("preset") or {}):
@@ -52,12 +54,15 @@ def _check(run: Run) -> None:
     # They import torch, which takes a second.
     from xlnb.judges.registry import find_judge
     from xlnb.lab.tastes import get_taste
+    from xlnb.losses import check_loss
     from xlnb.rewards import split_scorers
     from xlnb.sampling import choose_backend
 
     split_scorers(run.preset.scoring.scorers)
     find_judge(run.preset.evaluation.judge)
     get_taste(run.preset.lab.taste)
+    check_loss(run.preset.english, "english")
+    check_loss(run.preset.training, "training")
     choose_backend(run.preset.sampling.backend, run.preset.models)
     adapter = run.preset.models.dpo_adapter
     if adapter and not is_hub_id(adapter) and not Path(adapter).is_dir():

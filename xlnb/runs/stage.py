@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -35,7 +35,7 @@ class Stage:
         name: str,
         *,
         inputs: Iterable[Path],
-        uses: dict[str, Any],
+        uses: Mapping[str, object],
         out: Path,
         beside: Iterable[Path] = (),
     ):

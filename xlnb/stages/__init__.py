@@ -48,24 +48,3 @@ STAGES: dict[str, Callable[..., Path]] = {
     "judge": judge,
     "report": report,
 }
-
-__all__ = [
-    "STAGES",
-    "collect_prompts",
-    "evidence",
-    "judge",
-    "localise",
-    "logps",
-    "pair",
-    "prefer",
-    "read_prompts",
-    "report",
-    "respond",
-    "run_until",
-    "sample",
-    "sample_shared",
-    "score",
-    "steps",
-    "train",
-    "translate",
-]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
@@ -66,7 +67,7 @@ def train(run: Run, iteration: int) -> Path:
             languages = dict(Counter(row["lang"] for row in rows))
             save_adapter(model, out)
             write_json(here.training_record, record)
-            write_text(out / "README.md", model_card(run, iteration, languages, record))
+            write_text(here.card, model_card(run, iteration, languages, record))
             shutil.rmtree(out / "checkpoints")
 
     return stage.make(make)
@@ -100,7 +101,7 @@ def _stage(here: Iteration, files: list[Path]) -> Stage:
     )
 
 
-def _start(run: Run, source: str, config: Training) -> tuple[Any, Any]:
+def _start(run: Run, source: str, config: Training) -> tuple[Any, PreTrainedTokenizerBase]:
     """The model that training starts from, its adapter named `default`, and its tokenizer."""
     base, adapter = run.base(source), run.adapter(source)
     tokenizer = load_tokenizer(base)
@@ -111,7 +112,9 @@ def _start(run: Run, source: str, config: Training) -> tuple[Any, Any]:
     return deal_out(model, base), tokenizer
 
 
-def _rows(name: str, files: list[Path], tokenizer: Any, config: Training) -> tuple[list[Row], int]:
+def _rows(
+    name: str, files: list[Path], tokenizer: PreTrainedTokenizerBase, config: Training
+) -> tuple[list[Row], int]:
     """Rows of the pairs in these files, and how many pairs were too long."""
     pairs = []
     for path in files:

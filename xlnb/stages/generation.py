@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.common.journal import Journal
 from xlnb.common.records import Prompt, Sample
 from xlnb.models.chat import prompt_ids
+from xlnb.presets import Evaluation, Sampling
 from xlnb.runs.layout import Run
 from xlnb.sampling import Sampler, batch_seed
 from xlnb.stages.sharing import Batch, batches_of, share_out
@@ -17,12 +19,12 @@ from xlnb.stages.sharing import Batch, batches_of, share_out
 def generate(
     run: Run,
     sampler: Sampler,
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     path: Path,
     *,
     n: int,
-    config: Any,
+    config: Sampling | Evaluation,
     stream: str,
     label: str,
 ) -> None:
@@ -67,7 +69,9 @@ def generate(
     share_out(batches, Journal(path), make, order=order, label=label, models=[sampler.model])
 
 
-def check_context(config: Any, lengths: dict[str, int], max_new_tokens: int, label: str) -> None:
+def check_context(
+    config: PretrainedConfig | None, lengths: dict[str, int], max_new_tokens: int, label: str
+) -> None:
     """Whether prompts of these lengths, in tokens by id, leave room for responses in a model of
     this config."""
     context = getattr(config, "max_position_embeddings", None)

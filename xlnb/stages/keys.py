@@ -3,11 +3,10 @@
 import hashlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from xlnb.common.files import sha256
 from xlnb.models.base import base_path
-from xlnb.presets import Models
+from xlnb.presets import Models, Sampling
 from xlnb.runs.layout import Run
 
 # What a checkpoint is loaded from.
@@ -18,7 +17,7 @@ BLOCKS = 64
 BLOCK = 256 * 2**10
 
 
-def sampling_fields(config: Any, *names: str) -> dict[str, Any]:
+def sampling_fields(config: Sampling, *names: str) -> dict[str, object]:
     """What samples depend on of these fields (all): an engine that is asked for is such, what auto
     finds is not."""
     values = asdict(config)
@@ -29,7 +28,7 @@ def sampling_fields(config: Any, *names: str) -> dict[str, Any]:
     return found
 
 
-def model_fields(models: Models) -> dict[str, Any]:
+def model_fields(models: Models) -> dict[str, object]:
     """{"models": the fields that every stage with a model depends on}.
 
     A checkpoint that is a folder counts by what its files hold: weights, configs, tokenizer and

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+from transformers import PreTrainedTokenizerBase
+
 from xlnb.models.adapters import load_model
 from xlnb.models.base import load_base
 from xlnb.models.chat import check_same_tokens, load_tokenizer
@@ -10,7 +12,9 @@ from xlnb.runs.layout import Run
 from xlnb.sampling import SAMPLERS, Sampler, choose_backend
 
 
-def policy_and_reference(run: Run, policy: str, **changes: Any) -> tuple[Any, Any, Any]:
+def policy_and_reference(
+    run: Run, policy: str, **changes: Any
+) -> tuple[Any, Any, PreTrainedTokenizerBase]:
     """A policy's model, π_I's own model where that is another checkpoint (None: the same base), and
     the tokenizer.
 
@@ -26,7 +30,7 @@ def policy_and_reference(run: Run, policy: str, **changes: Any) -> tuple[Any, An
     return model, load_base(sft), tokenizer
 
 
-def load_sampler(run: Run, name: str) -> tuple[Sampler, Any]:
+def load_sampler(run: Run, name: str) -> tuple[Sampler, PreTrainedTokenizerBase]:
     """A model to sample from, by the back end of `sampling.backend`, and its tokenizer."""
     base = run.base(name)
     tokenizer = load_tokenizer(base)

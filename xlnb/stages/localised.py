@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from xlnb.common.endpoint import ChatEndpoint
 from xlnb.common.errors import InputError
@@ -186,7 +185,7 @@ def _translator_models(run: Run) -> Models:
     return replace(models, base=by.removeprefix("local:")) if by else models
 
 
-def _translator_uses(run: Run) -> dict[str, Any]:
+def _translator_uses(run: Run) -> dict[str, object]:
     uses = fields(run.preset, "localise.by")
     if run.preset.localise.by.startswith("endpoint:"):
         return uses

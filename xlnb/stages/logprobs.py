@@ -8,6 +8,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from transformers import PreTrainedTokenizerBase
+
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_jsonl
 from xlnb.common.journal import Journal
@@ -47,7 +49,7 @@ class Loaded(NamedTuple):
     policy: str | None
     model: Any
     ref_model: Any
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerBase
 
 
 def logps(run: Run, iteration: int, *, shared: bool = False) -> Path:
@@ -131,14 +133,16 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
     stage.make(make)
 
 
-def read_sample(tokenizer: Any, scorer: str, english: dict[str, str], sample: Sample) -> Reading:
+def read_sample(
+    tokenizer: PreTrainedTokenizerBase, scorer: str, english: dict[str, str], sample: Sample
+) -> Reading:
     """The responses as they were sampled, under a scorer's prompt."""
     prompt = _prompt(tokenizer, scorer, english, sample)
     return Reading(prompt, [response.token_ids for response in sample.responses], None)
 
 
 def read_translated(
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     english: dict[str, str],
     translations: dict[tuple[str, str], dict],
     not_english: Callable[[str], bool],
@@ -153,7 +157,9 @@ def read_translated(
     return Reading(prompt, responses, failures)
 
 
-def _prompt(tokenizer: Any, scorer: str, english: dict[str, str], sample: Sample) -> list[int]:
+def _prompt(
+    tokenizer: PreTrainedTokenizerBase, scorer: str, english: dict[str, str], sample: Sample
+) -> list[int]:
     if sample.prompt_id not in english:
         raise InputError(
             f"id {sample.prompt_id} ({sample.lang}) has no English prompt; the cross-lingual "

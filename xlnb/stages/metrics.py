@@ -1,13 +1,12 @@
 """metrics.json: win rates by model and language, rewards against the truth, seconds a stage."""
 
 from pathlib import Path
-from typing import Any
 
 from xlnb.common.files import write_json
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Sample, Score, read_records
 from xlnb.evaluation.annotations import read_judged
-from xlnb.evaluation.summaries import summarise
+from xlnb.evaluation.summaries import WinRate, summarise
 from xlnb.lab.truth import ceiling, reward_accuracy
 from xlnb.rewards import split_scorers
 from xlnb.runs.layout import Iteration, Run
@@ -53,7 +52,7 @@ def report(run: Run) -> Path:
     return stage.make(make)
 
 
-def win_rates(run: Run, model: str, langs: list[str]) -> dict[str, dict[str, Any]]:
+def win_rates(run: Run, model: str, langs: list[str]) -> dict[str, WinRate]:
     """A model's entry of each language."""
     here = run.evaluated(model)
     entries = {}

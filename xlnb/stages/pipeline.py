@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.rewards import prompts_read
-from xlnb.runs.layout import Run
+from xlnb.runs.layout import Iteration, Run
 from xlnb.stages.adapters import train
 from xlnb.stages.annotations import judge
 from xlnb.stages.localised import localise
@@ -28,7 +28,7 @@ class Step:
     """A stage of a run: a kind of stage, of an iteration's model or an evaluated one."""
 
     kind: str
-    call: Callable[[], Any]
+    call: Callable[[], object]
     # what it belongs to, such as icr1 or eval/icr1; empty: the run
     of: str = ""
 
@@ -42,28 +42,12 @@ def steps(run: Run, *, yes: bool = False) -> list[Step]:
     found = [Step("prompts", partial(collect_prompts, run))]
     if run.preset.localise.langs:
         found.insert(0, Step("localised", partial(localise, run, yes=yes)))
-    if run.trains_dpo:
-        if not run.preset.preferences.path:
-            found.append(Step("samples", partial(sample, run, 0), "dpo"))
-        found.append(Step("pairs", partial(prefer, run), "dpo"))
-        found.append(Step("adapter", partial(train, run, 0), "dpo"))
+    found += _english(run) if run.trains_dpo else []
     if run.has_shared:
         found.append(Step("samples", partial(sample_shared, run), "shared"))
-    kinds = {"samples": sample, "logps": logps, "scores": score, "pairs": pair, "adapter": train}
-    translated = "translated" in prompts_read(run.preset.scoring.scorers)
     for iteration in run.iterations:
-        number, target = iteration.number, iteration.target
-        if run.has_shared:
-            of_shared = {"logps": logps, "scores": score}
-            if translated:
-                of_shared = {"translations": translate, **of_shared}
-            for kind, compared in of_shared.items():
-                call = partial(compared, run, number, shared=True)
-                found.append(Step(kind, call, iteration.shared.target))
-        for kind, stage in kinds.items():
-            if kind == "logps" and translated:
-                found.append(Step("translations", partial(translate, run, number), target))
-            found.append(Step(kind, partial(stage, run, number), target))
+        found += _compared(iteration) if run.has_shared else []
+        found += _trained(iteration)
     if not run.is_lab and not run.preset.prompts.eval_path:
         return found
     for model in run.models:
@@ -74,6 +58,45 @@ def steps(run: Run, *, yes: bool = False) -> list[Step]:
             found.append(Step("annotations", partial(judge, run, model, yes=yes), f"eval/{model}"))
         found.append(Step("report", partial(report, run)))
     return found
+
+
+def _english(run: Run) -> list[Step]:
+    """From π_I to π^0."""
+    found = []
+    if not run.preset.preferences.path:
+        found.append(Step("samples", partial(sample, run, 0), "dpo"))
+    found.append(Step("pairs", partial(prefer, run), "dpo"))
+    found.append(Step("adapter", partial(train, run, 0), "dpo"))
+    return found
+
+
+def _compared(iteration: Iteration) -> list[Step]:
+    """Scores of π_I's responses, to be held against the truth."""
+    kinds: dict[str, Callable[..., Path]] = {"logps": logps, "scores": score}
+    if _translates(iteration.run):
+        kinds = {"translations": translate, **kinds}
+    found = []
+    for kind, stage in kinds.items():
+        call = partial(stage, iteration.run, iteration.number, shared=True)
+        found.append(Step(kind, call, iteration.shared.target))
+    return found
+
+
+def _trained(iteration: Iteration) -> list[Step]:
+    """From π^{t−1} to π^t."""
+    kinds: dict[str, Callable[..., Path]] = {"samples": sample}
+    if _translates(iteration.run):
+        kinds["translations"] = translate
+    kinds |= {"logps": logps, "scores": score, "pairs": pair, "adapter": train}
+    found = []
+    for kind, stage in kinds.items():
+        call = partial(stage, iteration.run, iteration.number)
+        found.append(Step(kind, call, iteration.target))
+    return found
+
+
+def _translates(run: Run) -> bool:
+    return "translated" in prompts_read(run.preset.scoring.scorers)
 
 
 def run_until(run: Run, last: str = "report", *, yes: bool = False) -> Run:

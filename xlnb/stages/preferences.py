@@ -1,7 +1,6 @@
 """English preferences, which π^0 is trained on: dpo/pairs/en.jsonl."""
 
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -31,7 +30,7 @@ def prefer(run: Run) -> Path:
     here = run.iteration(0)
     config = run.preset.preferences
     inputs = [here.samples("en")]
-    uses: dict[str, Any] = fields(run.preset, "seed", "lab.taste")
+    uses: dict[str, object] = fields(run.preset, "seed", "lab.taste")
     if config.path:
         source = parse_source(config.path)
         inputs = source_files(source)

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from xlnb.common.errors import InputError
 from xlnb.common.languages import split_langs
@@ -59,7 +58,7 @@ def collect_prompts(run: Run) -> Path:
 
 
 def split_prompts(
-    records: Mapping[str, Sequence[Mapping[str, Any]]], split: str, most: int
+    records: Mapping[str, Sequence[Mapping[str, str]]], split: str, most: int
 ) -> ByLanguage:
     """The first `most` (0: all) prompts of every language, as a split of the run."""
     found: ByLanguage = {}
@@ -91,15 +90,13 @@ def _say_languages(prompts: ByLanguage) -> None:
     """Print which languages are only trained on or only evaluated, and whether English is the only
     one to train on."""
 
-    def langs_with(split: str) -> list[str]:
-        return [
-            lang
-            for lang, records in prompts.items()
-            if any(record.split == split for record in records)
-        ]
-
-    train = langs_with("train")
-    held_out = langs_with("eval")
+    train, held_out = [], []
+    for lang, records in prompts.items():
+        splits = {record.split for record in records}
+        if "train" in splits:
+            train.append(lang)
+        if "eval" in splits:
+            held_out.append(lang)
     only = {
         "trained on but not evaluated": [lang for lang in train if lang not in held_out],
         "evaluated but not trained on": [lang for lang in held_out if lang not in train],

@@ -2,7 +2,6 @@
 on: shared/samples/<lang>.jsonl."""
 
 from pathlib import Path
-from typing import Any
 
 from xlnb.common.errors import InputError
 from xlnb.common.records import Prompt
@@ -45,7 +44,7 @@ def sample_shared(run: Run) -> Path:
     return _sample(stage, "sft", prompts)
 
 
-def _stage(run: Run, out: Path, *, inputs: list[Path], uses: dict[str, Any]) -> Stage:
+def _stage(run: Run, out: Path, *, inputs: list[Path], uses: dict[str, object]) -> Stage:
     sampling = {"sampling": sampling_fields(run.preset.sampling)}
     uses = {**sampling, **model_fields(run.preset.models), **fields(run.preset, "seed"), **uses}
     return Stage(run, out.relative_to(run.path).as_posix(), inputs=inputs, uses=uses, out=out)

@@ -46,17 +46,13 @@ def language_scores(here: Iteration, lang: str) -> list[Score]:
         path = here.logps(scorer, lang)
         records = read_records(path, Logps) if path.exists() else []
         logps[scorer] = {record.prompt_id: record for record in records}
-    return [
-        score_sample(
-            sample,
-            {
-                name: found[sample.prompt_id]
-                for name, found in logps.items()
-                if sample.prompt_id in found
-            },
-            split_scorers(config.scorers),
-            beta=config.beta,
-            seed=here.run.preset.seed,
-        )
-        for sample in read_records(here.samples(lang), Sample)
-    ]
+    scores = []
+    for sample in read_records(here.samples(lang), Sample):
+        found = {}
+        for scorer, by_prompt in logps.items():
+            if sample.prompt_id in by_prompt:
+                found[scorer] = by_prompt[sample.prompt_id]
+        names = split_scorers(config.scorers)
+        made = score_sample(sample, found, names, beta=config.beta, seed=here.run.preset.seed)
+        scores.append(made)
+    return scores

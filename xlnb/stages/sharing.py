@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from xlnb.common import processes
 from xlnb.common.journal import Journal
+from xlnb.common.records import Record
 from xlnb.models.sharding import in_step
 
 
@@ -17,6 +18,10 @@ class Batch(NamedTuple):
     start: int
     records: Sequence[Any]
 
+    @property
+    def prompt_ids(self) -> list[str]:
+        return [record.prompt_id for record in self.records]
+
 
 def batches_of(records: Sequence[Any], size: int) -> list[Batch]:
     starts = range(0, len(records), size)
@@ -26,11 +31,11 @@ def batches_of(records: Sequence[Any], size: int) -> list[Batch]:
 def share_out(
     batches: Iterable[Batch],
     journal: Journal,
-    make: Callable[[Batch], list[Any]],
+    make: Callable[[Batch], Sequence[Record]],
     *,
     order: Sequence[str],
     label: str,
-    models: Sequence[Any],
+    models: Sequence[object],
 ) -> None:
     """Write what `make` makes of every batch, a record a prompt id, into the journal's file.
 
@@ -39,9 +44,7 @@ def share_out(
     """
     own = processes.mine(list(batches))
     done = journal.done
-    todo = [
-        batch for batch in own if not done.issuperset(record.prompt_id for record in batch.records)
-    ]
+    todo = [batch for batch in own if not done.issuperset(batch.prompt_ids)]
     total = sum(len(batch.records) for batch in own)
     left = sum(len(batch.records) for batch in todo)
     if processes.world() > 1:

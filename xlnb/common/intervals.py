@@ -1,0 +1,100 @@
+"""How uncertain a mean is whose values are not all independent draws: those of one cluster, such as
+the phrasings of one question, go together. Without clusters each value is one of its own."""
+
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
+from itertools import compress
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
+
+from xlnb.common.columns import Floats, numbers
+from xlnb.common.errors import InputError
+
+# what each value belongs to, (n,)
+Clusters = Sequence[Hashable]
+
+
+def clusters_of(rows: NDArray[np.bool_], clusters: Clusters | None) -> Clusters:
+    """The clusters of the rows that are True; each row is one of its own where none are given."""
+    if clusters is None:
+        return np.flatnonzero(rows).tolist()
+    if len(clusters) != len(rows):
+        raise InputError(f"clusters: expected {len(rows)}, one a row, got {len(clusters)}")
+    return list(compress(clusters, rows))
+
+
+def cluster_totals(values: Floats, clusters: Clusters) -> tuple[Floats, Floats]:
+    """Sum and number of the values of each cluster, (G,) both, in the order of their first
+    values."""
+    order: dict[Hashable, int] = {}
+    codes = [order.setdefault(cluster, len(order)) for cluster in clusters]
+    sums = np.bincount(codes, weights=values).astype(np.float64)
+    return sums, np.bincount(codes).astype(np.float64)
+
+
+def clustered_error(values: Floats, clusters: Clusters) -> float:
+    """Cluster-robust standard error of the mean of `values`; NaN for a single cluster.
+
+        SE = sqrt(G / (G - 1) Σ_c e_c²) / n,   e_c = Σ_(i in c) (x_i - mean)
+
+    over G clusters of n values in all. The mean is the ratio of two totals over clusters, of values
+    and of their number, and this its standard error (Cochran 1977, Sampling Techniques, chapter 6;
+    as a sandwich estimator Liang and Zeger 1986). With a value a cluster it is sd(x, ddof=1) /
+    sqrt(n).
+    """
+    sums, sizes = cluster_totals(values, clusters)
+    if len(sums) < 2:
+        return np.nan
+    # Where all clusters are alike, rounding is no error.
+    if np.ptp(sums / sizes) == 0:
+        return 0.0
+    off = sums - sizes * values.mean()
+    return float(np.sqrt(len(sums) / (len(sums) - 1) * np.sum(off**2)) / len(values))
+
+
+def bootstrap_mean(
+    values: Floats, clusters: Clusters, level: float, resamples: int, seed: int
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean, (lo, hi): clusters are drawn with replacement, and
+    each brings all of its values."""
+    if not 0 < level < 1 or resamples < 1:
+        raise InputError(
+            f"bootstrap: expected level in (0, 1), resamples >= 1, got {level} and {resamples}"
+        )
+    sums, sizes = cluster_totals(values, clusters)
+    drawn = _resamples(len(sums), resamples, seed)
+    # (resamples,)
+    means = drawn @ sums / (drawn @ sizes)
+    lo, hi = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(lo), float(hi)
+
+
+# Models and languages of one table have the same prompts.
+@lru_cache(maxsize=1)
+def _resamples(n: int, resamples: int, seed: int) -> Floats:
+    """(resamples, n): how often each of n clusters was drawn, n draws with replacement in each
+    resample."""
+    rows = np.random.default_rng(seed).integers(0, n, size=(resamples, n))
+    places = rows + n * np.arange(resamples)[:, None]
+    counts = np.bincount(places.ravel(), minlength=resamples * n)
+    return counts.reshape(resamples, n).astype(np.float64)
+
+
+def seed_interval(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float, float]:
+    """(mean, lo, hi) over runs that differ in their seed: mean ± t sd(x, ddof=1) / sqrt(n), t of
+    n - 1 degrees of freedom.
+
+    `values`: (n,), a mean a seed, n >= 2, else InputError. It knows how much training and sampling
+    vary, and not that other prompts would have given other means.
+    """
+    means = numbers("seed_interval", values)
+    if len(means) < 2 or not np.isfinite(means).all() or not 0 < level < 1:
+        raise InputError(
+            "seed_interval: expected a finite mean of two seeds or more and level in (0, 1), got "
+            f"{means.tolist()} and {level}"
+        )
+    mean = float(means.mean())
+    reach = float(stdtrit(len(means) - 1, (1 + level) / 2) * means.std(ddof=1) / len(means) ** 0.5)
+    return mean, mean - reach, mean + reach
