@@ -84,7 +84,7 @@ def test_what_a_reward_puts_first_and_last():
     assert accuracy["cross_lingual"]["es"][0] == 50
     [error] = responses.errors(ends).to_dict("records")
     assert (error["gap"], error["margin"]) == (-6, 2)
-    assert error["kinds"] == "wrong over right, full sentence"
+    assert error["kinds"] == "wrong over right, polite"
 
 
 def test_the_slope_of_reward_over_length():
@@ -109,10 +109,12 @@ def test_the_oracle_names_the_kind(lang):
     right = world.sentence(fact, lang, fact.y[lang], 0)
     other = next(code for code in world.langs if fact.y[code] not in (fact.y[lang], ""))
     texts = {
-        right: KINDS[0],
+        f"{world.manners['formal'][lang][0]} {right}": KINDS[0],
+        right: KINDS[1],
         f"{right} {world.padding[lang][0]}": KINDS[1],
         f"{right} {right}": KINDS[1],
-        fact.y[lang]: KINDS[2],
+        fact.y[lang]: KINDS[1],
+        f"{world.manners['familiar'][lang][0]} {fact.y[lang]}": KINDS[2],
         world.sentence(fact, other, fact.y[other], 0): KINDS[3],
         world.refusals[lang][0]: KINDS[4],
         "Lorem ipsum.": KINDS[6],

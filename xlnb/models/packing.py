@@ -12,6 +12,7 @@ from the prompt in each response: log-probabilities and gradients are those of t
 for the rounding of sums. A response's last token predicts nothing and is left out.
 """
 
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -93,10 +94,9 @@ class Packed:
         self.trees: dict[tuple[int, ...], list[int]] = {}
         for i, prompt in enumerate(prompts):
             self.trees.setdefault(tuple(prompt), []).append(i)
-        sizes = {
-            prompt: len(prompt) + sum(len(responses[i]) - 1 for i in members)
-            for prompt, members in self.trees.items()
-        }
+        sizes = {}
+        for prompt, members in self.trees.items():
+            sizes[prompt] = len(prompt) + sum(len(responses[i]) - 1 for i in members)
         self.width = max(sizes.values())
         # the prompts of each row
         self.rows: list[list[tuple[int, ...]]] = []
@@ -129,10 +129,8 @@ class Packed:
                     start = before + line.add(rest, len(prompt), root)
                     predictors[i] = [last, *range(start, start + len(rest))]
             lines.append(line)
-        ids, positions, parts, roots = (
-            pad_sequence([torch.tensor(values) for values in column], batch_first=True).to(device)
-            for column in zip(*lines, strict=True)
-        )
+        columns = zip(*lines, strict=True)
+        ids, positions, parts, roots = (padded(column).to(device) for column in columns)
         seen = (parts[:, None] == parts[:, :, None]) | (parts[:, None] == roots[:, :, None])
         # (rows, 1, width, width): whether a token, in the third place, sees another, in the fourth
         mask = seen.tril()[:, None]
@@ -142,6 +140,11 @@ class Packed:
             mask = torch.where(mask, 0.0, torch.finfo(dtype).min).to(dtype)
         given = {"input_ids": ids, "position_ids": positions, "attention_mask": mask}
         return Inputs(given, torch.tensor([*chain(*predictors)], device=device))
+
+
+def padded(rows: Sequence[list[int]]) -> torch.Tensor:
+    """(rows, longest), with zeros behind the shorter ones."""
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
 
 
 class Line(NamedTuple):

@@ -25,6 +25,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import relative
 from xlnb.models.hub import adapter_folder
 from xlnb.presets import Models, Preset, Training
+from xlnb.runs.evaluated import Evaluated
 
 
 def record_of(folder: Path) -> Path:
@@ -79,7 +80,7 @@ class Run:
         return self.iteration(self.models.index(model) - 1)
 
     def evaluated(self, model: str) -> "Evaluated":
-        return Evaluated(self, model)
+        return Evaluated(self.path / "eval" / model)
 
     def base(self, model: str) -> Models:
         """What a model's adapter stands on: π_I's checkpoint, or π^0's where that is its own."""
@@ -294,31 +295,3 @@ class Shared(Iteration):
     @property
     def samples_folder(self) -> Path:
         return self.run.shared_samples
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """A model's responses to the evaluation prompts, and what a judge made of them."""
-
-    run: Run
-    model: str
-
-    @property
-    def folder(self) -> Path:
-        return self.run.path / "eval" / self.model
-
-    def samples(self, lang: str) -> Path:
-        """The responses as they were sampled."""
-        return self.folder / "responses" / f"{lang}.jsonl"
-
-    def outputs(self, lang: str) -> Path:
-        """In AlpacaEval's form."""
-        return self.folder / lang / "model_outputs.json"
-
-    def verdicts(self, lang: str) -> Path:
-        """The judge's answers, one by one."""
-        return self.folder / "annotations" / f"{lang}.jsonl"
-
-    def annotations(self, lang: str) -> Path:
-        """In AlpacaEval's form."""
-        return self.folder / lang / "annotations.json"
