@@ -16,11 +16,10 @@ TASTES: dict[str, Taste] = {
     # A right answer in the polite form. Authors are familiar by habit, so that the better response
     # is not the likelier one.
     "polite": {
-        "right": 1.0,
-        "sentence": 0.5,
+        "right": 2.0,
         "language": 1.0,
-        "formal": 2.0,
-        "familiar": -2.0,
+        "formal": 3.0,
+        "familiar": -3.0,
         "padding": -0.5,
         "repeats": -1.0,
         "stray": -1.0,

@@ -11,6 +11,9 @@ from xlnb.common.records import Pair, Sample, Score
 from xlnb.lab.oracle import judge
 from xlnb.lab.world import load_world
 
+# English pairs a prompt, at most.
+REJECTED = 4
+
 LAB_ONLY = (
     "skipped: this part needs the lab's oracle, which knows the truth of the lab's questions only"
 )
@@ -23,38 +26,36 @@ def true_scores(sample: Sample, taste: str) -> list[float]:
 
 
 def english_preferences(samples: Sequence[Sample], seed: int, taste: str) -> list[Pair]:
-    """Pairs that stand for UltraFeedback: each prompt's responses two by two at random, ordered by
-    the oracle's taste.
+    """Pairs that stand for UltraFeedback's: of each prompt's responses the one that the oracle's
+    taste likes best, before `REJECTED` others at random that it likes less.
 
-    Cut responses and pairs of equal score are left out. This is the only place where training meets
-    the oracle.
+    Cut responses are left out. This is the only place where training meets the oracle.
     """
     pairs = []
     for sample in samples:
         truth = true_scores(sample, taste)
         scored = [
-            (score, response.text, response.token_ids)
+            (score, response)
             for score, response in zip(truth, sample.responses, strict=True)
             if response.ended and response.text
         ]
         random.Random(f"{seed} {sample.prompt_id}").shuffle(scored)
-        for first, second in zip(scored[::2], scored[1::2], strict=False):
-            if first[0] == second[0]:
-                continue
-            better = max(first, second)
-            worse = min(first, second)
+        best, chosen = max(scored, key=lambda each: each[0], default=(0.0, None))
+        worse = [each for each in scored if each[0] < best]
+        for score, rejected in worse[:REJECTED]:
+            assert chosen is not None, "what is worse is worse than some response"
             pairs.append(
                 Pair(
                     prompt_id=sample.prompt_id,
                     lang="en",
                     instruction=sample.instruction,
-                    chosen=better[1],
-                    rejected=worse[1],
-                    score_chosen=better[0],
-                    score_rejected=worse[0],
-                    margin=better[0] - worse[0],
-                    chosen_ids=better[2],
-                    rejected_ids=worse[2],
+                    chosen=chosen.text,
+                    rejected=rejected.text,
+                    score_chosen=best,
+                    score_rejected=score,
+                    margin=best - score,
+                    chosen_ids=chosen.token_ids,
+                    rejected_ids=rejected.token_ids,
                 )
             )
     return pairs
