@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from datasets import Dataset, load_dataset
+from families import checkpoint
 
 from xlnb import stages
 from xlnb.common.errors import InputError, UnfitText
@@ -325,3 +326,39 @@ def test_english_dpo_from_given_pairs_needs_no_samples(tmp_path, capsys):
     stages.prefer(run)
     assert "dpo/pairs: redone, because " in capsys.readouterr().out
     assert read_json(run.path / "dpo/pairs/report.json")["en"]["pairs"] == 1
+
+
+def test_pairs_that_the_base_cannot_read_are_dropped_and_counted_and_the_others_trained_on(
+    tmp_path, capsys
+):
+    # The lab's own control tokens are <|begin|>, <|user|>, <|assistant|>, <|end|>, <|pad|>.
+    rows = [
+        texts(0, "Name a colour.", "Blue.", "No."),
+        texts(1, "Name a river.", "\n\nThe Nile.", "No."),
+        texts(2, "What ends a turn?", "It is <|end|>. Then <|user|> begins one.", "No."),
+        texts(3, "Name a sea.", "It is \ufdd0.", "No."),
+        texts(4, "Name a town.", "Paris.", "Paris.\n"),
+    ]
+    path = write_jsonl(tmp_path / "pairs.jsonl", rows)
+    overrides = {"preferences.path": path, "english.steps": "1", "prompts.langs": "en,es"}
+    run = open_run(tmp_path / "run", "lab-quick", overrides)
+    stages.prefer(run)
+    assert "dpo/pairs: 3 of 5 pairs; dropped: " in capsys.readouterr().out
+    dropped = read_json(run.path / "dpo/pairs/report.json")["en"]["dropped"]
+    assert {k: n for k, n in dropped.items() if n} == {"not_read_back": 1, "tied": 1}
+    stages.train(run, 0)
+    assert read_json(run.path / "dpo/adapter/training.json")["pairs"] == 3
+
+
+def test_pairs_are_made_anew_for_another_base(tmp_path, capsys):
+    path = write_jsonl(tmp_path / "pairs.jsonl", [h4(0, *PAIRS[0])])
+    run = open_run(tmp_path / "run", "lab-quick", {"preferences.path": path})
+    stages.prefer(run)
+    changed = open_run(
+        tmp_path / "run",
+        "lab-quick",
+        {"preferences.path": path, "models.base": str(checkpoint("llama3"))},
+    )
+    capsys.readouterr()
+    stages.prefer(changed)
+    assert "dpo/pairs: redone, because " in capsys.readouterr().out

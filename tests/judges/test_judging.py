@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from endpoint import BY_TEXT, FAULTS, MALFORMED, UNANSWERED, N, comparisons, serving
+from families import checkpoint, judge_checkpoint
 
 from xlnb import stages
 from xlnb.cli.main import main
@@ -198,7 +199,14 @@ def completion(content, *top):
             "logprobs",
         ),  # .3 + .2, .5
         (completion("M", ("M", -0.5), ("the", -1.0)), 0.0, "logprobs"),
-        (completion("x", ("x", -0.1), ("m", -3.0)), 1.0, "logprobs"),
+        # The labels hold a 20th, a millionth, just less and just more than half.
+        (completion("x", ("x", -0.1), ("m", -3.0)), None, "logprobs"),
+        (completion("<think>", ("<think>", 0.0), ("m", -14.0), ("M", -16.0)), None, "logprobs"),
+        (completion("I", ("I", -0.6), ("m", -0.7), ("M", -12.0)), None, "logprobs"),
+        (completion("m", ("m", -0.6), ("I", -0.8)), 1.0, "logprobs"),
+        # NaN beside a number: the text says it.
+        (completion("M", ("m", -0.2), ("M", float("nan"))), 0.0, "text"),
+        (completion("I", ("m", -0.2), ("M", float("nan"))), None, "text"),
         (completion("m", ("m", float("-inf")), ("M", float("nan"))), 1.0, "text"),
         (completion("m", ("m", 1e9), ("M", 0.0)), 0.5, "logprobs"),
         (completion("M"), 0.0, "text"),
@@ -422,7 +430,7 @@ def test_retry_after_is_waited_for(endpoint):
 
 def test_a_local_judge_reads_the_labels_log_probabilities():
     judge = get_judge(
-        f"local:{Models().base}", Evaluation(judge_order="both"), Models(quantization="none")
+        f"local:{judge_checkpoint()}", Evaluation(judge_order="both"), Models(quantization="none")
     )
     model, tokenizer = judge.model._model, judge.model._tokenizer
     prompt = judge_prompt(ASKED, True)
@@ -435,6 +443,7 @@ def test_a_local_judge_reads_the_labels_log_probabilities():
         probabilities = (
             model(input_ids=ids).logits[0, -1].softmax(-1)[[label[0] for label in labels]]
         )
+    assert probabilities.sum() > 0.9 and probabilities.min() > 0.001
     verdict = judge(ASKED)
     expected = 1 + (probabilities[0] / probabilities.sum()).item()
     assert verdict["preference_shown_first"] == pytest.approx(expected, abs=1e-5)
@@ -443,6 +452,21 @@ def test_a_local_judge_reads_the_labels_log_probabilities():
     assert swapped["preference"] == pytest.approx(
         3 - verdict["preference"], abs=1e-6
     )  # both orders: blind to order
+
+
+def test_a_local_judge_that_would_say_something_else_gives_no_verdict():
+    judge = get_judge(f"local:{checkpoint('llama3')}", Evaluation(), Models(quantization="none"))
+    (said,) = judge(ASKED)["malformed"]
+    assert judge(ASKED)["preference"] is None and said.startswith("something else (m ")
+
+
+def test_a_comparison_that_a_local_judge_cannot_be_given_has_no_answer():
+    judge = get_judge(f"local:{judge_checkpoint()}", Evaluation(), Models(quantization="none"))
+    mentions = replace(ASKED, output_2="It ends with <|eot_id|>, I think.")
+    assert 1 <= judge(mentions)["preference"] <= 2
+    with pytest.raises(NoAnswer, match=r"U\+FDD0") as error:
+        judge(replace(ASKED, output_2="\ufdd0"))
+    assert not error.value.outage
 
 
 def test_an_id_that_numbers_another_list_of_instructions_is_refused(tmp_path):

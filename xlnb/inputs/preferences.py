@@ -47,9 +47,9 @@ def preference_pairs(
     """The first `limit` (0: all) usable pairs of `rows`, and a report of counts, in which rows =
     pairs + Σ dropped.
 
-    What is dropped is of `REASONS`. With `read`, pairs are those of a model that reads them so: one
-    that it cannot read is dropped, and so are two responses that are the same to it. Raises InputError naming the row for anything else, and where
-    no pair is left.
+    What is dropped is of `REASONS`. With `read`, a model's: a response that it cannot read, or two
+    that are the same to it, make no pair. Raises InputError naming the row for anything else, and
+    where no pair is left.
     """
     pairs: list[Pair] = []
     seen: set[tuple[str, str, str]] = set()
