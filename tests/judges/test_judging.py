@@ -139,6 +139,37 @@ def test_a_malformed_answer_is_no_preference_and_is_kept():
     assert (verdict["preference_shown_first"], verdict["preference_shown_second"]) == (1.9, None)
 
 
+@pytest.mark.parametrize(
+    ("preference", "message"),
+    [(2.5, "preference is 2.5, expected 1"), (0, "preference is 0, expected 1"),
+     (True, "preference is True, expected a number"), ("win", "preference is 'win', expected")],
+)  # fmt: skip
+def test_a_judge_of_ones_own_that_says_no_preference_is_named(tmp_path, preference, message):
+    class Own:
+        name = "own"
+
+        def __call__(self, asked):
+            return {"preference": preference}
+
+    with pytest.raises(InputError, match=f"^judge own: {message}"):
+        judge_records(Own(), comparisons()[:3], Journal(tmp_path / "en.jsonl"), label="judge")
+
+
+def test_nan_is_never_a_verdict(tmp_path, capfd):
+    class Own:
+        name = "own"
+
+        def __call__(self, asked):
+            return {"preference": float("nan"), "note": "?"}
+
+    path = tmp_path / "en.jsonl"
+    records = judge_records(Own(), comparisons()[:3], Journal(path), label="judge")
+    assert [record.preference for record in records] == [None] * 3
+    assert records[0].said == {"note": "?", "malformed": ["nan"]}
+    assert "judge: 3 malformed and 0 missing answers of 3 comparisons" in capfd.readouterr().out
+    assert "NaN" not in path.read_text()
+
+
 def test_equal_responses_are_a_tie_and_cost_nothing():
     model = Fixed(0.9)
     assert ModelJudge(model, "both")(replace(ASKED, output_2=ASKED.output_1))["preference"] == 1.5
@@ -467,6 +498,16 @@ def test_a_comparison_that_a_local_judge_cannot_be_given_has_no_answer():
     with pytest.raises(NoAnswer, match=r"U\+FDD0") as error:
         judge(replace(ASKED, output_2="\ufdd0"))
     assert not error.value.outage
+
+
+def test_an_id_that_is_there_twice_in_outputs_is_refused(tmp_path):
+    once, twice = tmp_path / "once.json", tmp_path / "twice.json"
+    write_records(once, [Output(prompt_id="7", instruction="a", output="b")])
+    same = [Output(prompt_id="7", instruction="a", output=text) for text in "bc"]
+    write_records(twice, same)
+    for mine, theirs in ((once, twice), (twice, once)):
+        with pytest.raises(InputError, match=r"twice\.json: id 7 is there twice"):
+            read_comparisons(mine, theirs, "en", annotator="")
 
 
 def test_an_id_that_numbers_another_list_of_instructions_is_refused(tmp_path):

@@ -92,6 +92,9 @@ def read_numbered_csv(
     records, ended = [], 0
     try:
         header = next(reader, [])
+        for name in header:
+            if header.count(name) > 1:
+                raise InputError(f"{path}, line 1: two columns are named {name!r}; rename one")
         for name in columns:
             if name not in header:
                 raise InputError(f"{path}, line 1: no column {name}; expected {','.join(columns)}")
