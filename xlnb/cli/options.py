@@ -1,12 +1,21 @@
 """Options that several commands have."""
 
 import argparse
+import math
 from pathlib import Path
 
 PRESET_HELP = "a preset's name (see list) or a file of your own, such as mine.yaml"
 
 # What argparse gives a command's `add_parser`.
 Commands = argparse._SubParsersAction
+
+
+def amount(text: str) -> float:
+    """A finite number of at least 0. Raises ValueError, of which argparse makes a line."""
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise ValueError(text)
+    return number
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
