@@ -384,7 +384,8 @@ def test_bad_annotations_are_named_in_one_line(tmp_path, capfd, name, content, m
 def both_forms(folder, preferences):
     """The same judgements as JSON and as CSV."""
     records = [record(p, "x" * i, index=i) for i, p in enumerate(preferences)]
-    write_json(folder / "m.json", records)
+    # as Python writes it, NaN and Infinity included
+    (folder / "m.json").write_text(json.dumps(records))
     as_text = ["" if p is None else json.dumps(p) for p in preferences]
     rows = [f"{i},{i},4,{p}" for i, p in enumerate(as_text)]
     return [folder / "m.json", write_csv(folder / "m.csv", rows)]
@@ -401,8 +402,7 @@ def both_forms(folder, preferences):
         # of two scales
         ([1, 2, 0.5], "preference is 0.5, expected 1 (baseline wins) to 2 (model wins)"),
         ([-1, 0, 1], "preference is -1, expected 1 (baseline wins) to 2"),
-        ([True, False, True], "expected a number"),
-        ([1, 2, True], "expected a number"),
+        ([1, 2, "win"], "expected a number"),
         ([1, 2, math.inf], "expected a number"),
     ],
 )
@@ -410,6 +410,14 @@ def test_another_scale_is_refused_in_json_and_csv_alike(tmp_path, capfd, prefere
     for path in both_forms(tmp_path, preferences):
         line = refused(capfd, "winrate", path)
         assert message in line and str(path) in line
+
+
+def test_truth_values_are_refused_in_json_and_csv_alike(tmp_path, capfd):
+    for preferences in ([True, False, True], [1, 2, True]):
+        json_path, csv_path = both_forms(tmp_path, preferences)
+        line = refused(capfd, "winrate", json_path)
+        assert "preference is True, expected 1 (baseline wins) to 2 (model wins); write 2" in line
+        assert "preference is 'true', expected a number" in refused(capfd, "winrate", csv_path)
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,11 @@ def read_preferences(path: Path, given: Sequence[tuple[str, Any]]) -> list[float
     """
     preferences: list[float | None] = []
     for where, value in given:
+        if isinstance(value, bool):
+            raise InputError(
+                f"{where}: preference is {value}, expected 1 (baseline wins) to 2 (model wins); "
+                "write 2 for true and 1 for false, where true means that the model wins"
+            )
         missing = value is None or str(value).strip().lower() in ("", "nan")
         preferences.append(None if missing else given_number(where, "preference", value))
     judged = [preference for preference in preferences if preference is not None]
