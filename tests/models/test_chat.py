@@ -5,6 +5,8 @@ import unicodedata
 
 import pytest
 from families import checkpoint, fp32
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from merging import KINDS, merging_tokenizer
 from transformers import AutoTokenizer
 
@@ -91,6 +93,39 @@ def test_what_ends_the_turn_is_the_first_control_token_behind_the_response():
     # Phi-3's template writes a line break and the end of text after it.
     tokenizer = merging_tokenizer("phi3")
     assert tokenizer.convert_ids_to_tokens(response_ids(tokenizer, ASKED, PLAIN))[-1] == "<|end|>"
+
+
+def turns(name):
+    """Texts of what borders and control tokens are made of, and of anything else."""
+    bits = [
+        "\n",
+        "\n\n",
+        " ",
+        "\t",
+        "Paris",
+        "is",
+        ".",
+        "e\u0301",
+        "\U0001f642",
+        "{{",
+        "%}",
+        "\r\n",
+    ]
+    special = KINDS[name].special
+    halves = [half for token in special for half in (token[:3], token[3:])]
+    return st.lists(st.sampled_from([*bits, *special, *halves]) | st.text(max_size=3), max_size=8)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_any_turn_is_read_back_or_told(name, data):
+    asked, said = ("".join(data.draw(turns(name))) for _ in range(2))
+    try:
+        check_turn(name, asked.strip(), said.strip())
+    except UnfitText:
+        # SentencePiece's sign for a space; a point that is no character
+        assert {"▁", "\ufdd0"} & {*asked, *said}
 
 
 def changed(tokenizer_name, template):
