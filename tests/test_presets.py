@@ -4,6 +4,7 @@ back."""
 import dataclasses
 import json
 import math
+from dataclasses import asdict
 
 import pytest
 from pydantic import ValidationError
@@ -18,7 +19,7 @@ from xlnb.presets import (
     preset_from_dict,
     to_json,
 )
-from xlnb.presets.files import yaml_lines
+from xlnb.presets.files import dotted, yaml_lines
 
 
 def value(preset, key):
@@ -103,9 +104,25 @@ def test_a_bad_override_is_refused_with_what_was_expected(key, given, message):
     assert message in str(error.value)
 
 
+NUMBERS = [key for key, value in dotted(asdict(LAB)).items() if type(value) in (int, float)]
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+def test_no_number_of_a_preset_takes_a_value_that_is_not_finite(key, tmp_path):
+    section, _, name = key.rpartition(".")
+    for value in ("nan", "inf", "-inf", "1e400", "Infinity", float("nan"), float("inf"), True):
+        with pytest.raises(InputError, match=f"{key}"):
+            get_preset("lab", {key: value})
+        text = f"{section}:\n  {name}: {value}\n" if section else f"{key}: {value}\n"
+        (tmp_path / "mine.yaml").write_text(text)
+        with pytest.raises(InputError, match=f"{key}"):
+            get_preset(str(tmp_path / "mine.yaml"))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"localise.min_chrf": 101}, "localise.min_chrf '101.0': expected at least 0, at most 100"),
         ({"sampling.n": 0}, "sampling.n '0': expected at least 1"),
         ({"sampling.temperature": 0}, "sampling.temperature '0.0': expected more than 0"),
         ({"sampling.top_p": 1.5}, "sampling.top_p '1.5': expected more than 0, at most 1"),

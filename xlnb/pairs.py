@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xlnb.common.errors import InputError
+from xlnb.common.given import is_blank
 from xlnb.common.records import Pair, Sample, Score
 from xlnb.length_control import Floats, Search, length_alpha
 
@@ -109,7 +110,7 @@ def candidates(
             )
         if not response.ended:
             dropped[DroppedResponse.CUT_OFF] += 1
-        elif not response.text.strip():
+        elif is_blank(response.text):
             dropped[DroppedResponse.EMPTY] += 1
         elif wrong_language and wrong_language(response.text):
             dropped[DroppedResponse.WRONG_LANGUAGE] += 1

@@ -227,6 +227,15 @@ def test_a_left_aligned_table_shortens_texts():
     assert "text-align: left" in html
 
 
+def test_html_in_texts_of_others_is_escaped():
+    script = "<script>alert(1)</script> & <b>"
+    table = pd.DataFrame({"text": [script], f"{script}2": [0.5]}, index=[script])
+    for index in (False, True):
+        html = left(table, "name", index=index).to_html()
+        assert "<script" not in html and "<b>" not in html
+        assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; &lt;b&gt;" in html and "0.500" in html
+
+
 def test_a_score_that_no_model_reads_for_has_rewards_too(tmp_path):
     run = Run(tmp_path, get_preset("lab-quick", {"scoring.scorers": "cross_lingual,brevity"}))
     here = run.iteration(1)

@@ -352,6 +352,26 @@ def test_languages_of_published_responses_are_told():
             json.dumps([record(1, "x", index=0), record(2, "x")]),
             "m.json, record 1: index is missing",
         ),
+        (
+            "m.json",
+            json.dumps([record(1, "x", index=0), record(2, "x", index=math.nan)]),
+            "m.json, record 1: index is nan, expected a number",
+        ),
+        (
+            "m.json",
+            json.dumps([record(1, "x", id=True), record(2, "x")]),
+            "m.json, record 0: id is True, expected text or a number",
+        ),
+        (
+            "m.csv",
+            f"{HEADER}\n0,inf,2,1\n",
+            "m.csv, line 2: len_output is 'inf', expected a number",
+        ),
+        (
+            "m.csv",
+            "index,len_output,len_baseline,preference,preference\n0,1,2,1,2\n",
+            "m.csv, line 1: two columns are named 'preference'; rename one",
+        ),
         ("m.txt", "x", "expected a .csv or .json file, or a folder"),
     ],
 )
@@ -359,6 +379,80 @@ def test_bad_annotations_are_named_in_one_line(tmp_path, capfd, name, content, m
     (tmp_path / name).write_text(content)
     line = refused(capfd, "winrate", tmp_path / name)
     assert message in line and name in line
+
+
+def both_forms(folder, preferences):
+    """The same judgements as JSON and as CSV."""
+    records = [record(p, "x" * i, index=i) for i, p in enumerate(preferences)]
+    # as Python writes it, NaN and Infinity included
+    (folder / "m.json").write_text(json.dumps(records))
+    as_text = ["" if p is None else json.dumps(p) for p in preferences]
+    rows = [f"{i},{i},4,{p}" for i, p in enumerate(as_text)]
+    return [folder / "m.json", write_csv(folder / "m.csv", rows)]
+
+
+@pytest.mark.parametrize(
+    ("preferences", "message"),
+    [
+        # 0 and 1, with ties, with probabilities: 1 is read as a loss on our scale
+        ([0.0] * 5 + [1.0] * 15, "every preference is from 0 to 1"),
+        ([0, 1, 0.5, None], "every preference is from 0 to 1"),
+        ([0.2, 0.9, 1.0], "every preference is from 0 to 1"),
+        ([0, 0], "where 1 means that the model wins, add 1 to each"),
+        # of two scales
+        ([1, 2, 0.5], "preference is 0.5, expected 1 (baseline wins) to 2 (model wins)"),
+        ([-1, 0, 1], "preference is -1, expected 1 (baseline wins) to 2"),
+        ([1, 2, "win"], "expected a number"),
+        ([1, 2, math.inf], "expected a number"),
+    ],
+)
+def test_another_scale_is_refused_in_json_and_csv_alike(tmp_path, capfd, preferences, message):
+    for path in both_forms(tmp_path, preferences):
+        line = refused(capfd, "winrate", path)
+        assert message in line and str(path) in line
+
+
+def test_truth_values_are_refused_in_json_and_csv_alike(tmp_path, capfd):
+    for preferences in ([True, False, True], [1, 2, True]):
+        json_path, csv_path = both_forms(tmp_path, preferences)
+        line = refused(capfd, "winrate", json_path)
+        assert "preference is True, expected 1 (baseline wins) to 2 (model wins); write 2" in line
+        assert "preference is 'true', expected a number" in refused(capfd, "winrate", csv_path)
+
+
+@pytest.mark.parametrize(
+    ("preferences", "wr"),
+    [
+        ([1, 1, 1], 0.0),
+        ([1, 2, 2, None], 100 * 2 / 3),
+        # 0 is a tie of AlpacaEval's older annotators
+        ([0, 1, 2, 2], 62.5),
+        ([1.0, 0, math.nan, 1.75], 100 * (0 + 0.5 + 0.75) / 3),
+    ],
+)
+def test_json_and_csv_give_the_same_win_rate(tmp_path, capsys, preferences, wr):
+    for path in both_forms(tmp_path, preferences):
+        assert winrate(capsys, path)["m"]["en"]["wr"] == pytest.approx(wr)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("generator_2", "models are mixed in it (generator_2: g, other)"),
+        ("generator_1", "baselines are mixed in it (generator_1: b, other)"),
+        ("annotator", "annotators are mixed in it (annotator: a, other)"),
+        ("lang", "languages are mixed in it (lang: de, other)"),
+    ],
+)
+def test_what_is_mixed_in_a_file_is_refused_and_never_averaged(tmp_path, capfd, name, message):
+    records = [record(p, "x", id=f"{p}", lang="de") for p in (1.25, 1.5, 1.75, 2)]
+    records[3][name] = "other"
+    write_json(tmp_path / "m.json", records)
+    assert message in refused(capfd, "winrate", tmp_path / "m.json")
+    # That some records do not say it is no contradiction.
+    records[3][name] = ""
+    write_json(tmp_path / "m.json", records)
+    assert winrate(capfd, tmp_path / "m.json")
 
 
 def test_bad_calls_are_refused_in_one_line(tmp_path, capfd):

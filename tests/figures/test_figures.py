@@ -4,10 +4,12 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from xlnb.figures import tokens as pictures
 from xlnb.figures.annotation import truth_by_rank
+from xlnb.figures.tour import ranked_responses
 
 
 def test_token_rewards_are_ordered_summed_and_coloured_by_sign():
@@ -27,6 +29,20 @@ def test_token_rewards_are_ordered_summed_and_coloured_by_sign():
     assert np.array(shown) == pytest.approx(np.array(expected))
     ends = [patch.get_x() + patch.get_width() for patch in ax.patches]
     assert ax.get_xlim() == (0, max(ends))
+
+
+def test_dollars_in_texts_of_others_are_no_mathematics():
+    # Between two dollars matplotlib would set, or fail at, a formula.
+    text = r"$\frac$ of $5"
+    figure = Figure()
+    rewards, layout, ranked, masked = figure.subplots(4)
+    pictures.token_rewards([{"tokens": [text], "rewards": [0.5]}], rewards)
+    pictures.batch_layout([["a", text]], [[1, 1]], [[1]], [[False, False]], layout)
+    row = {"text": [text], "times": [1], "reward": [0.5], "oracle": [1.0], "role": ["chosen"]}
+    ranked_responses(pd.DataFrame(row), ranked)
+    scores = {"score": [0.5], "alone": [0.4], "padded": [0.3]}
+    pictures.masked_scores({"text": [text], **scores}, masked)
+    FigureCanvasAgg(figure).draw()
 
 
 def test_token_rewards_of_a_model_against_itself():

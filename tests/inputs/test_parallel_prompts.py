@@ -141,6 +141,26 @@ GOOD = '{"instruction_id": "a", "instruction": "Ask."}\n'
             "es.jsonl, line 1",
             "the instruction of id a is empty",
         ),
+        (
+            "es.jsonl",
+            '{"id": "a", "instruction": "\\u200b"}\n',
+            "es.jsonl, line 1",
+            "the instruction of id a is empty",
+        ),
+        (
+            "es.jsonl",
+            '{"id": "a", "instruction": 7}\n',
+            "es.jsonl, line 1",
+            "the instruction of id a is 7, expected text",
+        ),
+        (
+            "es.csv",
+            "id,instruction\na,\"[{'role': 'user', 'content': 'Ask.'}]\"\n",
+            "es.csv, line 2",
+            "the instruction of id a is a list of messages written as text",
+        ),
+        ("es.jsonl", '{"id": NaN, "instruction": "A."}\n', "line 1", "the id is empty"),
+        ("es.jsonl", '{"id": true, "instruction": "A."}\n', "line 1", "the id is True, expected"),
         # Half an emoji, which JSON lets through and no UTF-8 file can hold.
         ("es.jsonl", '{"id": "a", "instruction": "\\ud83d"}\n', "es.jsonl, line 1", "id a"),
         ("es.jsonl", "", "es.jsonl", "holds no prompts"),

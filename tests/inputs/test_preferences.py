@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 from datasets import Dataset, load_dataset
+from families import checkpoint
 
 from xlnb import stages
-from xlnb.common.errors import InputError
+from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.files import read_json, read_jsonl
 from xlnb.inputs.preferences import COLUMNS, REASONS, preference_pairs
 from xlnb.inputs.sources import parse_source, read_rows
@@ -127,13 +128,20 @@ def test_what_is_no_pair_is_dropped_and_counted():
         h4(10, prompt, chosen, rejected, scores=(3.0, 7.0)),
         good,
         h4(11, *PAIRS[1], scores=(float("nan"), 2.0)),
+        # nothing is seen of it
+        h4(12, prompt, "\u200b", rejected),
+        # the same, but for white space at the end; but for the normal form
+        h4(13, prompt, chosen, f"{chosen}\n"),
+        h4(14, prompt, "caf\u00e9", "cafe\u0301"),
+        h4(15, prompt, f" {chosen}", rejected),
     ]
     pairs, report = preference_pairs(numbered(rows))
     assert content(pairs) == PAIRS
     assert report["dropped"] == {
-        "not_single_turn": 3, "prompts_differ": 1, "empty": 3, "tied": 2, "chosen_scored_lower": 1, "duplicate": 1,
+        "not_single_turn": 3, "prompts_differ": 1, "empty": 4, "tied": 4, "chosen_scored_lower": 1, "duplicate": 2,
+        "not_read_back": 0,
     }  # fmt: skip
-    assert report["rows"] == 13 == report["pairs"] + sum(report["dropped"].values())
+    assert report["rows"] == 17 == report["pairs"] + sum(report["dropped"].values())
 
 
 def test_the_limit_counts_usable_pairs():
@@ -178,6 +186,25 @@ def test_the_limit_counts_usable_pairs():
             texts(0, "a", "b", "c") | {"score_chosen": "good"},
             "row 1: score_chosen is 'good', expected a number",
         ),
+        (
+            texts(0, "a", "b", "c") | {"score_chosen": float("inf")},
+            "row 1: score_chosen is inf, expected a number",
+        ),
+        (
+            texts(0, "a", "b", "c") | {"score_rejected": True},
+            "row 1: score_rejected is True, expected a number",
+        ),
+        (
+            texts(0, "a", "b", str([user("a"), assistant("c")])),
+            "row 1: rejected is a list of messages written as text",
+        ),
+        (
+            texts(0, json.dumps([user("a")]), "b", "c"),
+            "row 1: prompt is a list of messages written as text",
+        ),
+        (texts(0, "a", "b \ud83d", "c"), "row 1: chosen holds half a character"),
+        (explicit(0, "a", "b", "c\udc00"), "row 1: rejected holds half a character"),
+        (texts(0, "a", "b", "c") | {"prompt_id": True}, "row 1: prompt_id is True, expected text"),
         (texts(0, "a", "b", "b"), "no usable pair among 1 rows; dropped: .*'tied': 1"),
     ],
 )
@@ -187,9 +214,41 @@ def test_a_bad_row_is_one_clear_line(row, message):
     assert "\n" not in str(error.value)
 
 
+def test_an_id_that_is_null_is_the_row_s_number():
+    rows = [texts(i, f"{prompt} {i}", *rest) for i, (prompt, *rest) in enumerate(PAIRS * 3)]
+    ids = [{"prompt_id": None}, {"prompt_id": ""}, {"prompt_id": float("nan")}, {"id": None}, {}]
+    ids.append({"prompt_id": None, "id": 70})
+    given = [row | one for row, one in zip(rows, ids, strict=True)]
+    pairs, _ = preference_pairs(numbered(given))
+    assert [pair.prompt_id for pair in pairs] == ["1", "2", "3", "4", "5", "70"]
+
+
+def test_what_a_model_does_not_read_or_reads_alike_is_dropped_and_counted():
+    def read(instruction, response):
+        if "<end>" in response:
+            raise UnfitText("no")
+        return [len(instruction), *response.lower().encode()]
+
+    rows = [
+        texts(0, *PAIRS[0]),
+        texts(1, "Which?", "An <end> in it.", "No."),
+        texts(2, "Which?", "Yes.", "An <end> in it."),
+        texts(3, "Which?", "Yes.", "YES."),
+    ]
+    pairs, report = preference_pairs(numbered(rows), read=read)
+    assert content(pairs) == PAIRS[:1]
+    dropped = {reason: count for reason, count in report["dropped"].items() if count}
+    assert dropped == {"not_read_back": 2, "tied": 1} and report["rows"] == 4
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
+        (
+            "pairs.csv",
+            "prompt,chosen,rejected\na,\"[{'content': 'b', 'role': 'assistant'}]\",c\n",
+            r"pairs\.csv, line 2: chosen is a list of messages written as text",
+        ),
         ("pairs.jsonl", "", r"pairs\.jsonl holds no prompts or preferences"),
         ("pairs.csv", "prompt,chosen,rejected\n", r"pairs\.csv holds no prompts or preferences"),
         (
@@ -267,3 +326,39 @@ def test_english_dpo_from_given_pairs_needs_no_samples(tmp_path, capsys):
     stages.prefer(run)
     assert "dpo/pairs: redone, because " in capsys.readouterr().out
     assert read_json(run.path / "dpo/pairs/report.json")["en"]["pairs"] == 1
+
+
+def test_pairs_that_the_base_cannot_read_are_dropped_and_counted_and_the_others_trained_on(
+    tmp_path, capsys
+):
+    # The lab's own control tokens are <|begin|>, <|user|>, <|assistant|>, <|end|>, <|pad|>.
+    rows = [
+        texts(0, "Name a colour.", "Blue.", "No."),
+        texts(1, "Name a river.", "\n\nThe Nile.", "No."),
+        texts(2, "What ends a turn?", "It is <|end|>. Then <|user|> begins one.", "No."),
+        texts(3, "Name a sea.", "It is \ufdd0.", "No."),
+        texts(4, "Name a town.", "Paris.", "Paris.\n"),
+    ]
+    path = write_jsonl(tmp_path / "pairs.jsonl", rows)
+    overrides = {"preferences.path": path, "english.steps": "1", "prompts.langs": "en,es"}
+    run = open_run(tmp_path / "run", "lab-quick", overrides)
+    stages.prefer(run)
+    assert "dpo/pairs: 3 of 5 pairs; dropped: " in capsys.readouterr().out
+    dropped = read_json(run.path / "dpo/pairs/report.json")["en"]["dropped"]
+    assert {k: n for k, n in dropped.items() if n} == {"not_read_back": 1, "tied": 1}
+    stages.train(run, 0)
+    assert read_json(run.path / "dpo/adapter/training.json")["pairs"] == 3
+
+
+def test_pairs_are_made_anew_for_another_base(tmp_path, capsys):
+    path = write_jsonl(tmp_path / "pairs.jsonl", [h4(0, *PAIRS[0])])
+    run = open_run(tmp_path / "run", "lab-quick", {"preferences.path": path})
+    stages.prefer(run)
+    changed = open_run(
+        tmp_path / "run",
+        "lab-quick",
+        {"preferences.path": path, "models.base": str(checkpoint("llama3"))},
+    )
+    capsys.readouterr()
+    stages.prefer(changed)
+    assert "dpo/pairs: redone, because " in capsys.readouterr().out

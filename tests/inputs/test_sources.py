@@ -258,9 +258,28 @@ def test_languages_without_training_or_evaluation_are_named(here, capsys, train,
             overrides[f"prompts.{field}"] = folder
             (here / folder).mkdir()
         for lang in langs.split(",") if langs else []:
-            write_jsonl(here / folder / f"{lang}.jsonl", [{"id": folder, "instruction": "Ask."}])
+            asked = [{"id": folder, "instruction": f"Ask in {folder}."}]
+            write_jsonl(here / folder / f"{lang}.jsonl", asked)
     stages.collect_prompts(open_run(here / "run", "lab-quick", overrides))
     assert capsys.readouterr().out.splitlines() == [f"NOTE: prompts: {line}" for line in said]
+
+
+def test_evaluation_prompts_that_are_trained_on_under_other_ids_are_counted(here, capsys):
+    train = {"en": ["Name a river.", "Caf\u00e9?", "Who?"], "es": ["Di un r\u00edo.", "a", "b"]}
+    held_out = {"en": ["name a  river. ", "Cafe\u0301?", "Where?"], "es": ["Di.", "c", "d"]}
+    for folder, by_lang in (("train", train), ("eval", held_out)):
+        (here / folder).mkdir()
+        for lang, texts in by_lang.items():
+            rows = [{"id": f"{folder}{i}", "instruction": text} for i, text in enumerate(texts)]
+            write_jsonl(here / folder / f"{lang}.jsonl", rows)
+    overrides = {"prompts.langs": "", "prompts.path": "train", "prompts.eval_path": "eval"}
+    run = open_run(here / "run", "lab-quick", overrides)
+    stages.collect_prompts(run)
+    assert capsys.readouterr().out.splitlines() == [
+        "NOTE: prompts: evaluation prompts are training prompts too, under other ids: en 2 of 3, "
+        "es 0 of 3; win rates on them say nothing of new prompts"
+    ]
+    assert len(read_jsonl(run.prompts / "en.jsonl")) == 6
 
 
 def test_an_empty_file_is_refused_by_the_stage(here):

@@ -387,22 +387,22 @@ def test_an_endpoint_that_goes_away_is_not_asked_twice(tmp_path, monkeypatch):
     assert read_json(run.path / "localised/report.json")["kept"] == 9
 
 
-def test_half_a_character_in_a_draft_is_kept_and_sent_back_as_a_question_mark(
-    tmp_path, monkeypatch
-):
-    half, sent = "Cuenta los días de un año bisiesto \ud83d", "Cuenta los días de un año bisiesto ?"
+def test_half_a_character_in_a_draft_is_a_failure_of_that_draft(tmp_path, monkeypatch):
+    half = "Cuenta los días de un año bisiesto \ud83d"
     monkeypatch.setitem(SPANISH, "fine", half)
-    monkeypatch.setitem(BACK, sent, ENGLISH["fine"])
     run = english_run(tmp_path, **{"localise.langs": "es"})
-    monkeypatch.setattr(sys.modules[__name__], "TEXTS", (*TEXTS, {"fine": sent}))
-    with interpreting(monkeypatch) as server:
+    with interpreting(monkeypatch):
         stages.localise(run, yes=True)
-        assert server.calls["English", sent] == 1
     drafts = {
         r["prompt_id"]: r["responses"][0]["text"]
         for r in read_jsonl(run.path / "drafts/es/drafts.jsonl")
     }
     assert drafts["fine"] == half
+    (failed,) = read_jsonl(run.path / "localised/failed/es.jsonl")
+    assert (failed["instruction_id"], failed["reason"]) == ("fine", "broken")
+    # What is left is read as prompts.
+    stages.collect_prompts(run)
+    assert len(read_jsonl(run.prompts / "es.jsonl")) == 8
 
 
 LOCAL = {"localise.by": "", "sampling.max_new_tokens": "24", "sampling.batch_tokens": "1"}

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from endpoint import BY_TEXT, FAULTS, MALFORMED, UNANSWERED, N, comparisons, serving
+from families import checkpoint, judge_checkpoint
 
 from xlnb import stages
 from xlnb.cli.main import main
@@ -138,6 +139,37 @@ def test_a_malformed_answer_is_no_preference_and_is_kept():
     assert (verdict["preference_shown_first"], verdict["preference_shown_second"]) == (1.9, None)
 
 
+@pytest.mark.parametrize(
+    ("preference", "message"),
+    [(2.5, "preference is 2.5, expected 1"), (0, "preference is 0, expected 1"),
+     (True, "preference is True, expected a number"), ("win", "preference is 'win', expected")],
+)  # fmt: skip
+def test_a_judge_of_ones_own_that_says_no_preference_is_named(tmp_path, preference, message):
+    class Own:
+        name = "own"
+
+        def __call__(self, asked):
+            return {"preference": preference}
+
+    with pytest.raises(InputError, match=f"^judge own: {message}"):
+        judge_records(Own(), comparisons()[:3], Journal(tmp_path / "en.jsonl"), label="judge")
+
+
+def test_nan_is_never_a_verdict(tmp_path, capfd):
+    class Own:
+        name = "own"
+
+        def __call__(self, asked):
+            return {"preference": float("nan"), "note": "?"}
+
+    path = tmp_path / "en.jsonl"
+    records = judge_records(Own(), comparisons()[:3], Journal(path), label="judge")
+    assert [record.preference for record in records] == [None] * 3
+    assert records[0].said == {"note": "?", "malformed": ["nan"]}
+    assert "judge: 3 malformed and 0 missing answers of 3 comparisons" in capfd.readouterr().out
+    assert "NaN" not in path.read_text()
+
+
 def test_equal_responses_are_a_tie_and_cost_nothing():
     model = Fixed(0.9)
     assert ModelJudge(model, "both")(replace(ASKED, output_2=ASKED.output_1))["preference"] == 1.5
@@ -198,7 +230,14 @@ def completion(content, *top):
             "logprobs",
         ),  # .3 + .2, .5
         (completion("M", ("M", -0.5), ("the", -1.0)), 0.0, "logprobs"),
-        (completion("x", ("x", -0.1), ("m", -3.0)), 1.0, "logprobs"),
+        # The labels hold a 20th, a millionth, just less and just more than half.
+        (completion("x", ("x", -0.1), ("m", -3.0)), None, "logprobs"),
+        (completion("<think>", ("<think>", 0.0), ("m", -14.0), ("M", -16.0)), None, "logprobs"),
+        (completion("I", ("I", -0.6), ("m", -0.7), ("M", -12.0)), None, "logprobs"),
+        (completion("m", ("m", -0.6), ("I", -0.8)), 1.0, "logprobs"),
+        # NaN beside a number: the text says it.
+        (completion("M", ("m", -0.2), ("M", float("nan"))), 0.0, "text"),
+        (completion("I", ("m", -0.2), ("M", float("nan"))), None, "text"),
         (completion("m", ("m", float("-inf")), ("M", float("nan"))), 1.0, "text"),
         (completion("m", ("m", 1e9), ("M", 0.0)), 0.5, "logprobs"),
         (completion("M"), 0.0, "text"),
@@ -426,7 +465,7 @@ def test_a_local_judge_reads_the_labels_log_probabilities():
         models=Models(quantization="none"),
         evaluation=Evaluation(judge_order="both"),
     )
-    judge = get_judge(f"local:{preset.models.base}", preset)
+    judge = get_judge(f"local:{judge_checkpoint()}", preset)
     model, tokenizer = judge.model._model, judge.model._tokenizer
     prompt = judge_prompt(ASKED, True)
     turn = [{"role": "user", "content": prompt}]
@@ -438,6 +477,7 @@ def test_a_local_judge_reads_the_labels_log_probabilities():
         probabilities = (
             model(input_ids=ids).logits[0, -1].softmax(-1)[[label[0] for label in labels]]
         )
+    assert probabilities.sum() > 0.9 and probabilities.min() > 0.001
     verdict = judge(ASKED)
     expected = 1 + (probabilities[0] / probabilities.sum()).item()
     assert verdict["preference_shown_first"] == pytest.approx(expected, abs=1e-5)
@@ -446,6 +486,31 @@ def test_a_local_judge_reads_the_labels_log_probabilities():
     assert swapped["preference"] == pytest.approx(
         3 - verdict["preference"], abs=1e-6
     )  # both orders: blind to order
+
+
+def test_a_local_judge_that_would_say_something_else_gives_no_verdict():
+    judge = get_judge(f"local:{checkpoint('llama3')}", Evaluation(), Models(quantization="none"))
+    (said,) = judge(ASKED)["malformed"]
+    assert judge(ASKED)["preference"] is None and said.startswith("something else (m ")
+
+
+def test_a_comparison_that_a_local_judge_cannot_be_given_has_no_answer():
+    judge = get_judge(f"local:{judge_checkpoint()}", Evaluation(), Models(quantization="none"))
+    mentions = replace(ASKED, output_2="It ends with <|eot_id|>, I think.")
+    assert 1 <= judge(mentions)["preference"] <= 2
+    with pytest.raises(NoAnswer, match=r"U\+FDD0") as error:
+        judge(replace(ASKED, output_2="\ufdd0"))
+    assert not error.value.outage
+
+
+def test_an_id_that_is_there_twice_in_outputs_is_refused(tmp_path):
+    once, twice = tmp_path / "once.json", tmp_path / "twice.json"
+    write_records(once, [Output(prompt_id="7", instruction="a", output="b")])
+    same = [Output(prompt_id="7", instruction="a", output=text) for text in "bc"]
+    write_records(twice, same)
+    for mine, theirs in ((once, twice), (twice, once)):
+        with pytest.raises(InputError, match=r"twice\.json: id 7 is there twice"):
+            read_comparisons(mine, theirs, "en", annotator="")
 
 
 def test_an_id_that_numbers_another_list_of_instructions_is_refused(tmp_path):

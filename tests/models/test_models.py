@@ -9,6 +9,7 @@ from bitsandbytes.functional import dequantize_4bit
 from bitsandbytes.nn import Linear4bit
 from families import FAMILIES, checkpoint, fp32, nf4, save_adapter
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT
@@ -218,6 +219,17 @@ def test_an_adapter_of_another_base_is_refused(tmp_path):
         load_model(fp32("zephyr"), {"dpo": folder})
     with pytest.raises(InputError, match="not an adapter folder"):
         load_model(fp32("zephyr"), {"dpo": tmp_path})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_an_adapter_with_a_value_that_is_not_finite_is_never_loaded(value, tmp_path):
+    folder = save_adapter(fp32("llama3"), tmp_path / "adapter", seed=0)
+    weights = load_file(folder / "adapter_model.safetensors")
+    name = sorted(weights)[3]
+    weights[name][0, 1] = value
+    save_file(weights, folder / "adapter_model.safetensors")
+    with pytest.raises(InputError, match=rf"adapter_model\.safetensors: {name} holds a value that"):
+        load_model(fp32("llama3"), {"dpo": folder})
 
 
 def test_int8_computes_and_trains():

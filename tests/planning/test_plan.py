@@ -496,3 +496,11 @@ def test_the_committed_speeds_have_a_source_each():
     for record in read_json(COMMITTED).values():
         for name in ("score", "train", "decode", "layer_seconds", "context_bytes"):
             assert record[name]["value"] > 0 and record[name]["source"]
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "1e400", "-1", "many"])
+def test_a_length_that_is_no_finite_number_is_refused(capsys, value):
+    with pytest.raises(SystemExit) as stopped:
+        main(["plan", "--gpu", "h100", "--prompt-tokens", value])
+    assert stopped.value.code == 2
+    assert f"argument --prompt-tokens: invalid amount value: '{value}'" in capsys.readouterr().err

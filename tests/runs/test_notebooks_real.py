@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import pytest
 import torch
-from families import checkpoint, save_adapter
+from families import checkpoint, judge_checkpoint, save_adapter
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from transformers import AutoModelForCausalLM
@@ -83,7 +83,11 @@ def overrides(base, tmp_path_factory):
             ]
             write_jsonl(folder / split / f"{lang}.jsonl", records)
     paths = {"prompts.path": str(folder / "train"), "prompts.eval_path": str(folder / "eval")}
-    return SMALL | paths | {"models.base": str(base), "evaluation.judge": f"local:{base}"}
+    return (
+        SMALL
+        | paths
+        | {"models.base": str(base), "evaluation.judge": f"local:{judge_checkpoint()}"}
+    )
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@ is opened."""
 
 import errno
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -278,6 +279,15 @@ def test_files_are_written_whole_under_their_name(tmp_path):
     write_json(path, {"ü": [1, None]})
     assert read_json(path) == {"ü": [1, None]}
     assert [file.name for file in path.parent.iterdir()] == ["en.jsonl"]
+
+
+def test_what_is_written_is_json_also_where_a_number_is_not_finite(tmp_path):
+    value = {"a": [1.5, math.nan], "b": {"c": (math.inf, "NaN", True)}, "d": 2}
+    write_json(tmp_path / "a.json", value)
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "a": [1.5, None], "b": {"c": [None, "NaN", True]}, "d": 2,
+    }  # fmt: skip
 
 
 def test_half_a_character_is_written_escaped_and_read_as_it_was(tmp_path):

@@ -14,6 +14,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModelForCausalLM,
+    AutoTokenizer,
     Gemma2Config,
     LlamaConfig,
     MistralConfig,
@@ -165,6 +166,24 @@ def checkpoint(name: str) -> Path:
         **SHAPE, **family.options, **ids, eos_token_id=stops if len(stops) > 1 else stops[0]
     )
     AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@functools.cache
+def judge_checkpoint() -> Path:
+    """The Llama of `checkpoint`, which answers nearly everything with m or M, as a judge has to."""
+    folder = Path(_FOLDER.name) / "judge"
+    model = AutoModelForCausalLM.from_pretrained(checkpoint("llama3"))
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint("llama3"))
+    labels = tokenizer.convert_tokens_to_ids(["m", "M"])
+    # All of its states point in one direction, to which these two tokens alone answer.
+    with torch.no_grad():
+        model.get_input_embeddings().weight[:, 0] = 100
+        head = model.get_output_embeddings().weight
+        head[:, 0] = 0
+        head[labels, 0] = 4
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 

@@ -9,6 +9,7 @@ from xlnb.common.records import Sample, Score
 from xlnb.evaluation.alpaca_eval import Annotation
 from xlnb.rewards import SCORERS, reward, split_scorers
 from xlnb.runs.layout import Run
+from xlnb.stages.metrics import read_metrics
 from xlnb.stages.reading import read_prompts
 
 Record = dict[str, Any]
@@ -101,7 +102,7 @@ def training(run: Run, model: str) -> Record:
 
 def metrics(run: Run) -> Record:
     """metrics.json: `win_rates` and `rewards`."""
-    return read_json(run.metrics)
+    return read_metrics(run)
 
 
 def annotations(run: Run) -> dict[str, dict[str, list[Record]]]:

@@ -1,6 +1,7 @@
 """Options that several commands have."""
 
 import argparse
+import math
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,14 @@ class Commands(Protocol):
     """What argparse gives a command's `add_parser`."""
 
     def add_parser(self, name: str, *, help: str) -> argparse.ArgumentParser: ...
+
+
+def amount(text: str) -> float:
+    """A finite number of at least 0. Raises ValueError, of which argparse makes a line."""
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise ValueError(text)
+    return number
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

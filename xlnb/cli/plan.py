@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from xlnb.cli.options import Commands, add_overrides, add_preset
+from xlnb.cli.options import Commands, add_overrides, add_preset, amount
 from xlnb.common.errors import InputError
 from xlnb.presets import get_preset, parse_overrides
 from xlnb.runs.layout import Run
@@ -25,9 +25,9 @@ def add_parser(commands: Commands) -> None:
         default=0,
         help="training prompts a language, all iterations together",
     )
-    parser.add_argument("--prompt-tokens", type=float, default=0, help="mean length of a prompt")
+    parser.add_argument("--prompt-tokens", type=amount, default=0, help="mean length of a prompt")
     parser.add_argument(
-        "--response-tokens", type=float, default=0, help="mean length of a response"
+        "--response-tokens", type=amount, default=0, help="mean length of a response"
     )
     parser.add_argument(
         "--json", action="store_true", help="print JSON: bytes, hours, a record a stage"

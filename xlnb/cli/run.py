@@ -6,7 +6,6 @@ from pathlib import Path
 from xlnb.cli.options import Commands, add_overrides, add_preset, add_yes
 from xlnb.common import processes
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_json
 from xlnb.presets import get_preset, parse_overrides
 from xlnb.runs.layout import Run, record_of
 from xlnb.runs.run import open_run
@@ -51,6 +50,7 @@ def run_all(args: argparse.Namespace) -> None:
 def _execute_notebooks(run: Run, *, judged: bool) -> None:
     from xlnb.evaluation.text_table import format_table
     from xlnb.runs import notebooks
+    from xlnb.stages.metrics import read_metrics
 
     paths = notebooks.of_run(run, judged=judged)
     left_out = [path.stem for path in notebooks.numbered() if path not in paths]
@@ -60,7 +60,7 @@ def _execute_notebooks(run: Run, *, judged: bool) -> None:
         )
     if judged:
         print("\nWin rates against " + run.preset.evaluation.baseline + "\n")
-        print(format_table(read_json(run.metrics)["win_rates"], pooled={}) + "\n", flush=True)
+        print(format_table(read_metrics(run)["win_rates"], pooled={}) + "\n", flush=True)
     elif run.preset.prompts.eval_path:
         print(
             "Not judged: the oracle knows the lab's prompts only; evaluation.judge names another "

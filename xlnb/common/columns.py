@@ -14,6 +14,8 @@ def numbers(name: str, values: ArrayLike) -> Floats:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name}: expected numbers ({error})") from error
+    if np.asarray(values).dtype == bool:
+        raise InputError(f"{name}: expected numbers, got true and false")
     if array.ndim != 1:
         raise InputError(f"{name}: expected one number a row, got an array of shape {array.shape}")
     return array

@@ -15,6 +15,10 @@ class Dropped(StrEnum):
     CUT_OFF = "cut_off"
     # surely, by `xlnb.common.language_id`
     WRONG_LANGUAGE = "wrong_language"
+    # it holds half a character
+    BROKEN = "broken"
+    # its token ids do not give it back
+    NOT_READ_BACK = "not_read_back"
 
     # of a translation: the endpoint gave none
     NO_ANSWER = "no_answer"
@@ -31,7 +35,7 @@ class Dropped(StrEnum):
     NOT_SINGLE_TURN = "not_single_turn"
     # the answers are to two prompts
     PROMPTS_DIFFER = "prompts_differ"
-    # equal texts or scores
+    # equal texts, token ids or scores
     TIED = "tied"
     CHOSEN_SCORED_LOWER = "chosen_scored_lower"
     DUPLICATE = "duplicate"

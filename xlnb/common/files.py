@@ -5,6 +5,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -37,12 +38,21 @@ def write_text(path: Path, text: str) -> None:
 
 def json_text(value: object, indent: int | None = None) -> str:
     """JSON with every character as it is, but for halves of one (lone surrogates), which UTF-8
-    lacks: \\ud83d."""
-    return (
-        json.dumps(value, ensure_ascii=False, indent=indent)
-        .encode("utf-8", "backslashreplace")
-        .decode()
-    )
+    lacks: \\ud83d. Numbers that are not finite, which JSON lacks, are null."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), ensure_ascii=False, indent=indent, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _finite(value: Any) -> Any:
+    """The value with None for every number in it that is not finite."""
+    if isinstance(value, dict):
+        return {name: _finite(inside) for name, inside in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inside) for inside in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_json(path: Path, value: object) -> None:
@@ -92,6 +102,9 @@ def read_numbered_csv(
     records, ended = [], 0
     try:
         header = next(reader, [])
+        for name in header:
+            if header.count(name) > 1:
+                raise InputError(f"{path}, line 1: two columns are named {name!r}; rename one")
         for name in columns:
             if name not in header:
                 raise InputError(f"{path}, line 1: no column {name}; expected {','.join(columns)}")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from xlnb.common.errors import InputError
+from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.records import Pair
 from xlnb.models.chat import prompt_ids, response_ids
 from xlnb.models.packing import collate
@@ -33,18 +33,19 @@ def tokenize_pairs(
     a word in other tokens than the tokenizer, and begin with a space that the text has lost. They
     may also end differently: any of a model's end-of-turn tokens ends a response, while the chat
     template always writes the same one. A pair from a file has text alone, which is tokenised and
-    ended by the template. Nothing is cut: a response without its end teaches to ramble.
+    ended by the template. Nothing is cut: a response without its end teaches to ramble. Raises
+    InputError naming the pair whose text cannot be tokenised as it is.
     """
     rows = []
     for pair in pairs:
-        row = {
-            "prompt_id": pair.prompt_id,
-            "lang": pair.lang,
-            "prompt_ids": prompt_ids(tokenizer, pair.instruction),
-            "chosen_ids": pair.chosen_ids or response_ids(tokenizer, pair.instruction, pair.chosen),
-            "rejected_ids": pair.rejected_ids
-            or response_ids(tokenizer, pair.instruction, pair.rejected),
-        }
+        row: Row = {"prompt_id": pair.prompt_id, "lang": pair.lang}
+        asked = pair.instruction
+        try:
+            row["prompt_ids"] = prompt_ids(tokenizer, asked)
+            row["chosen_ids"] = pair.chosen_ids or response_ids(tokenizer, asked, pair.chosen)
+            row["rejected_ids"] = pair.rejected_ids or response_ids(tokenizer, asked, pair.rejected)
+        except UnfitText as error:
+            raise InputError(f"pair of id {pair.prompt_id} ({pair.lang}): {error}") from None
         longest = max(len(row["chosen_ids"]), len(row["rejected_ids"]))
         if len(row["prompt_ids"]) + longest <= max_tokens:
             rows.append(row)

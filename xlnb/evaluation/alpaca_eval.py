@@ -5,14 +5,14 @@ In a file a prompt is known by AlpacaEval's `id`; everywhere else it is `prompt_
 need not have what has a default here.
 """
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, write_json
+from xlnb.common.given import given_id, given_number
 from xlnb.common.records import Record
 
 
@@ -106,6 +106,7 @@ def read_outputs(path: Path) -> list[Output]:
 def read_annotations(path: Path) -> list[Annotation]:
     """Raises InputError naming file and record."""
     annotations = []
+    given = []
     for where, values in _objects(path, "annotations with output_1, output_2 and preference"):
         for name in ("output_1", "output_2"):
             if not isinstance(values.get(name), str):
@@ -114,15 +115,16 @@ def read_annotations(path: Path) -> list[Annotation]:
             raise InputError(
                 f"{where}: preference is missing; expected 1 to 2, or null where not judged"
             )
+        given.append((where, values["preference"]))
         checked = dict(values)
-        if values["preference"] is not None:
-            # Ties of AlpacaEval's older annotators are 0.
-            preference = 1.5 if values["preference"] == 0 else values["preference"]
-            checked["preference"] = read_preference(where, preference)
         if values.get("index") is not None:
-            checked["index"] = read_number(where, "index", values["index"])
+            checked["index"] = given_number(where, "index", values["index"])
         annotations.append(Annotation.from_json(checked))
-    return annotations
+    preferences = read_preferences(path, given)
+    return [
+        replace(annotation, preference=preference)
+        for annotation, preference in zip(annotations, preferences, strict=True)
+    ]
 
 
 def _objects(path: Path, what: str) -> list[tuple[str, dict[str, Any]]]:
@@ -135,22 +137,38 @@ def _objects(path: Path, what: str) -> list[tuple[str, dict[str, Any]]]:
         where = f"{path}, record {number}"
         if not isinstance(value, dict):
             raise InputError(f"{where}: expected a JSON object, found {type(value).__name__}")
+        if "id" in value:
+            value["id"] = given_id(where, "id", value["id"])
         objects.append((where, value))
     return objects
 
 
-def read_number(where: str, name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{where}: {name} is {value!r}, expected a number") from None
+def read_preferences(path: Path, given: Sequence[tuple[str, Any]]) -> list[float | None]:
+    """The preferences of a whole file, each given with where it stands: in [1, 2], None for one
+    that was not judged (null, empty or NaN).
 
-
-def read_preference(where: str, value: Any) -> float:
-    """A preference in [1, 2]; NaN where it is."""
-    preference = read_number(where, "preference", value)
-    if not (math.isnan(preference) or 1 <= preference <= 2):
+    0 is a tie, as of AlpacaEval's older annotators. Raises InputError for another value, and for a
+    file on a scale from 0 to 1, which would have all its wins read as losses.
+    """
+    preferences: list[float | None] = []
+    for where, value in given:
+        if isinstance(value, bool):
+            raise InputError(
+                f"{where}: preference is {value}, expected 1 (baseline wins) to 2 (model wins); "
+                "write 2 for true and 1 for false, where true means that the model wins"
+            )
+        missing = value is None or str(value).strip().lower() in ("", "nan")
+        preferences.append(None if missing else given_number(where, "preference", value))
+    judged = [preference for preference in preferences if preference is not None]
+    if judged and min(judged) >= 0 and max(judged) <= 1 and min(judged) < 1:
         raise InputError(
-            f"{where}: preference is {preference:g}, expected 1 (baseline wins) to 2 (model wins)"
+            f"{path}: every preference is from 0 to 1, expected 1 (baseline wins) to 2 (model "
+            "wins); where 1 means that the model wins, add 1 to each"
         )
-    return preference
+    for (where, _), preference in zip(given, preferences, strict=True):
+        if preference and not 1 <= preference <= 2:
+            raise InputError(
+                f"{where}: preference is {preference:g}, expected 1 (baseline wins) to 2 (model "
+                "wins)"
+            )
+    return [1.5 if preference == 0 else preference for preference in preferences]

@@ -11,15 +11,24 @@ from typing import Any
 from xlnb.common import language_id
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_numbered_csv
+from xlnb.common.given import given_number
 from xlnb.common.languages import LANGUAGES
 from xlnb.evaluation import alpaca_eval
-from xlnb.evaluation.alpaca_eval import Annotation, read_number, read_preference
+from xlnb.evaluation.alpaca_eval import Annotation, read_preferences
 from xlnb.evaluation.clusters import fact_of
 
 COLUMNS = ("index", "len_output", "len_baseline", "preference")
 
 # Responses of a file at most whose language the detector tells: a third of a millisecond each.
 TOLD = 200
+
+# What all records of a file have in common, where they say it, and what several would be called.
+IN_COMMON = {
+    "generator_2": "models",
+    "generator_1": "baselines",
+    "annotator": "annotators",
+    "lang": "languages",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +73,8 @@ def read_annotations(
     <model>_<lang>.<csv or json>; for an annotations.json the records' generator_2 and lang;
     English. Where a file has responses and does not say which language they are in, `detect` has
     that told for at most `TOLD` of them, spread evenly. Raises InputError naming file and line or
-    record, an id or index that is there twice or is missing in some records only, and both files
+    record, an id or index that is there twice or is missing in some records only, models,
+    baselines, annotators or languages that are mixed in a file, and both files
     where two hold the same model and language.
     """
     found: dict[str, dict[str, Judged]] = {}
@@ -84,6 +94,13 @@ def read_annotations(
 def read_judged(path: Path, model: str = "", lang: str = "", *, detect: bool = False) -> Judged:
     """A file in AlpacaEval's form. Arguments and errors as for `read_annotations`."""
     annotations = alpaca_eval.read_annotations(path)
+    for name, several in IN_COMMON.items():
+        said = dict.fromkeys(str(value) for one in annotations if (value := getattr(one, name)))
+        if len(said) > 1:
+            raise InputError(
+                f"{path}: {several} are mixed in it ({name}: {', '.join(list(said)[:3])}); give "
+                "each a file of its own"
+            )
     model, lang = _named(path, model, lang, annotations[0])
     return judged_columns(path, model, lang, annotations, detect=detect)
 
@@ -198,20 +215,22 @@ def _read_csv(path: Path, model: str, lang: str, *, detect: bool) -> Judged:
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list]:
-    """The named columns of a CSV file with a header: numbers, but for gamed_model; an empty
-    preference is NaN."""
+    """The named columns of a CSV file with a header: numbers, but for gamed_model; a preference is
+    read as in JSON, an empty one is NaN."""
     table: dict[str, list] = {name: [] for name in columns}
     for line, row in read_numbered_csv(path, columns):
         for name in columns:
             table[name].append(_cell(f"{path}, line {line}", name, row[name]))
     if not table[columns[0]]:
         raise InputError(f"{path}: no rows below the header")
+    if "preference" in table:
+        preferences = read_preferences(path, table["preference"])
+        table["preference"] = [math.nan if value is None else value for value in preferences]
     return table
 
 
-def _cell(where: str, name: str, text: str) -> float | str:
+def _cell(where: str, name: str, text: str) -> Any:
     if name == "gamed_model":
         return text
-    if name == "preference":
-        return read_preference(where, text or math.nan)
-    return read_number(where, name, text)
+    # They are read as a whole.
+    return (where, text) if name == "preference" else given_number(where, name, text)

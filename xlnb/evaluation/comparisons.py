@@ -1,5 +1,6 @@
 """What a judge is given: a model's outputs beside a baseline's."""
 
+from collections import Counter
 from pathlib import Path
 
 from xlnb.common.errors import InputError
@@ -12,12 +13,17 @@ def read_comparisons(mine: Path, theirs: Path, lang: str, *, annotator: str) -> 
 
     Outputs are matched by id, or by instruction where a file has no ids. A detector tells which of
     the model's are in `lang`, but for the oracle, which tells it by itself. Raises InputError
-    naming file and record, the id without a match, or the id that stands for another instruction
-    in the other file.
+    naming file and record, the id that is there twice, has no match or stands for another
+    instruction in the other file.
     """
     ours = read_outputs(mine)
     base = read_outputs(theirs)
     by_id = all(output.prompt_id is not None for output in (*ours, *base))
+    for path, outputs in ((mine, ours), (theirs, base)):
+        ids = Counter(output.prompt_id for output in outputs)
+        twice = [prompt_id for prompt_id, times in ids.items() if times > 1]
+        if by_id and twice:
+            raise InputError(f"{path}: id {twice[0]} is there twice; an id is one prompt's")
     baseline = {_key(output, by_id): output for output in base}
     detected = None
     if annotator != "oracle":

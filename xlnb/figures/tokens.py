@@ -85,7 +85,7 @@ def token_rewards(rows: Sequence[Table], ax: Axes) -> None:
             cell = Rectangle((x, y - 0.42), width, 0.84, facecolor=scale.to_rgba(value), **edge)
             ax.add_patch(cell)
             color = "white" if abs(value) > 0.6 * reach else "black"
-            ax.text(x + width / 2, y, text, color=color, **font, **CENTRED)
+            ax.text(x + width / 2, y, text, color=color, parse_math=False, **font, **CENTRED)
             x += width
     ax.set(xlim=(0, widest), ylim=(len(rows) - 0.5, -0.5), xticks=[], ylabel="reward (β nats)")
     ax.set_yticks(range(len(rows)), [f"{sum(row['rewards']):+.3f}" for row in rows])
@@ -120,7 +120,8 @@ def batch_layout(
         if role != "pad":
             text = visible(tokens[row][column])
             color = "white" if role == "end of turn" else "black"
-            ax.text(column + 0.5, row + 0.5, text, color=color, fontsize=8, rotation=60, **CENTRED)
+            look: Look = {"color": color, "fontsize": 8, "rotation": 60, "parse_math": False}
+            ax.text(column + 0.5, row + 0.5, text, **look, **CENTRED)
     columns = width - prompt_width
     bottom = height + 0.15
     above = "log-probabilities of these tokens …"
@@ -189,7 +190,7 @@ def masked_scores(table: Table, ax: Axes) -> None:
     ax.scatter(padded, y, label="release, shorter than its batch", **cross)
     diamond: Look = {"color": "black", "marker": "D", "s": 38, "zorder": 4}
     ax.scatter(score, y, label="all tokens of the response", **diamond)
-    ax.set_yticks(y, [shorten(table["text"][i], 48) for i in order])
+    ax.set_yticks(y, [shorten(table["text"][i], 48) for i in order], parse_math=False)
     ax.set(xlabel="log $π^0$ − log $π_I$ (nats)")
     narrow: Look = {"ncols": 3, "columnspacing": 1.2, "handletextpad": 0.2}
     ax.legend(loc="upper center", bbox_to_anchor=(0.35, -0.13), **narrow)

@@ -75,7 +75,7 @@ def ranked_responses(table: pd.DataFrame, ax: Axes) -> None:
     labels = []
     for text, times in zip(table["text"], table["times"], strict=True):
         labels.append(shorten(text, 52) + (f"  ×{times}" if times > 1 else ""))
-    ax.set_yticks(table.index, labels, fontsize=9)
+    ax.set_yticks(table.index, labels, fontsize=9, parse_math=False)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("implicit reward (β nats)")

@@ -10,6 +10,7 @@ from typing import Any
 from xlnb.common.dropped import Dropped
 from xlnb.common.endpoint import ChatEndpoint, ask_all, consent
 from xlnb.common.files import read_jsonl
+from xlnb.common.given import comparable, is_blank, is_broken
 from xlnb.common.journal import Journal
 from xlnb.common.language_id import in_language
 from xlnb.common.languages import language_name
@@ -72,9 +73,11 @@ def draft_failure(english: Prompt, draft: Record) -> Dropped | None:
     if draft["responses"][0]["finish_reason"] != "stop":
         return Dropped.CUT_OFF
     text = draft_text(draft)
-    if not text:
+    if is_blank(text):
         return Dropped.EMPTY
-    if text == english.instruction.strip():
+    if is_broken(text):
+        return Dropped.BROKEN
+    if comparable(text) == comparable(english.instruction):
         return Dropped.UNCHANGED
     if in_language([text], draft["lang"]) == [False]:
         return Dropped.WRONG_LANGUAGE

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from xlnb.common.errors import InputError
+from xlnb.common.given import given_id, given_text, is_blank
 from xlnb.common.languages import split_langs
 from xlnb.inputs.layouts import language_sources, parse_prompts, read_tables
 from xlnb.inputs.reader import Row, Source, missing_key
@@ -86,20 +87,13 @@ def _prompt(where: str, row: dict[str, Any]) -> tuple[str, str]:
     for needed in (key, "instruction"):
         if needed not in row:
             raise missing_key(where, needed, row, "instruction and instruction_id (or id)")
-    if row[key] is None or not str(row[key]).strip():
+    prompt_id = given_id(where, f"the {key}", row[key])
+    if prompt_id is None:
         raise InputError(
             f"{where}: the {key} is empty; give the prompt one, the same in every language"
         )
-    prompt_id = str(row[key])
+    name = f"the instruction of id {prompt_id}"
     instruction = row["instruction"]
-    if not isinstance(instruction, str) or not instruction.strip():
-        raise InputError(
-            f"{where}: the instruction of id {prompt_id} is empty; "
-            "fill it in or remove the id everywhere"
-        )
-    if any("\ud800" <= character <= "\udfff" for character in instruction):
-        raise InputError(
-            f"{where}: the instruction of id {prompt_id} holds half a character "
-            "(a lone surrogate); mend it"
-        )
-    return prompt_id, instruction
+    if instruction is None or (isinstance(instruction, str) and is_blank(instruction)):
+        raise InputError(f"{where}: {name} is empty; fill it in or remove the id everywhere")
+    return prompt_id, given_text(where, name, instruction)

@@ -3,15 +3,15 @@
 A row holds `chosen` and `rejected` as texts or as messages [{"role", "content"}], and `prompt` as
 text or messages, or nowhere but at the beginning of both (trl-lib's form); where it is there too
 (HuggingFaceH4's), that beginning counts. `score_chosen` and `score_rejected`, and `prompt_id` or
-`id`, may be missing; ids are then row numbers.
+`id`, may be missing or null; ids are then row numbers.
 """
 
-import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from xlnb.common.dropped import Dropped
-from xlnb.common.errors import InputError
+from xlnb.common.errors import InputError, UnfitText
+from xlnb.common.given import comparable, given_id, given_number, given_text, is_blank
 from xlnb.common.records import Pair
 from xlnb.inputs.reader import Row, missing_key
 
@@ -27,7 +27,11 @@ REASONS = (
     Dropped.TIED,
     Dropped.CHOSEN_SCORED_LOWER,
     Dropped.DUPLICATE,
+    Dropped.NOT_READ_BACK,
 )
+
+# The token ids of a response after its instruction. Raises UnfitText where they are not its text.
+Read = Callable[[str, str], Sequence[int]]
 
 
 class Side(NamedTuple):
@@ -37,36 +41,47 @@ class Side(NamedTuple):
     answer: list[Message]
 
 
-def preference_pairs(rows: Iterable[Row], limit: int = 0) -> tuple[list[Pair], dict[str, Any]]:
+def preference_pairs(
+    rows: Iterable[Row], limit: int = 0, read: Read | None = None
+) -> tuple[list[Pair], dict[str, Any]]:
     """The first `limit` (0: all) usable pairs of `rows`, and a report of counts, in which rows =
     pairs + Σ dropped.
 
-    What is dropped is of `REASONS`. Raises InputError naming the row for anything else, and where
-    no pair is left.
+    What is dropped is of `REASONS`. With `read`, a model's: a response that it cannot read, or two
+    that are the same to it, make no pair. Raises InputError naming the row for anything else, and
+    where no pair is left.
     """
     pairs: list[Pair] = []
     seen: set[tuple[str, str, str]] = set()
     dropped = dict.fromkeys(REASONS, 0)
-    read = 0
+    number = 0
     for where, row in rows:
         if limit and len(pairs) == limit:
             break
-        read += 1
+        number += 1
         chosen = _side(where, row, "chosen")
         rejected = _side(where, row, "rejected")
-        pair = _pair(where, row, read, chosen, rejected)
-        texts = (pair.instruction, pair.chosen, pair.rejected)
+        pair = _pair(where, row, number, chosen, rejected)
+        texts = (
+            comparable(pair.instruction),
+            comparable(pair.chosen),
+            comparable(pair.rejected),
+        )
         reason = _sides_fault(chosen, rejected) or _pair_fault(pair)
         if not reason and texts in seen:
             reason = Dropped.DUPLICATE
+        if not reason and read:
+            reason = _reading_fault(pair, read)
         if reason:
             dropped[reason] += 1
         else:
             seen.add(texts)
             pairs.append(pair)
     if not pairs:
-        raise InputError(f"preferences.path: no usable pair among {read} rows; dropped: {dropped}")
-    return pairs, {"rows": read, "pairs": len(pairs), "dropped": dropped}
+        raise InputError(
+            f"preferences.path: no usable pair among {number} rows; dropped: {dropped}"
+        )
+    return pairs, {"rows": number, "pairs": len(pairs), "dropped": dropped}
 
 
 def _sides_fault(chosen: Side, rejected: Side) -> Dropped | None:
@@ -81,9 +96,9 @@ def _sides_fault(chosen: Side, rejected: Side) -> Dropped | None:
 
 def _pair_fault(pair: Pair) -> Dropped | None:
     """Why the one response is not known to be better than the other."""
-    if not all(text.strip() for text in (pair.instruction, pair.chosen, pair.rejected)):
+    if any(is_blank(text) for text in (pair.instruction, pair.chosen, pair.rejected)):
         return Dropped.EMPTY
-    if pair.chosen == pair.rejected:
+    if comparable(pair.chosen) == comparable(pair.rejected):
         return Dropped.TIED
     if pair.score_chosen is None or pair.score_rejected is None:
         return None
@@ -94,14 +109,26 @@ def _pair_fault(pair: Pair) -> Dropped | None:
     return None
 
 
+def _reading_fault(pair: Pair, read: Read) -> Dropped | None:
+    """Why a model does not read two responses in the pair's."""
+    try:
+        chosen, rejected = (read(pair.instruction, text) for text in (pair.chosen, pair.rejected))
+    except UnfitText:
+        return Dropped.NOT_READ_BACK
+    return Dropped.TIED if chosen == rejected else None
+
+
 def _pair(where: str, row: dict[str, Any], number: int, chosen: Side, rejected: Side) -> Pair:
     score_chosen = _score(where, row, "score_chosen")
     score_rejected = _score(where, row, "score_rejected")
     margin = None
     if score_chosen is not None and score_rejected is not None:
         margin = score_chosen - score_rejected
+    prompt_id = given_id(where, "prompt_id", row.get("prompt_id"))
+    if prompt_id is None:
+        prompt_id = given_id(where, "id", row.get("id"))
     return Pair(
-        prompt_id=str(row.get("prompt_id", row.get("id", number))),
+        prompt_id=prompt_id or str(number),
         lang="en",
         instruction=chosen.asked[0]["content"],
         chosen=chosen.answer[0]["content"],
@@ -130,7 +157,7 @@ def _side(where: str, row: dict[str, Any], side: str) -> Side:
 def _messages(where: str, name: str, value: Any, role: str) -> list[Message]:
     """Text as one message of that role; messages as they are, without other keys."""
     if isinstance(value, str):
-        return [{"role": role, "content": value}]
+        return [{"role": role, "content": given_text(where, name, value)}]
     if not isinstance(value, list) or not value:
         raise InputError(f"{where}: {name} is neither text nor a list of messages")
     messages = []
@@ -142,17 +169,13 @@ def _messages(where: str, name: str, value: Any, role: str) -> list[Message]:
             raise InputError(
                 f"{where}: {name} holds something else than messages with role and content"
             )
-        messages.append({"role": speaker, "content": text})
+        messages.append({"role": speaker, "content": given_text(where, name, text)})
     return messages
 
 
 def _score(where: str, row: dict[str, Any], name: str) -> float | None:
-    """A score; None where the row has none."""
+    """A score; None where the row has none, or NaN for one."""
     value = row.get(name)
-    if value is None or value == "":
+    if value is None or value == "" or value != value:
         return None
-    try:
-        score = float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{where}: {name} is {value!r}, expected a number") from None
-    return None if math.isnan(score) else score
+    return given_number(where, name, value)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from xlnb.common.dropped import Dropped
+from xlnb.common.given import is_blank
 from xlnb.common.records import Prompt
 
 Record = dict[str, Any]
@@ -26,7 +27,7 @@ def response_tasks(samples: list[Record]) -> Iterator[Prompt]:
     for sample in samples:
         texts = []
         for response in sample["responses"]:
-            whole = response["finish_reason"] == "stop" and response["text"].strip()
+            whole = response["finish_reason"] == "stop" and not is_blank(response["text"])
             if whole and response["text"] not in texts:
                 texts.append(response["text"])
         for i, text in enumerate(texts):
@@ -65,7 +66,7 @@ def translation_failure(given: Record | None, not_english: Callable[[str], bool]
         return Dropped.NO_WHOLE_TEXT
     if given["finish_reason"] != "stop":
         return Dropped.CUT_OFF
-    if not given["text"].strip():
+    if is_blank(given["text"]):
         return Dropped.EMPTY
     if not_english(given["text"]):
         return Dropped.WRONG_LANGUAGE

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from xlnb.common.endpoint import ask_all, consent
+from xlnb.common.errors import InputError
+from xlnb.common.given import given_number
 from xlnb.common.journal import Journal
 from xlnb.evaluation.alpaca_eval import Annotation
 from xlnb.judges.model import ModelJudge, judge_prompt
@@ -38,7 +40,7 @@ def judge_records(
     by_id = {one.prompt_id: one for one in asked}
 
     def answer(question: dict[str, Any]) -> dict[str, Any]:
-        return judge(by_id[question["prompt_id"]])
+        return checked_answer(judge.name, judge(by_id[question["prompt_id"]]))
 
     workers = judge.model.workers if isinstance(judge, ModelJudge) else 1
     # A tie by definition takes no call, and says nothing of whether a model can be reached.
@@ -61,6 +63,22 @@ def judge_records(
             flush=True,
         )
     return judged
+
+
+def checked_answer(name: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """A judge's answer; without a preference, and malformed, where that is NaN. Raises InputError
+    for a preference that is none."""
+    preference = answer["preference"]
+    if preference is None:
+        return answer
+    if preference != preference:
+        return answer | {"preference": None, "malformed": [f"{preference}"]}
+    if not 1 <= given_number(f"judge {name}", "preference", preference) <= 2:
+        raise InputError(
+            f"judge {name}: preference is {preference:g}, expected 1 (baseline wins) to 2 (model "
+            "wins)"
+        )
+    return answer
 
 
 def with_answers(

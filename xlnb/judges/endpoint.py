@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from xlnb.common.endpoint import ChatEndpoint
-from xlnb.judges.model import FIRST, SECOND, ModelJudge
+from xlnb.judges.model import FIRST, SECOND, ModelJudge, label_verdict
 from xlnb.judges.protocol import Verdict
 from xlnb.presets import Preset
 
@@ -53,31 +53,28 @@ def read_verdict(body: dict[str, Any], hidden: Callable[[str], str] = str) -> Ve
     text = choice["message"]["content"]
     if text is not None and not isinstance(text, str):
         raise TypeError("content is not text")
-    p_first = _p_first(choice.get("logprobs"))
-    if p_first is not None:
-        return Verdict(p_first, "logprobs")
+    labels = _labels(choice.get("logprobs"))
+    if labels is not None:
+        return label_verdict(*labels, answer=hidden(text or ""))
     label = re.match(rf"\W*([{FIRST}{SECOND}])\b", text or "")
     if label is None:
         return Verdict(None, "text", hidden(text or ""))
     return Verdict(float(label[1] == FIRST), "text")
 
 
-def _p_first(logprobs: Any) -> float | None:
-    """P(m) / (P(m) + P(M)) of the first token; None where neither is among its likeliest, or none
-    are given."""
+def _labels(logprobs: Any) -> tuple[float, float] | None:
+    """P(m) and P(M) as the first token; None where neither is among its likeliest, where one is no
+    number, or none are given."""
+    mass = {FIRST: 0.0, SECOND: 0.0}
     try:
-        candidates = [
-            (str(likely["token"]).strip(), float(likely["logprob"]))
-            for likely in logprobs["content"][0]["top_logprobs"]
-        ]
+        for likely in logprobs["content"][0]["top_logprobs"]:
+            token = str(likely["token"]).strip()
+            if token in mass:
+                mass[token] += math.exp(min(float(likely["logprob"]), 0.0))
     except (KeyError, IndexError, TypeError, ValueError):
         return None
-    mass = {FIRST: 0.0, SECOND: 0.0}
-    for token, logprob in candidates:
-        if token in mass and not math.isnan(logprob):
-            mass[token] += math.exp(min(logprob, 0.0))
-    total = mass[FIRST] + mass[SECOND]
-    return mass[FIRST] / total if total else None
+    first, second = mass.values()
+    return (first, second) if first + second > 0 else None
 
 
 def make(model: str, preset: Preset) -> ModelJudge:

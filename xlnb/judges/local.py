@@ -3,9 +3,9 @@ labels."""
 
 from dataclasses import replace
 
-import torch
-
-from xlnb.judges.model import FIRST, SECOND, ModelJudge
+from xlnb.common.endpoint import NoAnswer
+from xlnb.common.errors import UnfitText
+from xlnb.judges.model import FIRST, SECOND, ModelJudge, label_verdict
 from xlnb.judges.protocol import Verdict
 from xlnb.logprobs import sequence_logprobs
 from xlnb.models.base import load_base
@@ -15,7 +15,7 @@ from xlnb.presets import Models, Preset
 
 class LocalModel:
     """A `LabelModel`: the base that `models` names. P(m) is the softmax of the labels'
-    log-probabilities, end of turn left out."""
+    log-probabilities, end of turn left out, where it is likely to answer with one of them."""
 
     paid = False
     workers = 1
@@ -26,11 +26,16 @@ class LocalModel:
         self._model = load_base(models)
 
     def choose(self, prompt: str) -> Verdict:
+        try:
+            asked = prompt_ids(self._tokenizer, prompt)
+            labels = [response_ids(self._tokenizer, prompt, label) for label in (FIRST, SECOND)]
+        except UnfitText as error:
+            raise NoAnswer(f"{error}", outage=False) from None
         # A response's ids end in the end of turn.
-        labels = [response_ids(self._tokenizer, prompt, label)[:-1] for label in (FIRST, SECOND)]
-        logps = sequence_logprobs(self._model, [prompt_ids(self._tokenizer, prompt)] * 2, labels)
+        labels = [ids[:-1] for ids in labels]
+        logps = sequence_logprobs(self._model, [asked] * 2, labels)
         first, second = (values.sum() for values in logps)
-        return Verdict(torch.sigmoid(first - second).item(), "logprobs")
+        return label_verdict(first.exp().item(), second.exp().item())
 
 
 def make(model: str, preset: Preset) -> ModelJudge:

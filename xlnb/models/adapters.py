@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from xlnb.common.errors import InputError
@@ -68,7 +70,8 @@ def new_adapter(model: PreTrainedModel, base: str, training: Training) -> PeftMo
 
 
 def check_adapter(folder: Path, base: str) -> None:
-    """Raises InputError unless the folder holds an adapter that was trained on this base."""
+    """Raises InputError unless the folder holds an adapter of finite values that was trained on
+    this base."""
     path = folder / "adapter_config.json"
     if not path.exists():
         raise InputError(f"{folder}: not an adapter folder (no adapter_config.json)")
@@ -83,3 +86,14 @@ def check_adapter(folder: Path, base: str) -> None:
             f"{folder}: this adapter belongs to base '{trained_on}', not to '{base}'; set "
             "models.base to match"
         )
+    weights = folder / "adapter_model.safetensors"
+    if not weights.exists():
+        raise InputError(f"{weights}: no such file; get or train the adapter anew")
+    with safe_open(weights, "pt") as file:
+        names = file.keys()
+        for name in names:
+            if not torch.isfinite(file.get_tensor(name)).all():
+                raise InputError(
+                    f"{weights}: {name} holds a value that is not finite; get or train the adapter "
+                    "anew"
+                )

@@ -100,7 +100,7 @@ class Localise:
     # A draft, translated back, must share so much with the English prompt (chrF, 0 to 100).
     # Unrelated English prompts of like length in the release reach 21 in the median and 37 at the
     # 99th percentile.
-    min_chrf: Amount = 40.0
+    min_chrf: Annotated[float, Field(ge=0, le=100)] = 40.0
     # calls of an endpoint at once
     workers: AtLeast1 = 8
     # of an endpoint, US dollars a million tokens, for the estimate; 0: not known

@@ -6,7 +6,7 @@ from pathlib import Path
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from xlnb.common import processes
-from xlnb.common.errors import InputError
+from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.journal import Journal
 from xlnb.common.records import Prompt, Sample
 from xlnb.models.chat import prompt_ids
@@ -34,13 +34,22 @@ def generate(
     drawn here; another name, another seed or another place among the prompts, other samples.
     `label` is for the eye alone.
 
-    Raises InputError for a prompt that fills the model's context, and says how many prompts leave
+    Raises InputError for a prompt that the model cannot be given as it is, or that fills the
+    model's context, and says how many prompts leave
     less of it than `max_new_tokens`; of a model whose context is not known (vLLM's among them)
     neither.
     """
     if path.exists():
         return
-    encoded = {prompt.prompt_id: prompt_ids(tokenizer, prompt.instruction) for prompt in prompts}
+    encoded = {}
+    for prompt in prompts:
+        try:
+            encoded[prompt.prompt_id] = prompt_ids(tokenizer, prompt.instruction)
+        except UnfitText as error:
+            raise InputError(
+                f"{label}: the prompt of id {prompt.prompt_id} cannot be asked: {error}; leave it "
+                "out of the prompts"
+            ) from None
     lengths = {prompt_id: len(ids) for prompt_id, ids in encoded.items()}
     check_context(getattr(sampler.model, "config", None), lengths, config.max_new_tokens, label)
 

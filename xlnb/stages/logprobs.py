@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from xlnb.common.errors import InputError
+from xlnb.common.dropped import Dropped
+from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.files import read_jsonl
 from xlnb.common.journal import Journal
 from xlnb.common.language_id import wrong_language
@@ -153,7 +154,14 @@ def read_translated(
     texts, failures = find_translations(sample.to_json(), translations, not_english)
     prompt = _prompt(tokenizer, "translated", english, sample)
     asked = english[sample.prompt_id]
-    responses = [None if text is None else response_ids(tokenizer, asked, text) for text in texts]
+    responses: list[list[int] | None] = []
+    for place, text in enumerate(texts):
+        ids = None
+        try:
+            ids = None if text is None else response_ids(tokenizer, asked, text)
+        except UnfitText:
+            failures[place] = Dropped.NOT_READ_BACK
+        responses.append(ids)
     return Reading(prompt, responses, failures)
 
 
@@ -166,7 +174,12 @@ def _prompt(
             "reward needs one"
         )
     asked = english[sample.prompt_id]
-    return prompt_ids(tokenizer, scorer_prompt(scorer, sample.lang, sample.instruction, asked))
+    try:
+        return prompt_ids(tokenizer, scorer_prompt(scorer, sample.lang, sample.instruction, asked))
+    except UnfitText as error:
+        raise InputError(
+            f"id {sample.prompt_id} ({sample.lang}): the prompt cannot be read under: {error}"
+        ) from None
 
 
 def _translations(here: Iteration, lang: str) -> dict[tuple[str, str], dict]:

@@ -1,8 +1,10 @@
 """metrics.json: win rates by model and language, rewards against the truth, seconds a stage."""
 
+import math
 from pathlib import Path
+from typing import Any
 
-from xlnb.common.files import write_json
+from xlnb.common.files import read_json, write_json
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Sample, Score, read_records
 from xlnb.evaluation.annotations import read_judged
@@ -50,6 +52,16 @@ def report(run: Run) -> Path:
         write_json(stage.out, metrics)
 
     return stage.make(make)
+
+
+def read_metrics(run: Run) -> dict[str, Any]:
+    """metrics.json. The standard error of a single judgement, for which it has no number, is
+    NaN."""
+    metrics = read_json(run.metrics)
+    for by_lang in metrics["win_rates"].values():
+        for entry in by_lang.values():
+            entry["wr_se"] = math.nan if entry["wr_se"] is None else entry["wr_se"]
+    return metrics
 
 
 def win_rates(run: Run, model: str, langs: list[str]) -> dict[str, WinRate]:

@@ -1,5 +1,6 @@
 """English preferences, which π^0 is trained on: dpo/pairs/en.jsonl."""
 
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,13 +12,16 @@ from xlnb.common.records import Sample, read_records, write_records
 from xlnb.inputs.preferences import COLUMNS, preference_pairs
 from xlnb.inputs.sources import parse_source, read_rows, source_files, source_versions
 from xlnb.lab.truth import english_preferences
+from xlnb.models.chat import load_tokenizer, response_ids
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
+from xlnb.stages.keys import model_fields
 
 
 @main_alone
 def prefer(run: Run) -> Path:
-    """English preferences from `preferences.path`, with counts in report.json.
+    """English preferences from `preferences.path`, with counts in report.json. What π_I's tokenizer
+    and chat template do not give back as it is makes no pair, and is counted.
 
     Without a path the lab's stand-in for them: π_I's samples in random pairs, ordered by the taste
     of its oracle (`xlnb.lab.truth`).
@@ -34,13 +38,19 @@ def prefer(run: Run) -> Path:
     if config.path:
         source = parse_source(config.path)
         inputs = source_files(source)
-        uses = {**fields(run.preset, "preferences"), **source_versions([source])}
+        # The base's tokenizer and chat template decide which pairs can be read.
+        uses = {
+            **fields(run.preset, "preferences"),
+            **source_versions([source]),
+            **model_fields(run.preset.models),
+        }
     stage = Stage(run, "dpo/pairs", inputs=inputs, uses=uses, out=here.folder / "pairs")
 
     def make() -> None:
         if config.path:
             rows = tqdm(read_rows(source, COLUMNS), desc=stage.name)
-            pairs, report = preference_pairs(rows, config.limit)
+            read = partial(response_ids, load_tokenizer(run.base("sft")))
+            pairs, report = preference_pairs(rows, config.limit, read)
             print(
                 f"{stage.name}: {report['pairs']} of {report['rows']} pairs; "
                 f"dropped: {report['dropped']}",

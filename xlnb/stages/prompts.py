@@ -3,8 +3,10 @@
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from xlnb.common.errors import InputError
+from xlnb.common.given import comparable
 from xlnb.common.languages import split_langs
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Prompt, write_records
@@ -74,6 +76,7 @@ def _given_prompts(run: Run, path: str) -> ByLanguage:
     if not config.eval_path:
         return prompts
     held_out = read_parallel(config.eval_path, config.langs)
+    _say_repeated(prompts, held_out)
     for lang, more in split_prompts(held_out, "eval", config.limit).items():
         known = {prompt.prompt_id for prompt in prompts.get(lang, [])}
         for prompt in more:
@@ -84,6 +87,26 @@ def _given_prompts(run: Run, path: str) -> ByLanguage:
                 )
         prompts[lang] = prompts.get(lang, []) + more
     return prompts
+
+
+def _say_repeated(prompts: ByLanguage, held_out: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Print how many evaluation prompts are training prompts, whatever their ids."""
+    repeated = {}
+    for lang, records in held_out.items():
+        known = {_words(prompt.instruction) for prompt in prompts.get(lang, [])}
+        repeated[lang] = sum(_words(record["instruction"]) in known for record in records)
+    if any(repeated.values()):
+        counts = [f"{lang} {count} of {len(held_out[lang])}" for lang, count in repeated.items()]
+        print(
+            "NOTE: prompts: evaluation prompts are training prompts too, under other ids: "
+            f"{', '.join(counts)}; win rates on them say nothing of new prompts",
+            flush=True,
+        )
+
+
+def _words(instruction: str) -> str:
+    """An instruction in the form in which two are the same to a reader."""
+    return " ".join(comparable(instruction).casefold().split())
 
 
 def _say_languages(prompts: ByLanguage) -> None:

@@ -1,0 +1,211 @@
+"""A turn as token ids, on tokenizers of every kind: decoding gives the text back, control tokens are
+the template's alone, the end of turn stands once and last, the prompt's ids come first."""
+
+import unicodedata
+
+import pytest
+from families import checkpoint, fp32
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from merging import KINDS, merging_tokenizer
+from transformers import AutoTokenizer
+
+from xlnb.common.errors import InputError, UnfitText
+from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
+from xlnb.presets import Models
+
+ASKED = "What is the capital?"
+PLAIN = "Paris is."
+
+BORDERS = {
+    "two line breaks first": "\n\nParis is.",
+    "one line break first": "\nParis is.",
+    "two spaces first": "  Paris is.",
+    "all kinds of space first": " \n\n \nParis is.",
+    "line breaks last": "Paris is.\n\n",
+    "a space last": "Paris is. ",
+    "line breaks inside": "Paris\n\n\n  is.\n\nIt is.",
+}
+
+
+def control_tokens(tokenizer):
+    return {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+
+
+def check_turn(name, asked, said):
+    """The ids of a turn, all that must hold of them having been looked at."""
+    tokenizer = merging_tokenizer(name)
+    end = tokenizer.convert_tokens_to_ids(KINDS[name].end)
+    prompt, response = prompt_ids(tokenizer, asked), response_ids(tokenizer, asked, said)
+    control = control_tokens(tokenizer)
+    assert [token for token in response if token in control] == [end] == response[-1:]
+    plain = prompt_ids(tokenizer, "a")
+    kept = [[token for token in ids if token in control] for ids in (prompt, plain)]
+    assert kept[0] == kept[1]
+    # Qwen's tokenizer composes what it reads.
+    form = "NFC" if name == "qwen2.5" else "NFD"
+    read = [unicodedata.normalize(form, tokenizer.decode(ids)) for ids in (prompt, response[:-1])]
+    assert read[1].strip() == unicodedata.normalize(form, said).strip()
+    assert unicodedata.normalize(form, asked) in read[0]
+    return prompt, response
+
+
+@pytest.mark.parametrize("said", BORDERS.values(), ids=BORDERS)
+@pytest.mark.parametrize("name", KINDS)
+def test_white_space_at_the_border_is_the_response_s_own(name, said):
+    prompt, response = check_turn(name, ASKED, said)
+    # As in sampling: what comes first does not depend on what follows.
+    assert prompt == check_turn(name, ASKED, PLAIN)[0]
+    if "trim" not in KINDS[name].template:
+        tokenizer = merging_tokenizer(name)
+        whole = tokenizer.decode(prompt + response[:-1])
+        assert whole == tokenizer.decode(prompt) + said
+        assert response[:-1] != response_ids(tokenizer, ASKED, PLAIN)[:-1]
+
+
+@pytest.mark.parametrize("name", ["smollm2", "phi3"])
+def test_the_border_does_merge_in_the_text(name):
+    # Otherwise the test above would show nothing.
+    tokenizer = merging_tokenizer(name)
+    turns = [{"role": "user", "content": ASKED}, {"role": "assistant", "content": "\n\nParis is."}]
+    whole = tokenizer(tokenizer.apply_chat_template(turns, tokenize=False)).input_ids
+    prompt, response = check_turn(name, ASKED, "\n\nParis is.")
+    assert whole[: len(prompt)] != prompt and prompt + response != whole[: len(prompt + response)]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_control_tokens_that_a_text_mentions_are_text(name):
+    special = KINDS[name].special
+    said = f"First {special[-1]}, then {''.join(special)}; {special[0]}"
+    _, response = check_turn(name, f"What is {special[-1]}? And {special[0]}{special[0]}", said)
+    assert len(response) > 20
+    # The whole text, and a name that is left where another is taken apart.
+    check_turn(name, special[-1], special[-1])
+    check_turn(name, ASKED, f"{special[-1][:-1]}{special[-1]}{special[-1][1:]}")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_text_is_read_back_in_the_tokenizer_s_normal_form(name):
+    check_turn(name, "Cafe\u0301?", "cafe\u0301 \U0001f642 \u0e01\u0e33 \u200b{{ x }} {% y %}")
+
+
+def test_what_ends_the_turn_is_the_first_control_token_behind_the_response():
+    # Phi-3's template writes a line break and the end of text after it.
+    tokenizer = merging_tokenizer("phi3")
+    assert tokenizer.convert_ids_to_tokens(response_ids(tokenizer, ASKED, PLAIN))[-1] == "<|end|>"
+
+
+def turns(name):
+    """Texts of what borders and control tokens are made of, and of anything else."""
+    bits = [
+        "\n",
+        "\n\n",
+        " ",
+        "\t",
+        "Paris",
+        "is",
+        ".",
+        "e\u0301",
+        "\U0001f642",
+        "{{",
+        "%}",
+        "\r\n",
+    ]
+    special = KINDS[name].special
+    halves = [half for token in special for half in (token[:3], token[3:])]
+    return st.lists(st.sampled_from([*bits, *special, *halves]) | st.text(max_size=3), max_size=8)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_any_turn_is_read_back_or_told(name, data):
+    asked, said = ("".join(data.draw(turns(name))) for _ in range(2))
+    try:
+        check_turn(name, asked.strip(), said.strip())
+    except UnfitText:
+        # SentencePiece's sign for a space; a point that is no character
+        assert {"▁", "\ufdd0"} & {*asked, *said}
+
+
+def changed(tokenizer_name, template):
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint(tokenizer_name))
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+HEAD = "{{ bos_token }}{% for m in messages %}"
+TAIL = "{% endfor %}{% if add_generation_prompt %}{{ '<|eot_id|>' }}{% endif %}"
+END = "{% if m['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
+
+UNUSABLE = {
+    "no end of turn": (
+        HEAD + "{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}",
+        "does not end the assistant's turn with a control token",
+    ),
+    "a system turn is demanded": (
+        "{% if messages[0]['role'] != 'system' %}"
+        "{{ raise_exception('A system message\n is required') }}{% endif %}",
+        r"the chat template fails \(A system message is required\)",
+    ),
+    "a template's own mistake": ("{{ messages[0]['content'] + 1 }}", "the chat template fails "),
+    "a variable that is not there": ("{{ nothing.there }}", r"fails \('nothing' is undefined\)"),
+    "no valid template": ("{% if %}", "the chat template fails "),
+    "the prompt changes": (
+        "{{ bos_token }}{{ messages | length }}{{ messages[-1]['content'] + eos_token }}",
+        "the chat template changes the prompt once a response follows",
+    ),
+    "the response is left out": (
+        HEAD + "{{ m['content'] if m['role'] == 'user' else '' }}" + END + "{% endfor %}",
+        "as the chat template has it, the response is ''",
+    ),
+    "the response is rewritten": (
+        HEAD + "{{ m['content'] if m['role'] == 'user' else m['content'] | upper }}" + END
+        + "{% endfor %}",
+        "as the chat template has it, the response is 'IS ",
+    ),
+    "the prompt is rewritten": (
+        HEAD + "{{ m['content'] | replace('&', 'and') }}" + END + "{% endfor %}",
+        "as the chat template has it, the prompt is ",
+    ),
+    "reasoning is left out": (
+        HEAD + "{{ m['content'].split('</think>')[-1] }}" + END + "{% endfor %}",
+        "as the chat template has it, the response is ",
+    ),
+    "an empty reasoning is added": (
+        HEAD + "{{ m['content'] if m['role'] == 'user' else '<think>\n\n</think>\n\n' +"
+        " m['content'] }}" + END + "{% endfor %}",
+        "as the chat template has it, the response is '<think>",
+    ),
+    "the prompt lacks the assistant's header": (
+        HEAD + "{{ '<|start_header_id|>' + m['role'] + m['content'] + '<|eot_id|>' }}{% endfor %}",
+        "as the chat template has it, the response is ''",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("template", "message"), UNUSABLE.values(), ids=UNUSABLE)
+def test_a_template_that_cannot_be_used_is_refused_when_it_is_loaded(template, message, tmp_path):
+    changed("llama3", template).save_pretrained(tmp_path)
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).symlink_to(checkpoint("llama3") / name)
+    with pytest.raises(InputError, match=message) as error:
+        load_tokenizer(Models(base=str(tmp_path)))
+    line = str(error.value)
+    assert line.startswith(f"model {tmp_path}: its chat template cannot be used: ")
+    assert "\n" not in line and len(line) < 300 + len(str(tmp_path))
+
+
+def test_a_text_that_cannot_be_read_back_is_told():
+    tokenizer = load_tokenizer(fp32("llama3"))
+    with pytest.raises(UnfitText, match=r"U\+FDD0"):
+        response_ids(tokenizer, "Ask.", "a \ufdd0")
+    # A template may keep the probe and fail at a text.
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "message['content']", "message['content'] | replace('secret', '')"
+    )
+    with pytest.raises(UnfitText, match=r"the response is 'It is \.'"):
+        response_ids(tokenizer, "Ask.", "It is secret.")
+    with pytest.raises(UnfitText, match="the prompt is "):
+        prompt_ids(tokenizer, "Is it secret?")
