@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY := 1
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: run test lab lint notebooks clean
 

@@ -22,6 +22,10 @@ import os
 
 # No telemetry leaves a notebook or a run.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# Threads that wait for each other sleep: beside another busy process those that spin, the default,
+# wait for threads that get no core because of it. PyTorch reads it when it is imported; notebooks'
+# kernels inherit it from `run`.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # bitsandbytes tries to fetch a CPU kernel from the Hub when it is imported and logs the failure; it
 # works without.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -495,3 +495,14 @@ def test_list_names_presets_stages_and_notebooks(capsys):
     assert names[-1] == "report"
     listed = [name for kind, name, *_ in lines if kind == "notebook"]
     assert listed == [f"notebooks/{path.name}" for path in notebooks.numbered()]
+
+
+@pytest.mark.parametrize("own", [None, "ACTIVE"])
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(own):
+    environment = {**os.environ, "OMP_DISPLAY_ENV": "verbose", "OMP_WAIT_POLICY": own or ""}
+    if not own:
+        del environment["OMP_WAIT_POLICY"]
+    command = [sys.executable, "-c", "import xlnb.losses"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    # what the threads' own library says, which PyTorch brings
+    assert ("GOMP_SPINCOUNT = '0'" in done.stderr) == (own is None)

@@ -17,8 +17,6 @@ from xlnb.common.errors import InputError
 
 COMMANDS = (run, evidence, stage, winrate, push, plan, list_, check, render)
 
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
