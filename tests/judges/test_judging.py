@@ -459,12 +459,11 @@ def test_retry_after_is_waited_for(endpoint):
 # A local model.
 
 
+WHOLE = replace(PRESETS["lab"], models=Models(quantization="none"), evaluation=Evaluation())
+
+
 def test_a_local_judge_reads_the_labels_log_probabilities():
-    preset = replace(
-        PRESETS["lab"],
-        models=Models(quantization="none"),
-        evaluation=Evaluation(judge_order="both"),
-    )
+    preset = replace(WHOLE, evaluation=Evaluation(judge_order="both"))
     judge = get_judge(f"local:{judge_checkpoint()}", preset)
     model, tokenizer = judge.model._model, judge.model._tokenizer
     prompt = judge_prompt(ASKED, True)
@@ -489,13 +488,13 @@ def test_a_local_judge_reads_the_labels_log_probabilities():
 
 
 def test_a_local_judge_that_would_say_something_else_gives_no_verdict():
-    judge = get_judge(f"local:{checkpoint('llama3')}", Evaluation(), Models(quantization="none"))
+    judge = get_judge(f"local:{checkpoint('llama3')}", WHOLE)
     (said,) = judge(ASKED)["malformed"]
     assert judge(ASKED)["preference"] is None and said.startswith("something else (m ")
 
 
 def test_a_comparison_that_a_local_judge_cannot_be_given_has_no_answer():
-    judge = get_judge(f"local:{judge_checkpoint()}", Evaluation(), Models(quantization="none"))
+    judge = get_judge(f"local:{judge_checkpoint()}", WHOLE)
     mentions = replace(ASKED, output_2="It ends with <|eot_id|>, I think.")
     assert 1 <= judge(mentions)["preference"] <= 2
     with pytest.raises(NoAnswer, match=r"U\+FDD0") as error:

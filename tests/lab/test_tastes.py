@@ -10,7 +10,13 @@ from xlnb.common.records import Response, Sample, Score
 from xlnb.lab.documents import AUTHORS, MANNERS, respond
 from xlnb.lab.oracle import FEATURES, judge
 from xlnb.lab.tastes import OPPOSITE, TASTES, get_taste
-from xlnb.lab.truth import ceiling, english_preferences, reward_accuracy
+from xlnb.lab.truth import (
+    REJECTED,
+    ceiling,
+    english_preferences,
+    reward_accuracy,
+    true_scores,
+)
 from xlnb.lab.world import load_world
 
 WORLD = load_world()
@@ -87,10 +93,24 @@ def test_the_ceiling_is_below_1_by_the_ties_alone(name):
     assert ceiling(some, OPPOSITE + name) == ceiling(some, name)
 
 
-def test_english_pairs_of_a_taste_are_its_opposites_the_other_way_round():
+def test_english_pairs_are_the_best_response_before_others():
     some = samples()
-    liked = english_preferences(some, 0, "formal")
-    disliked = english_preferences(some, 0, OPPOSITE + "formal")
-    assert liked
-    turned = [(pair.rejected, pair.chosen, pair.margin) for pair in disliked]
-    assert [(pair.chosen, pair.rejected, pair.margin) for pair in liked] == turned
+    for taste in ("polite", OPPOSITE + "polite"):
+        pairs = english_preferences(some, 0, taste)
+        assert len({pair.prompt_id for pair in pairs}) == len(some)
+        for sample in some:
+            mine = [pair for pair in pairs if pair.prompt_id == sample.prompt_id]
+            truth = true_scores(sample, taste)
+            assert len(mine) == min(REJECTED, sum(score < max(truth) for score in truth))
+            by_text = dict(zip((each.text for each in sample.responses), truth, strict=True))
+            for pair in mine:
+                assert by_text[pair.chosen] == pair.score_chosen == max(truth)
+                assert by_text[pair.rejected] == pair.score_rejected < pair.score_chosen
+                assert pair.margin == pair.score_chosen - pair.score_rejected
+    assert english_preferences(some, 1, taste) != pairs
+
+
+def test_no_english_pair_without_a_difference_or_a_whole_response():
+    tied = Sample("capital/peru/0", "en", "train", "?", [Response("Lima", [1], "stop")] * 3)
+    cut = Sample("capital/peru/0", "en", "train", "?", [Response("Lima", [1], "length")] * 3)
+    assert english_preferences([tied, cut], 0, "polite") == []

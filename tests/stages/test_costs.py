@@ -19,6 +19,8 @@ TRAIN = 6
 REWARD = 6
 # Responses a prompt.
 N = 4
+# Each iteration reads its own samples, and π_I's to the `reward` prompts.
+READ = TRAIN + REWARD + REWARD
 
 
 def count(patch):
@@ -82,8 +84,8 @@ def test_the_counters_count(finished):
     _, found = finished
     evaluated = 3 * LANGS * 8
     assert found == {
-        "read": LANGS * (TRAIN + REWARD) * N,
-        "sampled": 12 + LANGS * (TRAIN + REWARD) + evaluated,
+        "read": LANGS * READ * N,
+        "sampled": 12 + LANGS * REWARD + LANGS * (TRAIN + REWARD) + evaluated,
     }
 
 
@@ -125,7 +127,7 @@ def test_a_scorer_with_a_new_prompt_has_that_prompt_read_on_the_reward_split(cha
     run = change({"scoring.scorers": "cross_lingual,multilingual,random"})
     before = contents(run, "icr1/samples/*", "icr1/logps/**/*", "stages/icr1.logps.*")
     stages.run_until(run, "icr1/pairs")
-    assert passes == {"read": LANGS * REWARD * N}
+    assert passes == {"read": LANGS * 2 * REWARD * N}
     after = contents(run, "icr1/samples/*", "icr1/logps/**/*", "stages/icr1.logps.*")
     assert before.items() <= after.items()
     added = {name for name in after.keys() - before.keys() if not name.startswith("stages/")}
@@ -136,7 +138,7 @@ def test_a_scorer_with_a_new_prompt_has_that_prompt_read_on_the_reward_split(cha
         assert ("multilingual" in record["scores"]) == (record["split"] == "reward")
     # A second time nothing is left to do.
     stages.run_until(run, "icr1/pairs")
-    assert passes == {"read": LANGS * REWARD * N}
+    assert passes == {"read": LANGS * 2 * REWARD * N}
 
 
 def test_one_more_iteration_keeps_all_that_there_is(change, passes):
@@ -147,7 +149,7 @@ def test_one_more_iteration_keeps_all_that_there_is(change, passes):
     for model in ("sft", "dpo", "icr1"):
         stages.respond(run, model)
         stages.judge(run, model)
-    assert passes == {"read": LANGS * (TRAIN + REWARD) * N, "sampled": LANGS * (TRAIN + REWARD)}
+    assert passes == {"read": LANGS * READ * N, "sampled": LANGS * (TRAIN + REWARD)}
     after = contents(run, *kept)
     assert before.items() <= after.items()
     stamps = {path.stem: read_json(path) for path in run.stamps.values()}

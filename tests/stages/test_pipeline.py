@@ -15,6 +15,8 @@ from small import SMALL
 from xlnb import stages
 from xlnb.common.files import ROOT, read_json, read_jsonl
 from xlnb.models.base import base_path, load_base
+from xlnb.presets import PRESETS
+from xlnb.rewards import split_scorers
 from xlnb.runs.layout import Run
 from xlnb.runs.run import open_run
 from xlnb.stages import reading
@@ -58,8 +60,11 @@ def test_metrics(finished):
     for row in metrics["win_rates"]["sft"].values():
         assert row["wr"] == 50 and row["lc"] == pytest.approx(50)  # the baseline against itself
     assert set(metrics["rewards"]) == {"dpo"}  # iteration 1 is scored by π^0
-    assert set(metrics["rewards"]["dpo"]) == {"cross_lingual", "multilingual"}
-    assert metrics["rewards"]["dpo"]["cross_lingual"]["es"]["n"] == 6
+    for rewards in (metrics["rewards"], metrics["rewards_shared"]):
+        # every score, and what the truth itself reaches
+        assert list(rewards["dpo"]) == [*split_scorers(PRESETS["lab"].scoring.scorers), "oracle"]
+        assert rewards["dpo"]["cross_lingual"]["es"]["n"] == 6
+    assert metrics["taste"] == "polite"
     assert metrics["seconds"]["icr1/adapter"] > 0
 
 
