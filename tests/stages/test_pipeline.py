@@ -163,7 +163,10 @@ def test_kill_and_resume(finished, tmp_path, stage):
         own = stamps_of(folder, name)
         assert own
         for stamp in own:
+            for path in read_json(stamp)["outputs"]:
+                (folder / path).unlink()
             stamp.unlink()
+    (folder / "history.jsonl").unlink()
     killed = subprocess.run(
         [sys.executable, "tests/support/killed.py", str(folder), stage], cwd=ROOT, env=ENVIRONMENT
     )

@@ -10,12 +10,12 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from xlnb.cli import check, plan, push, render, run, stage, winrate
+from xlnb.cli import check, clean, plan, push, render, run, stage, winrate
 from xlnb.cli import list as list_
 from xlnb.common import processes
 from xlnb.common.errors import InputError
 
-COMMANDS = (run, stage, winrate, push, plan, list_, check, render)
+COMMANDS = (run, stage, winrate, push, plan, list_, check, render, clean)
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 

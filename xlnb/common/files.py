@@ -150,6 +150,16 @@ def named_errors(path: Path) -> Iterator[None]:
         ) from None
 
 
+def aside(path: Path) -> Path:
+    """Where a file or folder is set aside: <name>.old, or .old2, .old3 … where that is taken."""
+    place = path.with_name(f"{path.name}.old")
+    number = 1
+    while place.exists():
+        number += 1
+        place = path.with_name(f"{path.name}.old{number}")
+    return place
+
+
 def whole_lines(path: Path) -> bytes:
     text = path.read_bytes()
     return text[: text.rfind(b"\n") + 1]

@@ -11,9 +11,11 @@ runs/<name>/
   icr1/adapter/                        π^1
   eval/<model>/<lang>/                 model_outputs.json, annotations.json
   metrics.json
-  stages/<name>.json                   what each stage read, and whether it has finished
+  stages/<name>.json                   what each stage read and wrote, and whether it has finished
+  history.jsonl                        the same of all that ever finished here, oldest first
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,6 +96,10 @@ class Run:
         return self.path / "preset.json"
 
     @property
+    def history(self) -> Path:
+        return self.path / "history.jsonl"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.json"
 
@@ -123,6 +129,15 @@ class Run:
         """Every stage's record, by the stage's name."""
         files = sorted((self.path / "stages").glob("*.json"))
         return {path.stem.replace(".", "/"): path for path in files}
+
+    def set_aside(self) -> list[Path]:
+        """What stages have set aside, which nothing reads: <name>.old, .old2 … (outermost only)."""
+        found: list[Path] = []
+        for path in sorted(self.path.rglob("*")):
+            inside = any(path.is_relative_to(outer) for outer in found)
+            if re.fullmatch(r"\.old\d*", path.suffix) and not inside:
+                found.append(path)
+        return found
 
     def makers(self, path: Path) -> Iterator[str]:
         """The names that the stage which makes this file of the run folder may have."""

@@ -1,6 +1,7 @@
 """A judge's word on a model's responses: eval/<model>/<lang>/annotations.json."""
 
 from pathlib import Path
+from typing import Any
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_jsonl
@@ -10,8 +11,10 @@ from xlnb.evaluation.alpaca_eval import Annotation, write_records
 from xlnb.evaluation.comparisons import read_comparisons
 from xlnb.judges.asking import ask_consent, judge_records, with_answers
 from xlnb.judges.registry import get_judge
+from xlnb.models.checkpoint import checkpoint_files
 from xlnb.runs.layout import Run
-from xlnb.runs.stage import Stage, fields
+from xlnb.runs.stage import Stage
+from xlnb.stages.keys import HERE
 from xlnb.stages.reading import eval_prompts
 
 
@@ -26,15 +29,19 @@ def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
     langs = list(eval_prompts(run))
     mine = [outputs_file(run, model_name, lang) for lang in langs]
     theirs = [outputs_file(run, config.baseline, lang) for lang in langs]
-    read = ["evaluation.judge", "evaluation.baseline"]
+    kind, _, name = config.judge.partition(":")
+    files = checkpoint_files(name) if kind == "local" else {}
+    uses: dict[str, Any] = {"judge": {"kind": kind, "name": HERE, "files": files}}
+    uses: dict[str, Any] = {"judge": {"local": files} if files else config.judge}
+    uses["baseline"] = config.baseline if config.baseline in run.models else HERE
     # The oracle is blind to it.
     if config.judge != "oracle":
-        read.append("evaluation.judge_order")
+        uses["judge_order"] = config.judge_order
     stage = Stage(
         run,
         f"eval/{model_name}/annotations",
         inputs=sorted({*mine, *theirs}),
-        uses=fields(run.preset, *read),
+        uses=uses,
         out=here.folder / "annotations",
         beside=[here.annotations(lang) for lang in langs],
     )

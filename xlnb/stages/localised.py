@@ -24,14 +24,14 @@ from xlnb.inputs.localisation import (
 )
 from xlnb.inputs.parallel_prompts import prompt_sources, read_parallel
 from xlnb.inputs.response_translation import TEMPERATURE
-from xlnb.inputs.sources import source_files, source_versions
+from xlnb.inputs.sources import source_files
 from xlnb.models.chat import load_tokenizer
 from xlnb.presets import Models
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
 from xlnb.sampling import Transformers
 from xlnb.stages.generation import generate
-from xlnb.stages.keys import model_fields
+from xlnb.stages.keys import model_fields, source_fields
 
 # tasks, file, label -> records
 Translator = Callable[[list[Prompt], Path, str], list[dict]]
@@ -56,7 +56,7 @@ def localise(run: Run, *, yes: bool = False) -> Path:
         )
     sources = prompt_sources(path, "en")
     files = [file for source in sources for file in source_files(source)]
-    uses = {**fields(run.preset, "prompts.path", "prompts.limit"), **source_versions(sources)}
+    uses = {**fields(run.preset, "prompts.limit"), **source_fields([path], sources)}
     english = _english(run)
     loaded: list[Translator] = []
 
@@ -187,8 +187,7 @@ def _translator_models(run: Run) -> Models:
 
 
 def _translator_uses(run: Run) -> dict[str, Any]:
-    uses = fields(run.preset, "localise.by")
     if run.preset.localise.by.startswith("endpoint:"):
-        return uses
+        return fields(run.preset, "localise.by")
     sampling = fields(run.preset, "sampling.max_new_tokens", "sampling.batch_tokens", "seed")
-    return {**uses, **sampling, **model_fields(_translator_models(run))}
+    return {**sampling, **model_fields(_translator_models(run))}

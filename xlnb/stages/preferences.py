@@ -10,10 +10,11 @@ from xlnb.common.files import write_json
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Sample, read_records, write_records
 from xlnb.inputs.preferences import COLUMNS, preference_pairs
-from xlnb.inputs.sources import parse_source, read_rows, source_files, source_versions
+from xlnb.inputs.sources import parse_source, read_rows, source_files
 from xlnb.lab.truth import english_preferences
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
+from xlnb.stages.keys import source_fields
 
 
 @main_alone
@@ -35,7 +36,8 @@ def prefer(run: Run) -> Path:
     if config.path:
         source = parse_source(config.path)
         inputs = source_files(source)
-        uses = {**fields(run.preset, "preferences"), **source_versions([source])}
+        uses = fields(run.preset, "preferences") | source_fields([config.path], [source])
+        del uses["preferences"]["path"]
     stage = Stage(run, "dpo/pairs", inputs=inputs, uses=uses, out=here.folder / "pairs")
 
     def make() -> None:
