@@ -377,7 +377,7 @@ def test_a_question_that_the_endpoint_always_fails_at_is_final_even_if_only_such
         records = judge_records(judge, some, journal, label="judge")
     errors = [record.said.get("error") for record in records]
     assert [error is not None for error in errors] == [False] * 7 + [True] * 13
-    assert errors[7].startswith("HTTP 400") and errors[8] == "HTTP 500, 2 times"
+    assert errors[7].startswith("HTTP 400") and errors[8] == "HTTP 500, 2 times: broken"
 
 
 def test_a_refused_key_stops_at_once_and_is_not_shown(tmp_path, endpoint):

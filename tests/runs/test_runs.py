@@ -19,8 +19,8 @@ from xlnb.presets import get_preset
 from xlnb.runs import stage as stage_module
 from xlnb.runs.card import model_card
 from xlnb.runs.layout import Run
-from xlnb.runs.run import open_run
 from xlnb.runs.records import stage_seconds
+from xlnb.runs.run import open_run
 from xlnb.runs.stage import Stage
 from xlnb.stages import keys, samples
 
@@ -316,7 +316,9 @@ def test_another_error_of_the_system_is_not_taken_for_a_full_disk(tmp_path, monk
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(
+        InputError, match=r"metrics\.json: the disk has failed .*Input/output error"
+    ):
         write_text(tmp_path / "metrics.json", "new\n")
     assert not list(tmp_path.iterdir())
 

@@ -166,6 +166,7 @@ def test_kill_and_resume(finished, tmp_path, stage):
             for path in read_json(stamp)["outputs"]:
                 (folder / path).unlink()
             stamp.unlink()
+        (folder / name / "README.md").unlink(missing_ok=True)
     (folder / "history.jsonl").unlink()
     killed = subprocess.run(
         [sys.executable, "tests/support/killed.py", str(folder), stage], cwd=ROOT, env=ENVIRONMENT

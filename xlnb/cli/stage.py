@@ -34,6 +34,11 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--model", default="", help="for respond and judge: sft, dpo, icr1 … (default: all)"
     )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="for judge and localise: ask once more about what had no answer",
+    )
     add_yes(parser)
     add_overrides(parser)
     parser.set_defaults(function=run_stage)
@@ -45,7 +50,7 @@ def run_stage(args: argparse.Namespace) -> None:
     run = open_run(args.run, args.preset, parse_overrides(args.overrides))
     stage = STAGES[args.stage]
     takes = inspect.signature(stage).parameters
-    given: dict[str, Any] = {"iteration": args.iteration, "yes": args.yes}
+    given: dict[str, Any] = {"iteration": args.iteration, "yes": args.yes, "again": args.again}
     options = {name: value for name, value in given.items() if name in takes}
     calls = [options]
     if "model_name" in takes:

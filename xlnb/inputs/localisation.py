@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from xlnb.common.dropped import Dropped
-from xlnb.common.endpoint import ChatEndpoint, ask_all, consent
+from xlnb.common.endpoint import ChatEndpoint
 from xlnb.common.files import read_jsonl
 from xlnb.common.journal import Journal
 from xlnb.common.language_id import in_language
 from xlnb.common.languages import language_name
+from xlnb.common.questions import ask_all, consent
 from xlnb.common.records import Prompt
+from xlnb.common.secrets import hidden
 
 Record = dict[str, Any]
 
@@ -193,7 +195,8 @@ def read_response(body: Any) -> Record:
     text = choice["message"]["content"] or ""
     if not isinstance(text, str):
         raise TypeError("content is not text")
-    return {"text": text, "finish_reason": choice.get("finish_reason") or "stop"}
+    reason = choice.get("finish_reason") or "stop"
+    return {"text": hidden(text), "finish_reason": hidden(f"{reason}")}
 
 
 def localisation_consent(

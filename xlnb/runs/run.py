@@ -7,7 +7,7 @@ from typing import Any
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
-from xlnb.common.files import existing_folder, read_json, write_text
+from xlnb.common.files import existing_folder, read_json, sweep, write_text
 from xlnb.models.hub import is_hub_id
 from xlnb.presets import Preset, get_preset, override, preset_from_dict, to_json
 from xlnb.runs.layout import Run
@@ -28,9 +28,16 @@ def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | Non
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file, not a run folder; name a folder")
+    above = existing_folder(path)
+    if not above.is_dir():
+        raise InputError(
+            f"{path}: {above} is a file, so that there is no folder in it; name another"
+        )
     run = Run(path, get_preset(preset, overrides) if preset else _kept_preset(path, overrides))
     _check(run)
     _record(run)
+    if processes.is_main():
+        sweep(run.path)
     return run
 
 

@@ -7,6 +7,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import read_jsonl
 from xlnb.common.journal import Journal
 from xlnb.common.processes import main_alone
+from xlnb.common.questions import ask_again, unanswered
 from xlnb.evaluation.alpaca_eval import Annotation, write_records
 from xlnb.evaluation.comparisons import read_comparisons
 from xlnb.judges.asking import ask_consent, judge_records, with_answers
@@ -19,10 +20,11 @@ from xlnb.stages.reading import eval_prompts
 
 
 @main_alone
-def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
+def judge(run: Run, model_name: str, *, yes: bool = False, again: bool = False) -> Path:
     """Judge a model's responses against the baseline's, in AlpacaEval's form.
 
-    Where calls cost money, an estimate is printed first; `yes` goes on without asking.
+    Where calls cost money, an estimate is printed first; `yes` goes on without asking. `again`:
+    what had no answer is asked about once more.
     """
     here = run.evaluated(model_name)
     config = run.preset.evaluation
@@ -45,10 +47,12 @@ def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
         out=here.folder / "annotations",
         beside=[here.annotations(lang) for lang in langs],
     )
-    if stage.current():
+    if stage.current() and not (again and unanswered([here.verdicts(lang) for lang in langs])):
         return stage.out
     asked = get_judge(config.judge, config, run.preset.models)
     with stage.working():
+        if again:
+            ask_again([here.verdicts(lang) for lang in langs])
         comparisons: dict[str, list[Annotation]] = {}
         todo: list[Annotation] = []
         for lang, ours, base in zip(langs, mine, theirs, strict=True):

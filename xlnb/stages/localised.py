@@ -12,6 +12,7 @@ from xlnb.common.files import read_jsonl, write_json, write_jsonl
 from xlnb.common.journal import Journal
 from xlnb.common.languages import language_name, split_langs
 from xlnb.common.processes import main_alone
+from xlnb.common.questions import ask_again, unanswered
 from xlnb.common.records import Prompt
 from xlnb.inputs.localisation import (
     check_drafts,
@@ -36,9 +37,11 @@ from xlnb.stages.keys import model_fields, source_fields
 # tasks, file, label -> records
 Translator = Callable[[list[Prompt], Path, str], list[dict]]
 
+DRAFTS = ("drafts.jsonl", "back.jsonl")
+
 
 @main_alone
-def localise(run: Run, *, yes: bool = False) -> Path:
+def localise(run: Run, *, yes: bool = False, again: bool = False) -> Path:
     """English prompts translated, checked by translating them back, and kept where no language
     failed; report.json counts.
 
@@ -46,6 +49,7 @@ def localise(run: Run, *, yes: bool = False) -> Path:
     with its reason, and its prompt is dropped in every language. drafts/<lang>/ holds all drafts
     and their translations back into English, which another `localise.min_chrf` does not make anew.
     Where calls cost money, an estimate a language is printed first; `yes` goes on without asking.
+    `again`: what had no answer is asked about once more.
     """
     path = run.preset.prompts.path
     langs = [lang for lang in split_langs(run.preset.localise.langs) if lang != "en"]
@@ -74,8 +78,14 @@ def localise(run: Run, *, yes: bool = False) -> Path:
             uses={**uses, **_translator_uses(run)},
             out=run.drafts(lang),
         )
-        stage.make(partial(_draft, run, stage, lang, english, translator, yes))
-    drafts = [run.drafts(lang) / name for lang in langs for name in ("drafts.jsonl", "back.jsonl")]
+        files_here = [run.drafts(lang) / name for name in DRAFTS]
+        if stage.current() and not (again and unanswered(files_here)):
+            continue
+        with stage.working():
+            if again:
+                ask_again(files_here)
+            _draft(run, stage, lang, english, translator, yes)
+    drafts = [run.drafts(lang) / name for lang in langs for name in DRAFTS]
     stage = Stage(
         run,
         "localised",
