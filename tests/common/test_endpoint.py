@@ -125,10 +125,9 @@ def test_an_outage_is_told_in_the_server_s_own_words(monkeypatch):
         prompt = '<answer label="m">\nx\n</answer>'
         with pytest.raises(NoAnswer, match="HTTP 429, 2 times: slow down"):
             endpoint.ask(lambda: endpoint.post(prompt), read_response)
-    endpoint = ChatEndpoint("test", workers=1, wait=0.0)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    endpoint = ChatEndpoint("test", workers=1, wait=0.0)
     with pytest.raises(NoAnswer, match=r"ConnectError, 2 times: .*(refused|failed)"):
-        endpoint = ChatEndpoint("test", workers=1, wait=0.0)
         endpoint.ask(lambda: endpoint.post("Hello."), read_response)
 
 
@@ -181,8 +180,8 @@ def test_the_called_address_is_shown_without_a_key_in_it(monkeypatch, base):
         place = server.url.removeprefix("http://").removesuffix("/v1")
         monkeypatch.setenv("OPENAI_BASE_URL", base.format(key=KEY, place=place) + "?api-version=7")
         endpoint = ChatEndpoint("test", workers=1, wait=0.0)
+        prompt = '<answer label="m">\nx\n</answer>'
         with pytest.raises(InputError, match=r"HTTP 404, no more,.*/chat/completions\?") as error:
-            prompt = '<answer label="m">\nx\n</answer>'
             endpoint.ask(lambda: endpoint.post(prompt), read_response)
     said = str(error.value)
     assert f"http://{place}/" in said and "?api-version=7 was called" in said

@@ -30,9 +30,7 @@ def open_run(path: str | Path, preset: str = "", overrides: dict[str, Any] | Non
         raise InputError(f"{path} is a file, not a run folder; name a folder")
     above = existing_folder(path)
     if not above.is_dir():
-        raise InputError(
-            f"{path}: {above} is a file, so that there is no folder in it; name another"
-        )
+        raise InputError(f"{path}: {above} is a file, not a folder; name another")
     run = Run(path, get_preset(preset, overrides) if preset else _kept_preset(path, overrides))
     _check(run)
     _record(run)
