@@ -259,6 +259,25 @@ def test_a_torn_checkpoint_is_passed_over(whole, start, tokenizer, tmp_path, cap
     assert same(resumed, expected)
 
 
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("adapter_model.safetensors", lambda data: data[: len(data) // 2]),
+        ("adapter_model.safetensors", lambda data: data[:-4] + b"\0\0\xc0\x7f"),
+        ("optimizer.pt", lambda data: data[: len(data) // 2]),
+        ("optimizer.pt", lambda data: data.replace(data[len(data) // 2 :][:64], b"\xff" * 64, 1)),
+        ("rng_state.pth", lambda data: b""),
+    ],
+)
+def test_a_damaged_checkpoint_is_passed_over(whole, tmp_path, capsys, name, damage):
+    folder, *_ = whole
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "checkpoint-4" / name
+    path.write_bytes(damage(path.read_bytes()))
+    assert newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-3")
+    assert "checkpoint-4: not written whole" in capsys.readouterr().out
+
+
 def test_checkpoints_are_ordered_by_number_and_none_is_no_error(tmp_path):
     assert newest_checkpoint(tmp_path) is None
     for step in (8, 10):

@@ -553,6 +553,35 @@ def test_the_stage_asks_before_the_first_call(run, monkeypatch, capsys):
     assert KEY not in written and server.url not in written
 
 
+def test_what_had_no_answer_is_asked_about_again_on_request(run, monkeypatch, capsys):
+    with serving(lambda number: [*["ok"] * 5, "413", "ok"]) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        assert stage_judge(run, "--yes") == 0
+        assert "1 missing answers" in capsys.readouterr().out
+        # and one call to see whether the endpoint was still there
+        assert sum(server.calls.values()) == 16 + 1
+
+        def unjudged():
+            paths = [run.path / f"eval/dpo/{lang}/annotations.json" for lang in ("en", "es")]
+            return sum(one["preference"] is None for path in paths for one in read_json(path))
+
+        assert unjudged() == 1
+        assert stage_judge(run, "--yes") == 0
+        assert unjudged() == 1 and sum(server.calls.values()) == 17
+        assert stage_judge(run, "--yes", "--again") == 0
+        assert unjudged() == 0 and sum(server.calls.values()) == 18
+        assert stage_judge(run, "--yes", "--again") == 0
+        assert sum(server.calls.values()) == 18
+    # A judged file that is lost is missed.
+    assert main(["winrate", str(run.path / "eval")]) == 0
+    (run.path / "eval/dpo/es/annotations.json").unlink()
+    capsys.readouterr()
+    assert main(["winrate", str(run.path / "eval")]) == 2
+    said = capsys.readouterr().err
+    assert "dpo/es/annotations.json, which is missing since stage eval/dpo/annotations" in said
+    assert main(["winrate", str(run.path / "eval/dpo/en/annotations.json")]) == 0
+
+
 def test_a_baseline_in_alpacaevals_form(run, tmp_path, monkeypatch, capsys):
     # AlpacaEval's own files have no ids
     for lang, records in reading.eval_prompts(run).items():

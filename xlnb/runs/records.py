@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import json_text, named_errors, read_json, relative, sha256, write_text
+from xlnb.presets import PRESETS
 from xlnb.runs.layout import Run
 
 # Nanoseconds within which two writes can leave a file with one time.
@@ -165,6 +166,28 @@ def check_whole(run: Run, paths: Iterable[Path]) -> dict[Path, str]:
                 )
             digests[path] = known["sha256"]
     return digests
+
+
+def check_judged(path: Path) -> None:
+    """Raises InputError where a file or folder lies in a run, and annotations that stages of the
+    run wrote there are missing or have changed. The message goes on from who reads them."""
+    path = path.absolute()
+    for folder in (path, *path.parents):
+        # Of the run only its places are asked.
+        run = Run(folder, PRESETS["lab"])
+        if not run.record.exists():
+            continue
+        for name in run.stamps:
+            record = find_record(run, name).record
+            for file, known in record.outputs.items() if record else ():
+                what = ""
+                if name.endswith("/annotations") and (folder / file).is_relative_to(path):
+                    what = fault(folder / file, known)
+                if what:
+                    raise InputError(
+                        f"needs {folder / file}, which {what} since stage {name} wrote it; run "
+                        "that stage again"
+                    )
 
 
 def _check_finished(run: Run, maker: str, record: StageRecord | None) -> None:
