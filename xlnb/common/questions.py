@@ -57,7 +57,7 @@ def ask_all(
     others, so that a run that is killed or stopped asks about it again. What met an outage is asked
     about once more at the end. Nothing without an answer is put there unless the failure is that
     question's own, whatever it looks like: after `IN_A_ROW` of them one after the other, and after
-    each round, a question that `name` has answered is asked again. Raises InputError where that has
+    a round that ends with one, a question that `name` has answered is asked again. Raises InputError where that has
     no answer now, or where none was answered yet; finished work is kept.
     """
     asking = _Asking(ask, records, journal, name)
@@ -146,7 +146,7 @@ class _Asking:
                 self._in_a_row = 0
             again = isinstance(answer, NoAnswer) and answer.outage and not last
             bar.update(not again)
-        if self._failed:
+        if self.outages() or (self._failed and (self._in_a_row or not self._answered)):
             self._stop_if_out_of_reach()
 
     def _attempt(self, record: Record) -> tuple[Record, Record | NoAnswer]:

@@ -140,7 +140,10 @@ class Run:
         return found
 
     def makers(self, path: Path) -> Iterator[str]:
-        """The names that the stage which makes this file of the run folder may have."""
+        """The names that the stage which makes this file of the run folder may have; none for a
+        file elsewhere."""
+        if not path.is_relative_to(self.path):
+            return
         parts = Path(relative(path, self.path)).parts
         if parts[:1] == ("eval",):
             kinds = {"model_outputs.json": "responses", "annotations.json": "annotations"}

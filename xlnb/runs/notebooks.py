@@ -41,7 +41,8 @@ class Kernels:
                 if kernels.stopped:
                     raise RuntimeError("interrupted")
                 await super()._async_launch_kernel(*args, **kwargs)
-                kernels.processes.append(self.provisioner.process)
+                provisioner: Any = self.provisioner
+                kernels.processes.append(provisioner.process)
 
         self.manager = Manager
 

@@ -33,7 +33,6 @@ def judge(run: Run, model_name: str, *, yes: bool = False, again: bool = False) 
     theirs = [outputs_file(run, config.baseline, lang) for lang in langs]
     kind, _, name = config.judge.partition(":")
     files = checkpoint_files(name) if kind == "local" else {}
-    uses: dict[str, Any] = {"judge": {"kind": kind, "name": HERE, "files": files}}
     uses: dict[str, Any] = {"judge": {"local": files} if files else config.judge}
     uses["baseline"] = config.baseline if config.baseline in run.models else HERE
     # The oracle is blind to it.
