@@ -57,8 +57,8 @@ def ask_all(
     others, so that a run that is killed or stopped asks about it again. What met an outage is asked
     about once more at the end. Nothing without an answer is put there unless the failure is that
     question's own, whatever it looks like: after `IN_A_ROW` of them one after the other, and after
-    a round that ends with one, a question that `name` has answered is asked again. Raises InputError where that has
-    no answer now, or where none was answered yet; finished work is kept.
+    a round that ends with one, a question that `name` has answered is asked again. Raises
+    InputError where that has no answer now, or where none was answered yet; finished work is kept.
     """
     asking = _Asking(ask, records, journal, name)
     todo = asking.unasked()
