@@ -5,7 +5,7 @@ import random
 import pytest
 
 from xlnb.common.files import read_jsonl
-from xlnb.common.journal import Journal
+from xlnb.common.journal import Journal, is_finished
 
 RECORDS = [{"prompt_id": f"{i}", "text": f"ünı\u2028 {i}", "n": i} for i in range(20)]
 
@@ -85,3 +85,23 @@ def test_many_damaged_lines_are_one_short_line(journal, capsys):
     journal.part.write_bytes(journal.part.read_bytes().replace(b"}", b"]"))
     assert Journal(journal.path).records == []
     assert "lines 1, 2, 3, 4, 5 and 15 more: damaged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda d: d[:200], lambda d: d[: d.rfind(b"\n", 0, -1) + 1], lambda d: b"\0" * 9]
+)
+def test_a_finished_file_of_an_interrupted_stage_that_was_cut_is_said_and_set_aside(
+    journal, capsys, damage
+):
+    order = [record["prompt_id"] for record in RECORDS]
+    assert not is_finished(journal.path, order)
+    journal.finish(order)
+    assert is_finished(journal.path, order)
+    assert capsys.readouterr().out == ""
+    damaged = damage(journal.path.read_bytes())
+    journal.path.write_bytes(damaged)
+    assert not is_finished(journal.path, order)
+    said = f"{journal.path}: damaged or cut; made again, kept as en.jsonl.old\n"
+    assert capsys.readouterr().out == said
+    assert not journal.path.exists()
+    assert journal.path.with_name("en.jsonl.old").read_bytes() == damaged

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from xlnb.common import processes
-from xlnb.common.files import json_text, named_errors, whole_lines, write_jsonl
+from xlnb.common.errors import InputError
+from xlnb.common.files import (
+    aside,
+    json_text,
+    named_errors,
+    read_jsonl,
+    whole_lines,
+    write_jsonl,
+)
 
 # Damaged lines whose numbers are shown.
 SHOWN = 5
@@ -66,6 +74,24 @@ class Journal:
 
     def _parts(self) -> list[Path]:
         return sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.*part"))
+
+
+def is_finished(path: Path, order: Sequence[str]) -> bool:
+    """Whether a journal's file is there with a record for each of these prompt ids. One that holds
+    anything else is said and set aside, to be made again."""
+    if not path.exists():
+        return False
+    try:
+        found = [record["prompt_id"] for record in read_jsonl(path)]
+    except (InputError, KeyError):
+        found = []
+    if found == list(order):
+        return True
+    if processes.is_main():
+        kept = aside(path)
+        print(f"{path}: damaged or cut; made again, kept as {kept.name}", flush=True)
+        path.rename(kept)
+    return False
 
 
 def _line(record: dict) -> str:

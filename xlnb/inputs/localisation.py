@@ -10,7 +10,7 @@ from typing import Any
 from xlnb.common.dropped import Dropped
 from xlnb.common.endpoint import ChatEndpoint
 from xlnb.common.files import read_jsonl
-from xlnb.common.journal import Journal
+from xlnb.common.journal import Journal, is_finished
 from xlnb.common.language_id import in_language
 from xlnb.common.languages import language_name
 from xlnb.common.questions import ask_all, consent
@@ -166,7 +166,8 @@ def endpoint_translations(
 ) -> list[Record]:
     """What an endpoint makes of translation tasks, through a journal: as sample records, or with
     "error"."""
-    if path.exists():
+    order = [task.prompt_id for task in tasks]
+    if is_finished(path, order):
         return read_jsonl(path)
 
     def ask(record: Record) -> Record:
@@ -185,7 +186,7 @@ def endpoint_translations(
         )
     journal = Journal(path)
     ask_all(ask, asked, journal, name=endpoint.name, workers=endpoint.workers, label=label)
-    return journal.finish([task.prompt_id for task in tasks])
+    return journal.finish(order)
 
 
 def read_response(body: Any) -> Record:

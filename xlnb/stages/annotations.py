@@ -5,7 +5,7 @@ from typing import Any
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_jsonl
-from xlnb.common.journal import Journal
+from xlnb.common.journal import Journal, is_finished
 from xlnb.common.processes import main_alone
 from xlnb.common.questions import ask_again, unanswered
 from xlnb.evaluation.alpaca_eval import Annotation, write_records
@@ -56,7 +56,8 @@ def judge(run: Run, model_name: str, *, yes: bool = False, again: bool = False) 
         todo: list[Annotation] = []
         for lang, ours, base in zip(langs, mine, theirs, strict=True):
             comparisons[lang] = read_comparisons(ours, base, lang, annotator=asked.name)
-            if not here.verdicts(lang).exists():
+            order = [one.prompt_id for one in comparisons[lang]]
+            if not is_finished(here.verdicts(lang), order):
                 done = Journal(here.verdicts(lang)).done
                 todo += [one for one in comparisons[lang] if one.prompt_id not in done]
         ask_consent(asked, todo, price=config.judge_price, yes=yes)
