@@ -558,8 +558,9 @@ def test_what_had_no_answer_is_asked_about_again_on_request(run, monkeypatch, ca
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         assert stage_judge(run, "--yes") == 0
         assert "1 missing answers" in capsys.readouterr().out
-        # and one call to see whether the endpoint was still there
-        assert sum(server.calls.values()) == 16 + 1
+        # Where it was the last to come, one call more saw whether the endpoint was still there.
+        calls = sum(server.calls.values())
+        assert calls in (16, 17)
 
         def unjudged():
             paths = [run.path / f"eval/dpo/{lang}/annotations.json" for lang in ("en", "es")]
@@ -567,11 +568,11 @@ def test_what_had_no_answer_is_asked_about_again_on_request(run, monkeypatch, ca
 
         assert unjudged() == 1
         assert stage_judge(run, "--yes") == 0
-        assert unjudged() == 1 and sum(server.calls.values()) == 17
+        assert unjudged() == 1 and sum(server.calls.values()) == calls
         assert stage_judge(run, "--yes", "--again") == 0
-        assert unjudged() == 0 and sum(server.calls.values()) == 18
+        assert unjudged() == 0 and sum(server.calls.values()) == calls + 1
         assert stage_judge(run, "--yes", "--again") == 0
-        assert sum(server.calls.values()) == 18
+        assert sum(server.calls.values()) == calls + 1
     # A judged file that is lost is missed.
     assert main(["winrate", str(run.path / "eval")]) == 0
     (run.path / "eval/dpo/es/annotations.json").unlink()
