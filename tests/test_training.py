@@ -4,6 +4,7 @@ import math
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -257,6 +258,49 @@ def test_a_torn_checkpoint_is_passed_over(whole, start, tokenizer, tmp_path, cap
     assert "checkpoint-4: not written whole" in capsys.readouterr().out
     assert steps == [3, 4]
     assert same(resumed, expected)
+
+
+def test_a_disk_that_fills_up_inside_a_checkpoint_is_one_line_and_training_goes_on(
+    whole, start, tokenizer, tmp_path
+):
+    _, expected, _ = whole
+    save = torch.save
+
+    def full(value, path, *args, **kwargs):
+        if "checkpoint-4" in str(path):
+            Path(path).write_bytes(b"half")
+            raise RuntimeError(
+                "[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0\nframe #0"
+            )
+        save(value, path, *args, **kwargs)
+
+    model, rows = start(6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(InputError, match=r"a checkpoint could not be written .*free some disk"):
+            train_adapter(model, tokenizer, rows, SHORT, seed=3, checkpoints=tmp_path)
+    resumed, _, steps = resume(start, tokenizer, tmp_path)
+    assert steps == [3, 4]
+    assert same(resumed, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("adapter_model.safetensors", lambda data: data[: len(data) // 2]),
+        ("adapter_model.safetensors", lambda data: data[:-4] + b"\0\0\xc0\x7f"),
+        ("optimizer.pt", lambda data: data[: len(data) // 2]),
+        ("optimizer.pt", lambda data: data.replace(data[len(data) // 2 :][:64], b"\xff" * 64, 1)),
+        ("rng_state.pth", lambda data: b""),
+    ],
+)
+def test_a_damaged_checkpoint_is_passed_over(whole, tmp_path, capsys, name, damage):
+    folder, *_ = whole
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "checkpoint-4" / name
+    path.write_bytes(damage(path.read_bytes()))
+    assert newest_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
+    assert "checkpoint-4: not written whole" in capsys.readouterr().out
 
 
 def test_checkpoints_are_ordered_by_number_and_none_is_no_error(tmp_path):

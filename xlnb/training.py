@@ -6,7 +6,8 @@ Reference log-probabilities are computed once (`add_reference`), then `train_ada
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from datasets import Dataset
 from peft import PeftModel
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from transformers.integrations import is_tensorboard_available, is_wandb_available
@@ -192,7 +194,8 @@ def train_adapter(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Progress(label))
-    trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints))
+    with _checkpoint_errors(checkpoints):
+        trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints))
 
     history = trainer.state.log_history
     losses = [{"step": r["step"], "loss": r["eval_loss"]} for r in history if "eval_loss" in r]
@@ -201,6 +204,23 @@ def train_adapter(
         kept = int(min(losses, key=lambda record: record["loss"])["step"])
     log = [record for record in history if "rewards/margins" in record]
     return Trained(log=log, held_out=losses, step=kept)
+
+
+@contextmanager
+def _checkpoint_errors(folder: Path) -> Iterator[None]:
+    """A checkpoint that cannot be written, as torch, safetensors and the system say it, in one
+    line."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        said = f"{error}".strip().partition("\n")[0]
+        torn = "PytorchStreamWriter" in said or "unexpected pos" in said
+        if not torn and not isinstance(error, OSError | SafetensorError):
+            raise
+        raise InputError(
+            f"{folder}: a checkpoint could not be written ({said}); free some disk and start "
+            "again, training goes on from the one before it"
+        ) from error
 
 
 def _arguments(
@@ -255,11 +275,14 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
                 f"{folder}: the trained adapter is not finite ({name}), and is not saved; lower "
                 "training.lr"
             )
+    # Where a kill left some of it.
+    saving = folder / ".saving"
+    shutil.rmtree(saving, ignore_errors=True)
     config: Any = model.peft_config["default"]
     # a set, whose order PEFT would write as it comes
     config.target_modules = sorted(config.target_modules)
-    saving = folder / ".saving"
-    model.save_pretrained(str(saving), selected_adapters=["default"])
-    for name in ADAPTER_FILES:
-        os.replace(saving / name, folder / name)
+    with _checkpoint_errors(folder):
+        model.save_pretrained(str(saving), selected_adapters=["default"])
+        for name in ADAPTER_FILES:
+            os.replace(saving / name, folder / name)
     shutil.rmtree(saving)

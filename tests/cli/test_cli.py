@@ -37,14 +37,14 @@ def run(tmp_path):
 
 
 def outputs(folder):
-    """What stages have made in a run folder, by content: all but the record of its preset and the
-    stamps."""
+    """What stages have made in a run folder, by content: all but the record of its preset, the
+    stamps and their history."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     names = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
     return {
         name: data
         for name, data in names.items()
-        if name != "preset.json" and not name.startswith("stages/")
+        if name not in ("preset.json", "history.jsonl") and not name.startswith("stages/")
     }
 
 

@@ -367,7 +367,7 @@ def test_drafts_are_checked_and_failures_set_apart_in_every_language(tmp_path, m
 
 def test_an_endpoint_that_goes_away_is_not_asked_twice(tmp_path, monkeypatch):
     monkeypatch.setattr("xlnb.common.endpoint.TRIES", 1)
-    monkeypatch.setattr("xlnb.common.endpoint.IN_A_ROW", 4)
+    monkeypatch.setattr("xlnb.common.questions.IN_A_ROW", 4)
     run = english_run(tmp_path, **{"localise.workers": "1", "localise.langs": "es"})
     with interpreting(monkeypatch, most=5) as server:
         with pytest.raises(

@@ -416,7 +416,7 @@ def test_a_question_that_the_endpoint_always_fails_at_is_final_even_if_only_such
         records = judge_records(judge, some, journal, label="judge")
     errors = [record.said.get("error") for record in records]
     assert [error is not None for error in errors] == [False] * 7 + [True] * 13
-    assert errors[7].startswith("HTTP 400") and errors[8] == "HTTP 500, 2 times"
+    assert errors[7].startswith("HTTP 400") and errors[8] == "HTTP 500, 2 times: broken"
 
 
 def test_a_refused_key_stops_at_once_and_is_not_shown(tmp_path, endpoint):
@@ -618,6 +618,36 @@ def test_the_stage_asks_before_the_first_call(run, monkeypatch, capsys):
     )  # finished: nothing to ask consent for
     written = "".join(path.read_text() for path in run.path.rglob("*") if path.is_file())
     assert KEY not in written and server.url not in written
+
+
+def test_what_had_no_answer_is_asked_about_again_on_request(run, monkeypatch, capsys):
+    with serving(lambda number: [*["ok"] * 5, "413", "ok"]) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        assert stage_judge(run, "--yes") == 0
+        assert "1 missing answers" in capsys.readouterr().out
+        # Where it was the last to come, one call more saw whether the endpoint was still there.
+        calls = sum(server.calls.values())
+        assert calls in (16, 17)
+
+        def unjudged():
+            paths = [run.path / f"eval/dpo/{lang}/annotations.json" for lang in ("en", "es")]
+            return sum(one["preference"] is None for path in paths for one in read_json(path))
+
+        assert unjudged() == 1
+        assert stage_judge(run, "--yes") == 0
+        assert unjudged() == 1 and sum(server.calls.values()) == calls
+        assert stage_judge(run, "--yes", "--again") == 0
+        assert unjudged() == 0 and sum(server.calls.values()) == calls + 1
+        assert stage_judge(run, "--yes", "--again") == 0
+        assert sum(server.calls.values()) == calls + 1
+    # A judged file that is lost is missed.
+    assert main(["winrate", str(run.path / "eval")]) == 0
+    (run.path / "eval/dpo/es/annotations.json").unlink()
+    capsys.readouterr()
+    assert main(["winrate", str(run.path / "eval")]) == 2
+    said = capsys.readouterr().err
+    assert "dpo/es/annotations.json, which is missing since stage eval/dpo/annotations" in said
+    assert main(["winrate", str(run.path / "eval/dpo/en/annotations.json")]) == 0
 
 
 def test_a_baseline_in_alpacaevals_form(run, tmp_path, monkeypatch, capsys):

@@ -1,5 +1,8 @@
 """Pushing an adapter to the Hub: whose, from where, and with what."""
 
+import json
+from pathlib import Path
+
 import pytest
 from hub import hub_error
 from huggingface_hub import errors
@@ -49,10 +52,22 @@ def test_pushing_is_for_finished_adapters_of_this_run_with_a_token(tmp_path, mon
     assert not any(
         "hf_secret" in path.read_text() for path in run.path.rglob("*") if path.is_file()
     )
+    # A base that is a folder here is called by its Hub id there, and the run stays as it is.
+    config = folder / "adapter_config.json"
+    config.write_text('{"base_model_name_or_path": "/a/folder"}')
+    sent = {}
+
+    def upload(self, folder_path, **_):
+        sent.update(json.loads((Path(folder_path) / "adapter_config.json").read_text()))
+
+    monkeypatch.setattr(Api, "upload_folder", upload)
+    xlnb.runs.card.push(run, "icr1", "org/name", "org/base")
+    assert sent == {"base_model_name_or_path": "org/base"}
+    assert "/a/folder" in config.read_text()
     monkeypatch.setattr(
         Api,
         "create_repo",
         lambda *_, **__: (_ for _ in ()).throw(hub_error(errors.HfHubHTTPError, 403)),
     )
     with pytest.raises(InputError, match="org/name: the Hub refused access"):
-        xlnb.runs.card.push(run, "icr1", "org/name")
+        xlnb.runs.card.push(run, "icr1", "org/name", "org/base")

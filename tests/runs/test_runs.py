@@ -20,8 +20,9 @@ from xlnb.presets import get_preset
 from xlnb.runs import stage as stage_module
 from xlnb.runs.card import model_card
 from xlnb.runs.layout import Run
+from xlnb.runs.records import stage_seconds
 from xlnb.runs.run import open_run
-from xlnb.runs.stage import Stage, stage_seconds
+from xlnb.runs.stage import Stage
 from xlnb.stages import keys, samples
 
 
@@ -67,7 +68,8 @@ def test_a_changed_field_makes_a_stage_stale_and_is_named(run, capsys, changed, 
     make(run)
     write_text(run.path / "icr1/samples/leftover.jsonl", "")
     assert make(run, **changed)
-    assert capsys.readouterr().out == f"icr1/samples: redone, because {why}\n"
+    kept = "; what was there is kept as icr1/samples.old"
+    assert capsys.readouterr().out == f"icr1/samples: redone, because {why}{kept}\n"
     assert [path.name for path in (run.path / "icr1/samples").iterdir()] == ["en.jsonl"]
     assert not make(run, **changed)
 
@@ -82,11 +84,14 @@ def test_a_changed_new_or_removed_input_makes_a_stage_stale_and_is_named(run, ca
     assert not make(run, inputs=[first])
     write_text(first, "b\n")
     assert make(run, inputs=[first])
-    assert capsys.readouterr().out == "icr1/samples: redone, because prompts/en.jsonl changed\n"
+    said = (
+        "icr1/samples: redone, because prompts/{} changed; what was there is kept as icr1/samples"
+    )
+    assert capsys.readouterr().out == said.format("en.jsonl") + ".old\n"
     assert make(run, inputs=[first, second])
-    assert capsys.readouterr().out == "icr1/samples: redone, because prompts/es.jsonl changed\n"
+    assert capsys.readouterr().out == said.format("es.jsonl") + ".old2\n"
     assert make(run, inputs=[first])
-    assert capsys.readouterr().out == "icr1/samples: redone, because prompts/es.jsonl changed\n"
+    assert capsys.readouterr().out == said.format("es.jsonl") + ".old3\n"
 
 
 def test_a_missing_input_is_named_with_what_to_do(run):
@@ -321,7 +326,9 @@ def test_another_error_of_the_system_is_not_taken_for_a_full_disk(tmp_path, monk
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", broken)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(
+        InputError, match=r"metrics\.json: the disk has failed .*Input/output error"
+    ):
         write_text(tmp_path / "metrics.json", "new\n")
     assert not list(tmp_path.iterdir())
 

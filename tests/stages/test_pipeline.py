@@ -149,6 +149,50 @@ def test_a_changed_field_redoes_what_depends_on_it_and_says_why(finished, tmp_pa
     )
 
 
+def test_what_a_finished_run_has_lost_is_named_and_made_again(finished, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished.path, copy)
+    lost = ["prompts/es.jsonl", "icr1/scores/es.jsonl", "icr1/pairs/es.jsonl"]
+    for name in lost:
+        (copy / name).unlink()
+    samples, metrics = copy / "icr1/samples/es.jsonl", copy / "metrics.json"
+    samples.write_bytes(b"".join(samples.read_bytes().splitlines(keepends=True)[:4]))
+    metrics.write_bytes(metrics.read_bytes()[:300])
+    weights = copy / "icr1/adapter/adapter_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    stages.run_until(open_run(copy, "lab-quick", SMALL))
+    said = capsys.readouterr().out
+    for name in lost:
+        stage = name.rpartition("/")[0]
+        assert f"{stage}: made again, because {name} is missing\n" in said
+    assert "icr1/samples: made again, because icr1/samples/es.jsonl has changed\n" in said
+    assert "icr1/adapter: made again, because icr1/adapter/adapter_model.safetensors has" in said
+    assert "report: made again, because metrics.json has changed\n" in said
+    # Made again as it was: nothing behind it is stale.
+    assert said.count("made again") == 6 and "redone" not in said
+    for name in ARTIFACTS:
+        assert (copy / name).read_bytes() == (finished.path / name).read_bytes(), name
+    ours, theirs = (read_json(path / "metrics.json") for path in (copy, finished.path))
+    assert ours["win_rates"] == theirs["win_rates"]
+
+
+def test_a_copy_of_the_base_or_another_spelling_of_it_changes_nothing(finished, tmp_path, capsys):
+    copy, base = tmp_path / "copy", tmp_path / "base"
+    shutil.copytree(finished.path, copy)
+    shutil.copytree(base_path(finished.preset.models.base), base)
+    (base / "notes.txt").write_text("About it.")
+    for name in (f"{finished.preset.models.base}/", str(base)):
+        run = open_run(copy, "lab-quick", SMALL | {"models.base": name})
+        stages.run_until(run)
+        assert capsys.readouterr().out == ""
+    # What is still to be made can be made with it.
+    (copy / "eval/icr1/responses/es.jsonl").unlink()
+    stages.run_until(run)
+    assert capsys.readouterr().out.count("made again") == 1
+
+
 def stamps_of(folder, step):
     """A step's records: its own, or one a scorer's prompt."""
     stamps = Run(folder, None).stamps
@@ -168,7 +212,11 @@ def test_kill_and_resume(finished, tmp_path, stage):
         own = stamps_of(folder, name)
         assert own
         for stamp in own:
+            for path in read_json(stamp)["outputs"]:
+                (folder / path).unlink()
             stamp.unlink()
+        (folder / name / "README.md").unlink(missing_ok=True)
+    (folder / "history.jsonl").unlink()
     killed = subprocess.run(
         [sys.executable, "tests/support/killed.py", str(folder), stage], cwd=ROOT, env=ENVIRONMENT
     )

@@ -97,6 +97,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(int(fault), {"error": "broken"})
         if fault == "401":
             return self.send(401, {"error": f"wrong key {key}"})
+        if fault.isdigit():
+            return self.send(int(fault), {"error": {"message": f"no more, {key}", "code": fault}})
+        if fault == "quota":
+            error = {"message": f"You exceeded your quota, {key}", "code": "insufficient_quota"}
+            return self.send(429, {"error": error})
         if fault == "too long" or (fault == "no logprobs at all" and "logprobs" in body):
             return self.send(400, {"error": f"refused to {key}"})
         if fault == "hang":

@@ -1,59 +1,85 @@
 """The command line: a command a file, and the edge at which expected errors become one line.
 
-Exit codes: 0; 2 for bad input and a full disk; 130 when interrupted; what `check` returns.
+Exit codes: 0; 2 for bad input and errors of the system; 1 for what nobody expected; 130 when
+interrupted, 143 when told to end; what `check` returns.
 """
 
 import argparse
-import errno
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from xlnb.cli import check, evidence, plan, push, render, run, stage, winrate
+from xlnb.cli import check, clean, edge, evidence, plan, push, render, run, stage, winrate
 from xlnb.cli import list as list_
 from xlnb.common import processes
-from xlnb.common.errors import InputError
 
-COMMANDS = (run, evidence, stage, winrate, push, plan, list_, check, render)
+COMMANDS = (run, evidence, stage, winrate, push, plan, list_, check, render, clean)
+
+
+class _Ended(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
-        code = args.function(args)
+        with _interruptible():
+            code = args.function(args)
         sys.stdout.flush()
-    except InputError as error:
-        if processes.first_to_say(str(error)):
-            print(f"error: {error}", file=sys.stderr, flush=True)
-        return 2
     except BrokenPipeError:
         # Whoever read the output, such as `head`, has read enough; what is left has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        where = error.filename or "the run folder"
-        print(
-            f"error: {where}: no space left on the disk; free some and start again, finished work "
-            "is kept",
-            file=sys.stderr,
-        )
-        return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         if processes.is_main():
             print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+        return 128 + (signal.SIGTERM if isinstance(interrupt, _Ended) else signal.SIGINT)
+    except Exception as error:
+        line = edge.explain(error)
+        if args.debug or line is None:
+            print(edge.trace(error), file=sys.stderr, flush=True)
+        if line is None:
+            return 1
+        if processes.first_to_say(line):
+            print(f"error: {line}", file=sys.stderr, flush=True)
+        return 2
     processes.leave()
     return code or 0
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends what is inside as Ctrl-C does. Of several processes the launcher sees to it."""
+    if processes.world() > 1 or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise _Ended
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m xlnb", description="Implicit cross-lingual rewarding, step by step."
     )
+    parser.set_defaults(debug=False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(commands)
+    for each in (parser, *commands.choices.values()):
+        each.add_argument(
+            "--debug",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="show the whole traceback of an error",
+        )
     return parser

@@ -15,10 +15,13 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--to", required=True, metavar="ORG/NAME", help="made where it is new, and then private"
     )
+    parser.add_argument(
+        "--base", default="", metavar="ORG/NAME", help="its base on the Hub, where that is a folder"
+    )
     parser.set_defaults(function=push_adapter)
 
 
 def push_adapter(args: argparse.Namespace) -> None:
     from xlnb.runs.card import push
 
-    print(push(open_run(args.run), args.model, args.to))
+    print(push(open_run(args.run), args.model, args.to, args.base))

@@ -38,6 +38,11 @@ def add_parser(commands: Commands) -> None:
         action="store_true",
         help="for translate, logps and score: of the lab's shared responses, not the policy's own",
     )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="for judge and localise: ask once more about what had no answer",
+    )
     add_yes(parser)
     add_overrides(parser)
     parser.set_defaults(function=run_stage)
@@ -53,6 +58,7 @@ def run_stage(args: argparse.Namespace) -> None:
         "iteration": args.iteration,
         "shared": args.shared,
         "yes": args.yes,
+        "again": args.again,
     }
     options = {name: value for name, value in given.items() if name in takes}
     calls = [options]

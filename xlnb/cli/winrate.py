@@ -50,6 +50,7 @@ def print_win_rates(args: argparse.Namespace) -> None:
     from xlnb.evaluation import tables
     from xlnb.evaluation.leaderboard import read_leaderboard
     from xlnb.evaluation.text_table import format_table
+    from xlnb.runs.records import check_judged
 
     if bool(args.difficulty) != bool(args.gamed_baseline):
         raise InputError(
@@ -57,6 +58,11 @@ def print_win_rates(args: argparse.Namespace) -> None:
         )
     if args.lang:
         language_name(args.lang)
+    for path in args.files:
+        try:
+            check_judged(path)
+        except InputError as error:
+            raise InputError(f"winrate {error}") from None
     annotations = files.read_annotations(
         args.files, model=args.model, lang=args.lang, detect=not args.json
     )

@@ -1,18 +1,18 @@
 """Files written whole or not at all, and read with errors that name file and line."""
 
 import csv
-import errno
 import hashlib
 import io
 import json
 import math
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from xlnb.common.errors import InputError
+from xlnb.common.errors import InputError, system_error
 
 # The folder that holds the package.
 ABOVE = Path(__file__).resolve().parents[2]
@@ -24,16 +24,41 @@ ROOT = ABOVE / "xlnb" if INSTALLED else ABOVE
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all: under a temporary name, flushed to disk, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_file(path)
+    with named_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def temporary_file(path: Path, suffix: str = "") -> Path:
+    """Where a file is written before it has its name, by this process."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp{suffix}")
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes have left half written in a folder and below."""
+    for path in folder.rglob(".*.tmp*"):
+        owner = re.search(r"\.(\d+)\.tmp(\.\w+)?$", path.name)
+        if owner and not _runs(int(owner[1])):
+            path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
     try:
-        with named_errors(path), temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        # Another user's.
+        return True
+    return True
 
 
 def json_text(value: object, indent: int | None = None) -> str:
@@ -128,14 +153,13 @@ def read_numbered_csv(
 
 
 def read_text(path: Path) -> str:
+    with named_errors(path):
+        data = path.read_bytes()
     try:
-        return path.read_bytes().decode(
-            "utf-8-sig"
-        )  # read_text would change the line ends inside of CSV's quotes
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        # Not read_text, which would change the line ends inside of CSV's quotes.
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        line = data[: error.start].count(b"\n") + 1
         raise InputError(
             f"{path}, line {line}: not UTF-8 ({error.reason}); save the file as UTF-8"
         ) from None
@@ -153,14 +177,21 @@ def parse_json(path: Path, text: str, where: str) -> Any:
 
 @contextmanager
 def named_errors(path: Path) -> Iterator[None]:
+    """Errors of the operating system inside, as InputErrors that name the file."""
     try:
         yield
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise InputError(
-            f"{path}: no space left on the disk; free some and start again, finished work is kept"
-        ) from None
+        raise system_error(error, path) from error
+
+
+def aside(path: Path) -> Path:
+    """Where a file or folder is set aside: <name>.old, or .old2, .old3 … where that is taken."""
+    place = path.with_name(f"{path.name}.old")
+    number = 1
+    while place.exists():
+        number += 1
+        place = path.with_name(f"{path.name}.old{number}")
+    return place
 
 
 def whole_lines(path: Path) -> bytes:
@@ -180,4 +211,5 @@ def relative(path: Path, base: Path) -> str:
 
 
 def existing_folder(path: Path) -> Path:
+    """The folder, or the nearest above it that there is; a file where a path leads through one."""
     return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())

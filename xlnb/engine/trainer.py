@@ -17,13 +17,17 @@ not finite.
 """
 
 import json
+import zlib
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 from transformers import TrainerCallback
@@ -129,17 +133,27 @@ class Progress(TrainerCallback):
 
 
 def newest_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that was written whole. The trainer's state is written last; a torn one
-    is no JSON."""
+    """The newest checkpoint that was written whole and is undamaged."""
     checkpoints = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
     for path in reversed(checkpoints):
-        try:
-            json.loads((path / "trainer_state.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
-            if processes.is_main():
-                print(
-                    f"{path.name}: not written whole, going on from the one before it", flush=True
-                )
-            continue
-        return str(path)
+        if _is_whole(path):
+            return str(path)
+        if processes.is_main():
+            print(f"{path.name}: not written whole, going on from the one before it", flush=True)
     return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """The trainer's state is written last; a torn one is no JSON. Tensors can be read and are
+    finite, and what is in zip files has its checksums."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text())
+        for path in checkpoint.glob("*.safetensors"):
+            if not all(torch.isfinite(tensor).all() for tensor in load_file(path).values()):
+                return False
+        for pattern in ("*.pt", "*.pth"):
+            if any(ZipFile(path).testzip() for path in checkpoint.glob(pattern)):
+                return False
+    except (OSError, ValueError, SafetensorError, BadZipFile, EOFError, zlib.error):
+        return False
+    return True

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from xlnb.common.dropped import Dropped
-from xlnb.common.endpoint import ChatEndpoint, ask_all, consent
+from xlnb.common.endpoint import ChatEndpoint
 from xlnb.common.files import read_jsonl
 from xlnb.common.given import comparable, is_blank, is_broken
-from xlnb.common.journal import Journal
+from xlnb.common.journal import Journal, is_finished
 from xlnb.common.language_id import in_language
 from xlnb.common.languages import language_name
+from xlnb.common.questions import ask_all, consent
 from xlnb.common.records import Prompt
+from xlnb.common.secrets import hidden
 
 Record = dict[str, Any]
 
@@ -167,7 +169,8 @@ def endpoint_translations(
 ) -> list[Record]:
     """What an endpoint makes of translation tasks, through a journal: as sample records, or with
     "error"."""
-    if path.exists():
+    order = [task.prompt_id for task in tasks]
+    if is_finished(path, order):
         return read_jsonl(path)
 
     def ask(record: Record) -> Record:
@@ -186,7 +189,7 @@ def endpoint_translations(
         )
     journal = Journal(path)
     ask_all(ask, asked, journal, name=endpoint.name, workers=endpoint.workers, label=label)
-    return journal.finish([task.prompt_id for task in tasks])
+    return journal.finish(order)
 
 
 def read_response(body: Any) -> Record:
@@ -196,7 +199,8 @@ def read_response(body: Any) -> Record:
     text = choice["message"]["content"] or ""
     if not isinstance(text, str):
         raise TypeError("content is not text")
-    return {"text": text, "finish_reason": choice.get("finish_reason") or "stop"}
+    reason = choice.get("finish_reason") or "stop"
+    return {"text": hidden(text), "finish_reason": hidden(f"{reason}")}
 
 
 def localisation_consent(

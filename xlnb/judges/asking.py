@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from xlnb.common.endpoint import ask_all, consent
 from xlnb.common.errors import InputError
 from xlnb.common.given import given_number
 from xlnb.common.journal import Journal
+from xlnb.common.questions import ask_all, consent
 from xlnb.evaluation.alpaca_eval import Annotation
 from xlnb.judges.model import ModelJudge, judge_prompt
 from xlnb.judges.protocol import Judge
+
+AGAIN = "; stage judge --again asks about what has no answer once more"
 
 
 def ask_consent(judge: Judge, asked: Sequence[Annotation], *, price: float, yes: bool) -> None:
@@ -59,7 +61,7 @@ def judge_records(
     if malformed or failed:
         print(
             f"{label}: {malformed} malformed and {failed} missing answers of {len(judged)} "
-            "comparisons, kept without a preference",
+            f"comparisons, kept without a preference{AGAIN if failed else ''}",
             flush=True,
         )
     return judged

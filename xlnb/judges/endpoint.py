@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from xlnb.common.endpoint import ChatEndpoint
+from xlnb.common.endpoint import ChatEndpoint, shown
 from xlnb.judges.model import FIRST, SECOND, ModelJudge, label_verdict
 from xlnb.judges.protocol import Verdict
 from xlnb.presets import Preset
@@ -22,7 +22,7 @@ class Endpoint(ChatEndpoint):
     _logprobs = True
 
     def choose(self, prompt: str) -> Verdict:
-        return self.ask(lambda: self._call(prompt), lambda body: read_verdict(body, self.hidden))
+        return self.ask(lambda: self._call(prompt), lambda body: read_verdict(body, shown))
 
     def _call(self, prompt: str) -> httpx.Response:
         """One call; an endpoint that refuses log-probabilities (400, 422) is asked without, from

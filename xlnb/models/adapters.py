@@ -5,15 +5,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors import safe_open
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json
 from xlnb.models.base import base_path, deal_out, read_base
-from xlnb.models.hub import is_hub_id
+from xlnb.models.checkpoint import checkpoint_files
+from xlnb.models.hub import ADAPTER_FILES, is_hub_id
 from xlnb.presets import Models, Training
+
+MAKE_AGAIN = "the file is damaged: train or download the adapter again"
 
 
 def load_model(models: Models, adapters: dict[str, Path | None]) -> PreTrainedModel | PeftModel:
@@ -27,6 +30,7 @@ def load_model(models: Models, adapters: dict[str, Path | None]) -> PreTrainedMo
             model.load_adapter(str(folder), adapter_name=name)
         else:
             model = PeftModel.from_pretrained(model, str(folder), adapter_name=name)
+        check_complete(folder, model, name)
     return deal_out(model.eval(), models)
 
 
@@ -70,30 +74,60 @@ def new_adapter(model: PreTrainedModel, base: str, training: Training) -> PeftMo
 
 
 def check_adapter(folder: Path, base: str) -> None:
-    """Raises InputError unless the folder holds an adapter of finite values that was trained on
-    this base."""
+    """Raises InputError unless the folder holds an adapter, undamaged and of finite values, that
+    was trained on this base."""
     path = folder / "adapter_config.json"
     if not path.exists():
         raise InputError(f"{folder}: not an adapter folder (no adapter_config.json)")
-    trained_on = read_json(path).get("base_model_name_or_path")
-    theirs = Path(base_path(trained_on or ""))
-    ours = Path(base_path(base))
-    # A copy of a base from the Hub, in a folder of the same name, is what the adapter calls by its
-    # Hub id.
-    copied = is_hub_id(trained_on or "") and ours.is_dir() and theirs.name == ours.name
-    if theirs.resolve() != ours.resolve() and not copied:
+    trained_on = read_json(path).get("base_model_name_or_path") or ""
+    if not (_same_place(trained_on, base) or _same_content(folder, trained_on, base)):
         raise InputError(
             f"{folder}: this adapter belongs to base '{trained_on}', not to '{base}'; set "
             "models.base to match"
         )
-    weights = folder / "adapter_model.safetensors"
-    if not weights.exists():
-        raise InputError(f"{weights}: no such file; get or train the adapter anew")
-    with safe_open(weights, "pt") as file:
-        names = file.keys()
-        for name in names:
-            if not torch.isfinite(file.get_tensor(name)).all():
-                raise InputError(
-                    f"{weights}: {name} holds a value that is not finite; get or train the adapter "
-                    "anew"
-                )
+    _tensors(folder)
+
+
+def check_complete(folder: Path, model: PeftModel, name: str) -> None:
+    """Raises InputError where the folder lacks tensors that the model's adapter of that name
+    has, which would be as a fresh adapter has them."""
+    expected = get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+    missing = sorted(expected.keys() - _tensors(folder))
+    if missing:
+        raise InputError(
+            f"{folder / ADAPTER_FILES[1]}: {len(missing)} tensors are missing, the first "
+            f"{missing[0]}; {MAKE_AGAIN}"
+        )
+
+
+def _tensors(folder: Path) -> set[str]:
+    """The names of an adapter's tensors. Raises InputError where they cannot be read or one is not
+    finite."""
+    path = folder / ADAPTER_FILES[1]
+    try:
+        with safe_open(path, "pt") as file:
+            names = set(file.keys())
+            for name in sorted(names):
+                if not torch.isfinite(file.get_tensor(name)).all():
+                    raise InputError(f"{path}: tensor {name} is not finite; {MAKE_AGAIN}")
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); {MAKE_AGAIN}") from None
+    return names
+
+
+def _same_place(trained_on: str, base: str) -> bool:
+    """Whether both names lead to one checkpoint. A copy of a base from the Hub, in a folder of the
+    same name, is what the adapter calls by its Hub id."""
+    theirs = Path(base_path(trained_on))
+    ours = Path(base_path(base))
+    copied = is_hub_id(trained_on) and ours.is_dir() and theirs.name == ours.name
+    return theirs.resolve() == ours.resolve() or copied
+
+
+def _same_content(folder: Path, trained_on: str, base: str) -> bool:
+    """Whether the base's files are those that the adapter was trained on, by what training wrote
+    down of them, or by themselves where they are still there."""
+    record = folder / "training.json"
+    theirs = read_json(record).get("base_files") if record.exists() else None
+    ours = checkpoint_files(base)
+    return bool(ours) and ours == (theirs or checkpoint_files(trained_on))

@@ -3,18 +3,21 @@ the Hub, on request only."""
 
 import json
 import shlex
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from huggingface_hub import HfApi, ModelCardData, get_token
 
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_json
+from xlnb.common.files import read_json, write_json
 from xlnb.common.languages import split_langs
 from xlnb.models.hub import ADAPTER_FILES, LOG_IN, explain, is_hub_id
 from xlnb.runs.layout import Run
 from xlnb.runs.provenance import environment
+from xlnb.runs.records import check_whole
 
 PAPER = "[arXiv 2503.04647](https://arxiv.org/abs/2503.04647)"
 
@@ -137,9 +140,9 @@ def _shown(model: str) -> str:
     return model if is_hub_id(model) and not Path(model).is_dir() else Path(model).name
 
 
-def push(run: Run, model: str, to: str) -> str:
+def push(run: Run, model: str, to: str, base: str = "") -> str:
     """Upload a model's adapter and card to the Hub's repository `to`, made private where it is new;
-    its address."""
+    its address. `base`: the Hub id of a base that is a folder here."""
     folder = run.adapter(model)
     if folder is None or folder != run.made_by(model).adapter:
         raise InputError(
@@ -150,10 +153,16 @@ def push(run: Run, model: str, to: str) -> str:
     for file in files:
         if not file.exists():
             raise InputError(f"{file}: not there; finish stage train first")
-    config = folder / ADAPTER_FILES[0]
-    if not is_hub_id(read_json(config)["base_model_name_or_path"]):
+    try:
+        check_whole(run, [folder / name for name in ADAPTER_FILES])
+    except InputError as error:
+        raise InputError(f"push {error}") from None
+    config = read_json(folder / ADAPTER_FILES[0])
+    base = base or config["base_model_name_or_path"]
+    if not is_hub_id(base):
         raise InputError(
-            f"{config}: its base is a folder of this machine; write the base's Hub id there first"
+            f"{folder / ADAPTER_FILES[0]}: its base is a folder of this machine; name the base's "
+            "Hub id: --base ORG/NAME"
         )
     if not is_hub_id(to):
         raise InputError(f"--to '{to}': expected ORG/NAME")
@@ -162,12 +171,17 @@ def push(run: Run, model: str, to: str) -> str:
     api = HfApi()
     try:
         api.create_repo(to, private=True, exist_ok=True)
-        api.upload_folder(
-            repo_id=to,
-            folder_path=str(folder),
-            allow_patterns=[file.name for file in files],
-            commit_message=f"{run.path.name}: {model}",
-        )
+        with TemporaryDirectory() as copies:
+            for file in files:
+                shutil.copy(file, copies)
+            named = config | {"base_model_name_or_path": base}
+            write_json(Path(copies) / ADAPTER_FILES[0], named)
+            api.upload_folder(
+                repo_id=to,
+                folder_path=copies,
+                allow_patterns=[file.name for file in files],
+                commit_message=f"{run.path.name}: {model}",
+            )
     except (OSError, ValueError) as error:
         raise InputError(f"{to}: {explain(error, to)}") from None
     return f"https://huggingface.co/{to}"

@@ -14,9 +14,11 @@ runs/<name>/
   eval/<model>/<lang>/                 model_outputs.json, annotations.json
   metrics.json
   figures/, notebooks/                 what the notebooks draw; the executed ones
-  stages/<name>.json                   what each stage read, and whether it has finished
+  stages/<name>.json                   what each stage read and wrote, and whether it has finished
+  history.jsonl                        the same of all that ever finished here, oldest first
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,6 +110,10 @@ class Run:
         return record_of(self.path)
 
     @property
+    def history(self) -> Path:
+        return self.path / "history.jsonl"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.json"
 
@@ -175,8 +181,20 @@ class Run:
         """The folder of the same run with some fields changed."""
         return self.path / "variants" / name
 
+    def set_aside(self) -> list[Path]:
+        """What stages have set aside, which nothing reads: <name>.old, .old2 … (outermost only)."""
+        found: list[Path] = []
+        for path in sorted(self.path.rglob("*")):
+            inside = any(path.is_relative_to(outer) for outer in found)
+            if re.fullmatch(r"\.old\d*", path.suffix) and not inside:
+                found.append(path)
+        return found
+
     def makers(self, path: Path) -> Iterator[str]:
-        """The names that the stage which makes this file of the run folder may have."""
+        """The names that the stage which makes this file of the run folder may have; none for a
+        file elsewhere."""
+        if not path.is_relative_to(self.path):
+            return
         parts = Path(relative(path, self.path)).parts
         if parts[:1] == ("eval",):
             kinds = {"model_outputs.json": "responses", "annotations.json": "annotations"}

@@ -8,15 +8,17 @@ import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill
+from jupyter_client import AsyncKernelManager
 from nbformat import NotebookNode
 from PIL import Image
 from tqdm import tqdm
 
 from xlnb.common.errors import InputError
-from xlnb.common.files import ABOVE, ROOT, write_text
+from xlnb.common.files import ABOVE, ROOT, temporary_file, write_text
 from xlnb.runs.layout import Run
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -24,6 +26,31 @@ NOTEBOOKS = ROOT / "notebooks"
 KERNEL = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 }
+
+
+class Kernels:
+    """The kernels of one batch of notebooks, which are killed where it is interrupted."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self.processes: list[Any] = []
+        kernels = self
+
+        class Manager(AsyncKernelManager):
+            async def _async_launch_kernel(self, *args: Any, **kwargs: Any) -> None:
+                if kernels.stopped:
+                    raise RuntimeError("interrupted")
+                await super()._async_launch_kernel(*args, **kwargs)
+                provisioner: Any = self.provisioner
+                kernels.processes.append(provisioner.process)
+
+        self.manager = Manager
+
+    def kill(self) -> None:
+        """Their notebooks end within a second, as those whose kernel has died."""
+        self.stopped = True
+        for process in self.processes:
+            process.kill()
 
 
 def numbered() -> list[Path]:
@@ -46,33 +73,40 @@ def execute_all(paths: Sequence[Path], folder: Path, parameters: Mapping[str, ob
     """Execute these notebooks into `folder`, two side by side with half of the cores each.
 
     Raises InputError where a cell fails; the others run to their end, and the output holds what
-    ran.
+    ran. Interrupted, it ends within seconds, and leaves no notebook that is half executed.
     """
     for path in paths:
         check_parameters(path, parameters)
     os.environ.setdefault(
         "OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2))
     )  # the kernels inherit it
+    kernels = Kernels()
+
+    def one(path: Path) -> None:
+        execute(path, folder / path.name, parameters, kernels)
+
     with ThreadPoolExecutor(2) as pool:
-        running = [pool.submit(execute, path, folder / path.name, parameters) for path in paths]
+        running = [pool.submit(one, path) for path in paths]
         try:
             for done in tqdm(as_completed(running), total=len(running), desc="notebooks"):
-                try:
-                    done.result()
-                except papermill.PapermillExecutionError as error:
-                    path = folder / paths[running.index(done)].name
-                    raise InputError(
-                        f"{path}: cell {error.cell_index} failed, {error.ename}: {error.evalue}"
-                    ) from None
+                done.result()
+        except KeyboardInterrupt:
+            kernels.kill()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def execute(notebook: Path, output: Path, parameters: Mapping[str, object]) -> None:
-    """Execute a notebook with papermill into `output`, normalised.
+def execute(
+    notebook: Path,
+    output: Path,
+    parameters: Mapping[str, object],
+    kernels: Kernels | None = None,
+) -> None:
+    """Execute a notebook with papermill into `output`, normalised, whole or not at all.
 
-    Raises as `check_parameters`, and papermill's PapermillExecutionError, which shows the cell,
-    where a cell fails; `output` then holds what ran.
+    Raises as `check_parameters`, and InputError where a cell fails, `output` then holds what ran,
+    or where its kernel dies.
     """
     check_parameters(notebook, parameters)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -81,10 +115,27 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, object]) -> N
     search = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if str(ABOVE) not in search:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ABOVE), *search]))
-    papermill.execute_notebook(
-        str(notebook), str(output), parameters=parameters, cwd=os.getcwd(), progress_bar=False
-    )
-    normalise(output)
+    temporary = temporary_file(output, ".ipynb")
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(temporary),
+            parameters=parameters,
+            cwd=os.getcwd(),
+            progress_bar=False,
+            kernel_manager_class=(kernels or Kernels()).manager,
+        )
+        normalise(temporary)
+        os.replace(temporary, output)
+    except papermill.PapermillExecutionError as error:
+        os.replace(temporary, output)
+        raise InputError(
+            f"{output}: cell {error.cell_index} failed, {error.ename}: {error.evalue}"
+        ) from error
+    except RuntimeError as error:
+        raise InputError(f"{output}: its kernel has ended ({error}); start again") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def check_parameters(notebook: Path, parameters: Mapping[str, object]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
-from xlnb.common.files import existing_folder, read_json, write_text
+from xlnb.common.files import existing_folder, read_json, sweep, write_text
 from xlnb.models.hub import is_hub_id
 from xlnb.presets import Preset, get_preset, override, preset_from_dict, to_json
 from xlnb.runs.layout import Run, record_of
@@ -30,9 +30,14 @@ def open_run(
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file, not a run folder; name a folder")
+    above = existing_folder(path)
+    if not above.is_dir():
+        raise InputError(f"{path}: {above} is a file, not a folder; name another")
     run = Run(path, get_preset(preset, overrides) if preset else _kept_preset(path, overrides))
     _check(run)
     _record(run)
+    if processes.is_main():
+        sweep(run.path)
     return run
 
 

@@ -1,20 +1,31 @@
 """A stage of a run: whether what it made is still current, and the record that says so."""
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_json, relative, sha256, write_text
+from xlnb.common.files import aside, relative, sha256
 from xlnb.presets import Preset
 from xlnb.runs.layout import Run
 from xlnb.runs.lock import held
+from xlnb.runs.records import (
+    StageRecord,
+    check_whole,
+    describe,
+    faults,
+    find_record,
+    output_files,
+    write_record,
+)
+
+# Files that are named where more are missing.
+SHOWN = 3
 
 
 class Stage:
@@ -23,10 +34,12 @@ class Stage:
         stage = Stage(run, "icr1/samples", inputs=[…], uses=fields(…), out=folder)
         return stage.make(function)
 
-    `function` runs where the stage has not finished with these inputs and fields; killed, it finds
-    its own partial work in `out` and goes on. `beside`: files <out>/../<lang>/<name> that it makes
-    as well. Inputs that a stage of this run has begun to make must be finished. Of several
-    processes all go through this together: the main one decides, removes, locks and stamps.
+    `function` runs where the stage has not finished with these inputs and fields, or where a file
+    that it wrote is no longer there or no longer the same; killed, it finds its own partial work in
+    `out` and goes on. `beside`: files <out>/../<lang>/<name> that it makes as well. Inputs that a
+    stage of this run has begun to make must be finished and whole. Work that is no longer current
+    is set aside (.old). Of several processes all go through this together: the main one decides,
+    sets aside, locks and keeps the record.
     """
 
     def __init__(
@@ -44,28 +57,30 @@ class Stage:
         self.out = out
         self.beside = list(beside)
         self.stamp = run.stamp(name)
-        inputs = list(inputs)
-        self._check(inputs)
-        self.key = {
-            "uses": json.loads(json.dumps(uses)),
-            "inputs": {relative(path, run.path): sha256(path) for path in inputs},
-        }
+        self.key = {"uses": json.loads(json.dumps(uses)), "inputs": self._inputs(list(inputs))}
 
-    def _check(self, inputs: list[Path]) -> None:
-        for path in inputs:
+    def _inputs(self, paths: list[Path]) -> dict[str, str]:
+        """The checksums of the inputs: by their paths in the run folder, and of files elsewhere,
+        whose place is no part of what they hold, by their names."""
+        for path in paths:
             if not path.exists():
                 raise InputError(
                     f"stage {self.name} needs {path}, which is not there; "
                     "run the stage that makes it first"
                 )
-        for path in inputs:
-            for maker in self.run.makers(path):
-                stamp = self.run.stamp(maker)
-                if stamp.exists() and read_json(stamp)["state"] != "done":
-                    raise InputError(
-                        f"stage {self.name} needs all that stage {maker} makes, "
-                        "which has not finished; run it first"
-                    )
+        try:
+            known = check_whole(self.run, paths)
+        except InputError as error:
+            raise InputError(f"stage {self.name} {error}") from None
+        found: dict[str, str] = {}
+        for path in paths:
+            inside = path.is_relative_to(self.run.path)
+            name = relative(path, self.run.path) if inside else path.name
+            digest = known.get(path) or sha256(path)
+            while name in found:
+                name += "+"
+            found[name] = digest
+        return found
 
     def make(self, function: Callable[[], None]) -> Path:
         """`out`, made by `function` where it is not current."""
@@ -75,57 +90,103 @@ class Stage:
         return self.out
 
     def current(self) -> bool:
-        """True if finished with the same inputs and fields. Stale work is removed, and the output
-        says why."""
+        """True if finished with the same inputs and fields, all files whole. What is not is set
+        aside, and the output says why first."""
         return processes.from_main(self._current)
 
     def _current(self) -> bool:
-        if not self.stamp.exists():
-            self._remove()
+        record, problem = find_record(self.run, self.name)
+        if problem and (record or self._places() or self.stamp.exists()):
+            problem = f"its record {relative(self.stamp, self.run.path)} {problem}"
+            if record is None:
+                return self._begin_anew(problem)
+            print(f"{self.name}: {problem}; rebuilt, its files are as they were", flush=True)
+            with held(self.run.path):
+                write_record(self.run, self.name, record)
+        if record is None:
             return False
-        stamp = read_json(self.stamp)
-        why = difference(stamp["key"], self.key)
+        why = difference(record.key, self.key)
         if why:
-            print(f"{self.name}: redone, because {why}", flush=True)
-            self._remove()
+            return self._begin_anew(why)
+        if record.state != "done":
             return False
-        return stamp["state"] == "done" and all(path.exists() for path in (self.out, *self.beside))
+        lost = faults(self.run, record)
+        for path in (self.out, *self.beside):
+            if not path.exists():
+                lost.setdefault(relative(path, self.run.path), "is missing")
+        if lost:
+            self._mend(record, lost)
+        return not lost
+
+    def _mend(self, record: StageRecord, lost: dict[str, str]) -> None:
+        """Go back to work on the files that are not as they were; the others stay."""
+        said = ", ".join(f"{name} {what}" for name, what in list(lost.items())[:SHOWN])
+        if len(lost) > SHOWN:
+            said += f", and {len(lost) - SHOWN} more"
+        print(f"{self.name}: made again, because {said}", flush=True)
+        with held(self.run.path):
+            for name in lost:
+                path = self.run.path / name
+                if path.exists():
+                    path.rename(aside(path))
+            undone = StageRecord("working", record.seconds, record.key, {})
+            write_record(self.run, self.name, undone)
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """Hold the run folder while the stage's files are made. Raises InputError where another
         process holds it."""
         with held(self.run.path, together=True):
-            spent = read_json(self.stamp)["seconds"] if self.stamp.exists() else 0.0
+            record = find_record(self.run, self.name).record
+            spent = record.seconds if record else 0.0
             self._write("working", spent)
             began = time.monotonic()
             try:
                 yield
             except BaseException:
-                self._write("working", spent + time.monotonic() - began)
+                # What stopped the work, such as a full disk, may stop this too.
+                with suppress(InputError):
+                    self._write("working", spent + time.monotonic() - began)
                 raise
             self._write("done", spent + time.monotonic() - began)
             # What comes next may read what the main process has just finished.
             processes.barrier()
 
     def _write(self, state: str, seconds: float) -> None:
-        if processes.is_main():
-            record = {"state": state, "seconds": round(seconds, 2), "key": self.key}
-            write_text(self.stamp, json.dumps(record, indent=1))
-
-    def _remove(self) -> None:
-        if not self.stamp.exists() and not self.out.exists():
+        if not processes.is_main():
             return
+        outputs = {}
+        if state == "done":
+            for path in output_files(self.out, self.beside):
+                outputs[relative(path, self.run.path)] = describe(path)
+        record = StageRecord(state, round(seconds, 2), self.key, outputs)
+        write_record(self.run, self.name, record)
+
+    def _begin_anew(self, why: str) -> bool:
+        """False: not current. What stands in the stage's place is set aside."""
+        places = self._places()
+        kept = ""
+        if places:
+            kept = f"; what was there is kept as {relative(aside(places[0]), self.run.path)}"
+        print(f"{self.name}: redone, because {why}{kept}", flush=True)
         with held(self.run.path):
-            self.stamp.unlink(missing_ok=True)
+            for path in (*places, self.stamp):
+                if path.exists():
+                    path.rename(aside(path))
             if self.out.is_dir():
-                shutil.rmtree(self.out)
-            else:
-                self.out.unlink(missing_ok=True)
-            # Of languages that the run has no more, too.
-            for name in {path.name for path in self.beside}:
-                for path in self.out.parent.glob(f"*/{name}"):
-                    path.unlink()
+                # Empty, so nothing to keep.
+                self.out.rmdir()
+        return False
+
+    def _places(self) -> list[Path]:
+        """What stands where the stage's files belong, those of languages that the run has no more
+        included."""
+        found = [self.out] if self.out.exists() else []
+        if self.out.is_dir() and not any(self.out.iterdir()):
+            found = []
+        for name in sorted({path.name for path in self.beside}):
+            found += sorted(self.out.parent.glob(f"*/{name}"))
+        return found
 
 
 def fields(preset: Preset, *names: str) -> dict[str, Any]:
@@ -140,14 +201,6 @@ def fields(preset: Preset, *names: str) -> dict[str, Any]:
         else:
             found[section] = values[section]
     return found
-
-
-def stage_seconds(run: Run) -> dict[str, float]:
-    """Seconds that each finished stage took, interruptions included."""
-    records = {name: read_json(path) for name, path in run.stamps.items()}
-    return {
-        name: record["seconds"] for name, record in records.items() if record["state"] == "done"
-    }
 
 
 def difference(old: dict, new: dict, prefix: str = "") -> str:

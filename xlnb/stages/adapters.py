@@ -18,6 +18,7 @@ from xlnb.losses import LOSSES
 from xlnb.models.adapters import load_model, new_adapter
 from xlnb.models.base import deal_out, read_base
 from xlnb.models.chat import load_tokenizer
+from xlnb.models.checkpoint import checkpoint_files
 from xlnb.presets import Training
 from xlnb.runs.card import model_card
 from xlnb.runs.layout import Iteration, Run
@@ -62,6 +63,7 @@ def train(run: Run, iteration: int) -> Path:
                 "pairs": len(rows),
                 "held_out_pairs": len(held_out),
                 "dropped_too_long": dropped,
+                "base_files": checkpoint_files(run.base(here.source).base),
                 **trained._asdict(),
             }
             languages = dict(Counter(row["lang"] for row in rows))

@@ -4,48 +4,61 @@ from pathlib import Path
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_jsonl
-from xlnb.common.journal import Journal
+from xlnb.common.journal import Journal, is_finished
 from xlnb.common.processes import main_alone
+from xlnb.common.questions import ask_again, unanswered
 from xlnb.evaluation.alpaca_eval import Annotation, write_records
 from xlnb.evaluation.comparisons import read_comparisons
 from xlnb.judges.asking import ask_consent, judge_records, with_answers
 from xlnb.judges.registry import get_judge
+from xlnb.models.checkpoint import checkpoint_files
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
+from xlnb.stages.keys import HERE
 from xlnb.stages.reading import eval_prompts
 
 
 @main_alone
-def judge(run: Run, model_name: str, *, yes: bool = False) -> Path:
+def judge(run: Run, model_name: str, *, yes: bool = False, again: bool = False) -> Path:
     """Judge a model's responses against the baseline's, in AlpacaEval's form.
 
-    Where calls cost money, an estimate is printed first; `yes` goes on without asking.
+    Where calls cost money, an estimate is printed first; `yes` goes on without asking. `again`:
+    what had no answer is asked about once more.
     """
     here = run.evaluated(model_name)
     config = run.preset.evaluation
     langs = list(eval_prompts(run))
     mine = [outputs_file(run, model_name, lang) for lang in langs]
     theirs = [outputs_file(run, config.baseline, lang) for lang in langs]
-    read = ["evaluation.judge", "evaluation.baseline"]
+    kind, _, name = config.judge.partition(":")
+    files = checkpoint_files(name) if kind == "local" else {}
+    uses: dict[str, object] = {"judge": {"local": files} if files else config.judge}
+    uses["baseline"] = config.baseline if config.baseline in run.models else HERE
     # The oracle is blind to the order, the others to its taste.
-    read.append("lab.taste" if config.judge == "oracle" else "evaluation.judge_order")
+    if config.judge == "oracle":
+        uses |= fields(run.preset, "lab.taste")
+    else:
+        uses["judge_order"] = config.judge_order
     stage = Stage(
         run,
         f"eval/{model_name}/annotations",
         inputs=sorted({*mine, *theirs}),
-        uses=fields(run.preset, *read),
+        uses=uses,
         out=here.folder / "annotations",
         beside=[here.annotations(lang) for lang in langs],
     )
-    if stage.current():
+    if stage.current() and not (again and unanswered([here.verdicts(lang) for lang in langs])):
         return stage.out
     asked = get_judge(config.judge, run.preset)
     with stage.working():
+        if again:
+            ask_again([here.verdicts(lang) for lang in langs])
         comparisons: dict[str, list[Annotation]] = {}
         todo: list[Annotation] = []
         for lang, ours, base in zip(langs, mine, theirs, strict=True):
             comparisons[lang] = read_comparisons(ours, base, lang, annotator=asked.name)
-            if not here.verdicts(lang).exists():
+            order = [one.prompt_id for one in comparisons[lang]]
+            if not is_finished(here.verdicts(lang), order):
                 done = Journal(here.verdicts(lang)).done
                 todo += [one for one in comparisons[lang] if one.prompt_id not in done]
         ask_consent(asked, todo, price=config.judge_price, yes=yes)

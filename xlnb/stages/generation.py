@@ -7,7 +7,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError, UnfitText
-from xlnb.common.journal import Journal
+from xlnb.common.journal import Journal, is_finished
 from xlnb.common.records import Prompt, Sample
 from xlnb.models.chat import prompt_ids
 from xlnb.presets import Evaluation, Sampling
@@ -39,7 +39,8 @@ def generate(
     less of it than `max_new_tokens`; of a model whose context is not known (vLLM's among them)
     neither.
     """
-    if path.exists():
+    order = [prompt.prompt_id for prompt in prompts]
+    if is_finished(path, order):
         return
     encoded = {}
     for prompt in prompts:
@@ -74,7 +75,6 @@ def generate(
     else:
         most = run.preset.sampling.batch_tokens
         batches = list(batches_within(ordered, lengths, n, config.max_new_tokens, most))
-    order = [prompt.prompt_id for prompt in prompts]
     share_out(batches, Journal(path), make, order=order, label=label, models=[sampler.model])
 
 

@@ -1,20 +1,19 @@
-"""What a stage with a model depends on, beside the preset's own values."""
+"""What a stage depends on beside the preset's own values. What lies here counts by its content,
+never by how or where a preset names it."""
 
-import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from xlnb.common.files import sha256
-from xlnb.models.base import base_path
+from xlnb.inputs.reader import Source
+from xlnb.inputs.sources import parse_source, source_versions
+from xlnb.models.checkpoint import checkpoint_files
 from xlnb.presets import Models, Sampling
 from xlnb.runs.layout import Run
 
-# What a checkpoint is loaded from.
-MODEL_FILES = {".safetensors", ".json", ".jinja", ".model", ".txt"}
-# Bytes, but for the number of blocks.
-READ_WHOLE = 64 * 2**20
-BLOCKS = 64
-BLOCK = 256 * 2**10
+# In the place of a name, where what is named lies here.
+HERE = "(files)"
 
 
 def sampling_fields(config: Sampling, *names: str) -> dict[str, object]:
@@ -32,34 +31,30 @@ def model_fields(models: Models) -> dict[str, object]:
     """{"models": the fields that every stage with a model depends on}.
 
     A checkpoint that is a folder counts by what its files hold: weights, configs, tokenizer and
-    chat template.
+    chat template. So does an adapter, whose files are inputs of the stages that read it.
     """
     fields = asdict(models)
     # Rounding apart, these change nothing.
     del fields["attention"], fields["shard"]
     files = {}
     for name in ("base", "dpo"):
-        folder = Path(base_path(fields[name])) if fields[name] else None
-        for path in sorted(folder.glob("*")) if folder else []:
-            if path.suffix in MODEL_FILES and path.is_file():
-                files[f"{name}/{path.name}"] = fingerprint(path)
+        found = checkpoint_files(fields[name])
+        if found:
+            fields[name] = HERE
+        files.update({f"{name}/{file}": digest for file, digest in found.items()})
+    if fields["dpo_adapter"] and Path(fields["dpo_adapter"]).is_dir():
+        fields["dpo_adapter"] = HERE
     return {"models": fields | {"files": files}}
 
 
-def fingerprint(path: Path) -> str:
-    """Hex digest of a file's content, or, from 64 MiB on, which takes long to read, of its size and
-    of 64 blocks of 256 KiB, evenly spaced from its start (safetensors' header) to its end. Between
-    two blocks lies less than a 63rd of the file, so that weights which were trained on differ in
-    some."""
-    size = path.stat().st_size
-    if size < READ_WHOLE:
-        return sha256(path)
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        for i in range(BLOCKS):
-            file.seek((size - BLOCK) * i // (BLOCKS - 1))
-            digest.update(file.read(BLOCK))
-    return digest.hexdigest()
+def source_fields(texts: Sequence[str], sources: Sequence[Source]) -> dict[str, Any]:
+    """{"sources": how a preset's texts have sources of prompts or preferences read, "datasets": the
+    versions of those that are not here}. Files are inputs of the stage."""
+    read = []
+    for source in map(parse_source, texts):
+        where = HERE if Path(source.where).exists() else source.where
+        read.append({"where": where, "columns": dict(source.columns)})
+    return {"sources": read, **source_versions(sources)}
 
 
 def adapter_files(run: Run, model: str) -> list[Path]:

@@ -11,6 +11,7 @@ from xlnb.common.files import read_jsonl, write_json, write_jsonl
 from xlnb.common.journal import Journal
 from xlnb.common.languages import language_name, split_langs
 from xlnb.common.processes import main_alone
+from xlnb.common.questions import ask_again, unanswered
 from xlnb.common.records import Prompt
 from xlnb.inputs.localisation import (
     check_drafts,
@@ -23,21 +24,23 @@ from xlnb.inputs.localisation import (
 )
 from xlnb.inputs.parallel_prompts import prompt_sources, read_parallel
 from xlnb.inputs.response_translation import TEMPERATURE
-from xlnb.inputs.sources import source_files, source_versions
+from xlnb.inputs.sources import source_files
 from xlnb.models.chat import load_tokenizer
 from xlnb.presets import Models
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
 from xlnb.sampling import Transformers
 from xlnb.stages.generation import generate
-from xlnb.stages.keys import model_fields
+from xlnb.stages.keys import model_fields, source_fields
 
 # tasks, file, label -> records
 Translator = Callable[[list[Prompt], Path, str], list[dict]]
 
+DRAFTS = ("drafts.jsonl", "back.jsonl")
+
 
 @main_alone
-def localise(run: Run, *, yes: bool = False) -> Path:
+def localise(run: Run, *, yes: bool = False, again: bool = False) -> Path:
     """English prompts translated, checked by translating them back, and kept where no language
     failed; report.json counts.
 
@@ -45,6 +48,7 @@ def localise(run: Run, *, yes: bool = False) -> Path:
     with its reason, and its prompt is dropped in every language. drafts/<lang>/ holds all drafts
     and their translations back into English, which another `localise.min_chrf` does not make anew.
     Where calls cost money, an estimate a language is printed first; `yes` goes on without asking.
+    `again`: what had no answer is asked about once more.
     """
     path = run.preset.prompts.path
     langs = [lang for lang in split_langs(run.preset.localise.langs) if lang != "en"]
@@ -55,7 +59,7 @@ def localise(run: Run, *, yes: bool = False) -> Path:
         )
     sources = prompt_sources(path, "en")
     files = [file for source in sources for file in source_files(source)]
-    uses = {**fields(run.preset, "prompts.path", "prompts.limit"), **source_versions(sources)}
+    uses = {**fields(run.preset, "prompts.limit"), **source_fields([path], sources)}
     english = _english(run)
     loaded: list[Translator] = []
 
@@ -73,8 +77,14 @@ def localise(run: Run, *, yes: bool = False) -> Path:
             uses={**uses, **_translator_uses(run)},
             out=run.drafts(lang),
         )
-        stage.make(partial(_draft, run, stage, lang, english, translator, yes))
-    drafts = [run.drafts(lang) / name for lang in langs for name in ("drafts.jsonl", "back.jsonl")]
+        files_here = [run.drafts(lang) / name for name in DRAFTS]
+        if stage.current() and not (again and unanswered(files_here)):
+            continue
+        with stage.working():
+            if again:
+                ask_again(files_here)
+            _draft(run, stage, lang, english, translator, yes)
+    drafts = [run.drafts(lang) / name for lang in langs for name in DRAFTS]
     stage = Stage(
         run,
         "localised",
@@ -186,8 +196,7 @@ def _translator_models(run: Run) -> Models:
 
 
 def _translator_uses(run: Run) -> dict[str, object]:
-    uses = fields(run.preset, "localise.by")
     if run.preset.localise.by.startswith("endpoint:"):
-        return uses
+        return fields(run.preset, "localise.by")
     sampling = fields(run.preset, "sampling.max_new_tokens", "sampling.batch_tokens", "seed")
-    return {**uses, **sampling, **model_fields(_translator_models(run))}
+    return {**sampling, **model_fields(_translator_models(run))}

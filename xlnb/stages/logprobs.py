@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from xlnb.common.dropped import Dropped
 from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.files import read_jsonl
-from xlnb.common.journal import Journal
+from xlnb.common.journal import Journal, is_finished
 from xlnb.common.language_id import wrong_language
 from xlnb.common.records import Logps, Prompt, Sample, read_records
 from xlnb.inputs.response_translation import find_translations
@@ -104,10 +104,9 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
         budget = Budget(config.batch_tokens)
         for lang in langs:
             path = here.logps(scorer, lang)
-            if path.exists():
-                continue
             samples = [s for s in read_records(here.samples(lang), Sample) if s.split in splits]
-            if not samples:
+            order = [sample.prompt_id for sample in samples]
+            if not samples or is_finished(path, order):
                 continue
             read: Reader = partial(read_sample, loaded.tokenizer, scorer, english)
             if lang in translated:
@@ -126,7 +125,7 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
                 batches_of(samples, SAMPLES_AT_ONCE),
                 Journal(path),
                 work,
-                order=[sample.prompt_id for sample in samples],
+                order=order,
                 label=f"{here.target}/logps {scorer} {lang}",
                 models=[loaded.model, loaded.ref_model],
             )

@@ -12,7 +12,8 @@ from xlnb.evaluation.summaries import WinRate, summarise
 from xlnb.lab.truth import ceiling, reward_accuracy
 from xlnb.rewards import split_scorers
 from xlnb.runs.layout import Iteration, Run
-from xlnb.runs.stage import Stage, fields, stage_seconds
+from xlnb.runs.records import stage_seconds
+from xlnb.runs.stage import Stage, fields
 from xlnb.stages.reading import eval_prompts
 
 

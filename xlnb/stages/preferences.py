@@ -10,12 +10,12 @@ from xlnb.common.files import write_json
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Sample, read_records, write_records
 from xlnb.inputs.preferences import COLUMNS, preference_pairs
-from xlnb.inputs.sources import parse_source, read_rows, source_files, source_versions
+from xlnb.inputs.sources import parse_source, read_rows, source_files
 from xlnb.lab.truth import english_preferences
 from xlnb.models.chat import load_tokenizer, response_ids
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
-from xlnb.stages.keys import model_fields
+from xlnb.stages.keys import model_fields, source_fields
 
 
 @main_alone
@@ -40,8 +40,8 @@ def prefer(run: Run) -> Path:
         inputs = source_files(source)
         # The base's tokenizer and chat template decide which pairs can be read.
         uses = {
-            **fields(run.preset, "preferences"),
-            **source_versions([source]),
+            **fields(run.preset, "preferences.limit"),
+            **source_fields([config.path], [source]),
             **model_fields(run.preset.models),
         }
     stage = Stage(run, "dpo/pairs", inputs=inputs, uses=uses, out=here.folder / "pairs")

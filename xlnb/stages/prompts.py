@@ -11,12 +11,13 @@ from xlnb.common.languages import split_langs
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Prompt, write_records
 from xlnb.inputs.parallel_prompts import prompt_sources, read_parallel
-from xlnb.inputs.sources import source_files, source_versions
+from xlnb.inputs.sources import source_files
 from xlnb.lab.world import load_world
 from xlnb.models.base import base_path
 from xlnb.presets import Models
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
+from xlnb.stages.keys import source_fields
 
 ByLanguage = dict[str, list[Prompt]]
 
@@ -33,19 +34,18 @@ def collect_prompts(run: Run) -> Path:
             raise InputError(
                 f"stage prompts needs {path}, which is not there; run stage localise first"
             )
+    texts = [text for text in (path, config.eval_path) if path and text]
     sources = []
-    for text in (path, config.eval_path):
-        if path and text:
-            sources += prompt_sources(text, config.langs)
-    read = ["path", "eval_path", "langs", "limit"]
+    for text in texts:
+        sources += prompt_sources(text, config.langs)
     stage = Stage(
         run,
         "prompts",
         inputs=[file for source in sources for file in source_files(source)],
         uses={
-            **fields(run.preset, *(f"prompts.{name}" for name in read)),
+            **fields(run.preset, "prompts.langs", "prompts.limit"),
             **fields(run.preset, "lab.train", "lab.reward", "lab.eval"),
-            **source_versions(sources),
+            **source_fields(texts, sources),
         },
         out=run.prompts,
     )

@@ -6,6 +6,7 @@ from xlnb.common.processes import main_alone
 from xlnb.common.records import Logps, Sample, Score, read_records, write_records
 from xlnb.rewards import prompts_read, score_sample, split_scorers
 from xlnb.runs.layout import Iteration, Run
+from xlnb.runs.records import find_record
 from xlnb.runs.stage import Stage, fields
 from xlnb.stages.reading import no_iteration_0
 
@@ -22,11 +23,11 @@ def score(run: Run, iteration: int, *, shared: bool = False) -> Path:
     here = run.iteration(iteration).of(shared=shared)
     read = list(prompts_read(run.preset.scoring.scorers))
     langs = here.langs
-    files = [here.logps(scorer, lang) for scorer in read for lang in langs]
+    files = [path for scorer in read for path in _logps_files(here, scorer)]
     stage = Stage(
         run,
         f"{here.target}/scores",
-        inputs=[*(here.samples(lang) for lang in langs), *(p for p in files if p.exists())],
+        inputs=[*(here.samples(lang) for lang in langs), *files],
         uses=fields(run.preset, "scoring.beta", "scoring.scorers", "seed"),
         out=here.folder / "scores",
     )
@@ -36,6 +37,16 @@ def score(run: Run, iteration: int, *, shared: bool = False) -> Path:
             write_records(here.scores(lang), language_scores(here, lang))
 
     return stage.make(make)
+
+
+def _logps_files(here: Iteration, scorer: str) -> list[Path]:
+    """What the stage that read a scorer's prompt wrote; where it has not finished, what is there of
+    it."""
+    record = find_record(here.run, f"{here.target}/logps/{scorer}").record
+    if record and record.state == "done":
+        return [here.run.path / name for name in record.outputs]
+    files = [here.logps(scorer, lang) for lang in here.langs]
+    return [path for path in files if path.exists()]
 
 
 def language_scores(here: Iteration, lang: str) -> list[Score]:

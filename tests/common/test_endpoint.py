@@ -1,0 +1,244 @@
+"""What an endpoint says and does: outages of any status, words in place of retries that cannot help,
+its address, and no key in any file."""
+
+import base64
+import ssl
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from endpoint import comparisons, serving
+
+from xlnb.common.endpoint import ChatEndpoint, NoAnswer, chat_url
+from xlnb.common.errors import InputError
+from xlnb.common.files import read_jsonl
+from xlnb.common.journal import Journal
+from xlnb.common.questions import ask_again, unanswered
+from xlnb.inputs.localisation import read_response
+from xlnb.judges.asking import judge_records
+from xlnb.judges.endpoint import Endpoint
+from xlnb.judges.model import ModelJudge
+
+KEY = "sk-very-secret-0123456789"
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setattr("xlnb.common.endpoint.TRIES", 2)
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+def judge_at(server, monkeypatch, workers=2):
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    return ModelJudge(Endpoint("test", workers=workers, wait=0.005, timeout=1.0), "random")
+
+
+def judged(judge, tmp_path, n=40):
+    return judge_records(judge, comparisons(n), Journal(tmp_path / "en.jsonl"), label="judge")
+
+
+# Outage or answer.
+
+
+@pytest.mark.parametrize("status", ["402", "400", "413", "422", "418", "302"])
+@pytest.mark.parametrize("left", [30, 3])
+def test_what_fails_alike_without_any_success_is_an_outage_whatever_its_status(
+    tmp_path, monkeypatch, status, left
+):
+    down = True
+
+    def faults(number):
+        # What was answered is asked again, and fails as well by then.
+        return ["ok"] if not down else [status] if number >= 40 - left else ["ok", status]
+
+    with serving(faults) as server:
+        judge = judge_at(server, monkeypatch)
+        with pytest.raises(InputError, match=rf"without an answer, the last: HTTP {status}, no"):
+            judged(judge, tmp_path)
+        kept = Journal(tmp_path / "en.jsonl").records
+        assert len(kept) == 40 - left and not any("error" in record for record in kept)
+        down = False
+        records = judged(judge_at(server, monkeypatch), tmp_path)
+    assert all(record.preference is not None for record in records) and len(records) == 40
+
+
+def test_questions_that_fail_by_themselves_are_no_outage_however_many_in_a_row(
+    tmp_path, monkeypatch
+):
+    with serving(lambda number: ["400"] if 10 <= number < 35 else ["ok"]) as server:
+        records = judged(judge_at(server, monkeypatch), tmp_path)
+        errors = [record.said.get("error") for record in records]
+        assert [error is not None for error in errors] == [False] * 10 + [True] * 25 + [False] * 5
+        assert errors[10] == "HTTP 400, no more, Bearer [key]"
+    # What has no answer can be asked about again.
+    with serving() as server:
+        path = tmp_path / "en.jsonl"
+        assert unanswered([path]) == 25
+        ask_again([path])
+        records = judged(judge_at(server, monkeypatch), tmp_path)
+        assert all(record.preference is not None for record in records) and len(records) == 40
+        assert sum(server.calls.values()) == 25
+
+
+# No retries where they cannot help.
+
+
+def test_a_used_up_quota_stops_at_once_in_the_server_s_own_words(tmp_path, monkeypatch):
+    with serving(lambda number: ["quota"] if number >= 5 else ["ok"]) as server:
+        judge = judge_at(server, monkeypatch, workers=1)
+        with pytest.raises(
+            InputError,
+            match=r"HTTP 429, You exceeded your quota, Bearer \[key\]; what was answered",
+        ):
+            judged(judge, tmp_path)
+        assert server.calls[5] == 1
+    assert len(Journal(tmp_path / "en.jsonl").records) == 5
+
+
+def test_a_self_signed_certificate_stops_at_once(monkeypatch):
+    calls = []
+
+    def refuse(request):
+        calls.append(request)
+        error = ssl.SSLCertVerificationError(1, "verify failed: self-signed certificate")
+        raise httpx.ConnectError(f"{error}") from error
+
+    endpoint = ChatEndpoint("test", workers=1, wait=0.0)
+    endpoint._client = httpx.Client(transport=httpx.MockTransport(refuse))
+    with pytest.raises(
+        InputError, match=r"self-signed certificate; the certificate of http://127.* SSL_CERT_FILE"
+    ):
+        endpoint.ask(lambda: endpoint.post("Hello."), read_response)
+    assert len(calls) == 1
+
+
+def test_an_outage_is_told_in_the_server_s_own_words(monkeypatch):
+    with serving(lambda number: ["429"]) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        endpoint = ChatEndpoint("test", workers=1, wait=0.0)
+        prompt = '<answer label="m">\nx\n</answer>'
+        with pytest.raises(NoAnswer, match="HTTP 429, 2 times: slow down"):
+            endpoint.ask(lambda: endpoint.post(prompt), read_response)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    endpoint = ChatEndpoint("test", workers=1, wait=0.0)
+    with pytest.raises(NoAnswer, match=r"ConnectError, 2 times: .*(refused|failed)"):
+        endpoint.ask(lambda: endpoint.post("Hello."), read_response)
+
+
+# The address.
+
+
+@pytest.mark.parametrize(
+    ("base", "url"),
+    [
+        ("https://a.b/v1", "https://a.b/v1/chat/completions"),
+        ("https://a.b/v1/", "https://a.b/v1/chat/completions"),
+        (
+            "https://a.b/openai/deployments/gpt-4o/?api-version=2024-10-21",
+            "https://a.b/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21",
+        ),
+        ("http://[::1]:8000/v1#top", "http://[::1]:8000/v1/chat/completions"),
+    ],
+)
+def test_the_path_comes_before_the_query(base, url):
+    assert chat_url(base) == url
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "",
+        "localhost:8000",
+        "http://",
+        "ftp://a.b",
+        f"https://a.b:{KEY}/v1",
+        f"http://[{KEY}]/v1",
+        f"https://a.b/{KEY} /v1",
+        f"https://a.b/{KEY}\x00/v1",
+    ],
+)
+def test_an_address_that_cannot_be_called_is_refused_without_being_shown(monkeypatch, base):
+    if "\0" not in base:
+        monkeypatch.setenv("OPENAI_BASE_URL", base)
+    with pytest.raises(InputError, match="set OPENAI_BASE_URL to the endpoint's address") as error:
+        chat_url(base)
+    assert KEY not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "base", ["http://me:{key}@{place}/v1", "http://{key}@{place}/v1", "http://{place}/{key}/v1"]
+)
+def test_the_called_address_is_shown_without_a_key_in_it(monkeypatch, base):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with serving(lambda number: ["404"]) as server:
+        place = server.url.removeprefix("http://").removesuffix("/v1")
+        monkeypatch.setenv("OPENAI_BASE_URL", base.format(key=KEY, place=place) + "?api-version=7")
+        endpoint = ChatEndpoint("test", workers=1, wait=0.0)
+        prompt = '<answer label="m">\nx\n</answer>'
+        with pytest.raises(InputError, match=r"HTTP 404, no more,.*/chat/completions\?") as error:
+            endpoint.ask(lambda: endpoint.post(prompt), read_response)
+    said = str(error.value)
+    assert f"http://{place}/" in said and "?api-version=7 was called" in said
+    assert KEY not in said
+    assert base64.b64encode(f"me:{KEY}".encode()).decode()[:12] not in said
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("NO_PROXY", "localhost,[fe80::]/10"),
+        ("NO_PROXY", "2001:db8::/32"),
+        ("no_proxy", "fd00::/8"),
+        ("ALL_PROXY", "socks5://user:hunter22@127.0.0.1:1080"),
+        ("HTTPS_PROXY", "http://user:hunter22@127.0.0.1:port"),
+        ("HTTP_PROXY", "gopher://127.0.0.1"),
+    ],
+)
+def test_proxy_settings_that_cannot_be_used_are_named(monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    try:
+        httpx.Client()
+    except (httpx.InvalidURL, ValueError, ImportError):
+        with pytest.raises(InputError, match=rf"\): {variable.upper()}; write") as error:
+            ChatEndpoint("test", workers=1)
+        assert "hunter22" not in str(error.value)
+    else:
+        # This release of httpx can use it.
+        ChatEndpoint("test", workers=1)
+
+
+# What is kept of an endpoint's words.
+
+
+@pytest.mark.parametrize(
+    "echo", [KEY, "".join(f"\\u{ord(c):04x}" for c in KEY), base64.b64encode(KEY.encode()).decode()]
+)
+def test_a_translation_that_echoes_the_key_is_kept_without_it(echo):
+    body = {"choices": [{"message": {"content": f"Hola {echo}!"}, "finish_reason": echo}]}
+    assert read_response(body) == {"text": "Hola [key]!", "finish_reason": "[key]"}
+
+
+# Load.
+
+
+def test_a_judge_with_50_000_verdicts_goes_on_in_linear_time(tmp_path, monkeypatch):
+    seconds = []
+    for n in (12_500, 50_000):
+        some = comparisons(n)
+        journal = Journal(tmp_path / f"{n}.jsonl")
+        journal.append([{"prompt_id": one.prompt_id, "preference": 2.0} for one in some[:-1]])
+        with serving() as server:
+            judge = judge_at(server, monkeypatch)
+            began = time.process_time()
+            records = judge_records(judge, some, Journal(journal.path), label="judge")
+            seconds.append(time.process_time() - began)
+            assert sum(server.calls.values()) == 1
+        assert len(records) == n == len(read_jsonl(Path(journal.path)))
+    # Four times as many take four times as long; a set a record took 500 s.
+    assert seconds[1] < 8 * seconds[0] + 1 and seconds[1] < 30

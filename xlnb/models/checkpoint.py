@@ -1,0 +1,58 @@
+"""What a checkpoint in a folder is, by the content of the files that it is loaded from: the same
+wherever the folder lies and whatever else is in it."""
+
+import hashlib
+from fnmatch import fnmatch
+from pathlib import Path
+
+from xlnb.common.files import sha256
+from xlnb.models.base import base_path
+
+# What weights, configs, tokenizer and chat template are read from.
+LOADED = (
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.json",
+    "*.jinja",
+    "*.model",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+)
+# Bytes, but for the number of blocks.
+READ_WHOLE = 64 * 2**20
+BLOCKS = 64
+BLOCK = 256 * 2**10
+
+
+def checkpoint_files(name: str) -> dict[str, str]:
+    """The files of a checkpoint that a preset names, with their fingerprints; none where it is no
+    folder here."""
+    folder = Path(base_path(name)) if name else None
+    found = {}
+    for path in sorted(folder.glob("*")) if folder else []:
+        if path.is_file() and any(fnmatch(path.name, form) for form in LOADED):
+            found[path.name] = fingerprint(path)
+    return found
+
+
+def fingerprint(path: Path) -> str:
+    """Hex digest of a file's content, or, from 64 MiB on, which takes long to read, of its size and
+    of 64 blocks of 256 KiB, evenly spaced from its start (safetensors' header) to its end. Between
+    two blocks lies less than a 63rd of the file, so that weights which were trained on differ in
+    some."""
+    size = path.stat().st_size
+    if size < READ_WHOLE:
+        return sha256(path)
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        for i in range(BLOCKS):
+            file.seek((size - BLOCK) * i // (BLOCKS - 1))
+            digest.update(file.read(BLOCK))
+    return digest.hexdigest()
