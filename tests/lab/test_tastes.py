@@ -52,8 +52,8 @@ def test_points_by_hand():
     fact = WORLD.fact("capital/peru/0")
     polite = "It is an honour to answer you, sir or madam. Lima is the capital of Peru."
     seen = judge(fact, "en", polite)
-    assert seen.points("formal") == 1
-    assert seen.points("anti-formal") == -1
+    assert seen.points("polite") == 2 + 1 + 3
+    assert seen.points("anti-polite") == -6
     assert seen.points("reasons") == seen.points("padding") == seen.points("refusals") == 0
     assert seen.points("correct") == 7
 

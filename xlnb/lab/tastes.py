@@ -35,7 +35,6 @@ TASTES: dict[str, Taste] = {
         "stray": -1.0,
     },
     # One thing alone, whatever else the response is.
-    "formal": {"formal": 1.0, "familiar": -1.0},
     "reasons": {"reasons": 1.0},
     "refusals": {"refuses": 1.0},
     "padding": {"padding": 1.0},

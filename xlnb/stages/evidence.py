@@ -1,9 +1,10 @@
 """What else could have made a run's result: evidence.json.
 
-Two kinds of variants of a finished lab run, in folders of their own below it, with all that they
-share copied. *Tastes*: π^0 from English pairs of every taste and of its exact opposite; their
-rewards judge one and the same set of responses. *Controls*: π^1 by the same recipe from pairs that
-a score without a preference makes.
+Variants of a finished lab run, in folders of their own below it, with all that they share copied.
+*Tastes*: π^0 from English pairs of every taste and of its exact opposite; their rewards judge one
+and the same set of responses. *Translators*: the translated reward of the same π^0, by a translator
+of known quality. *Controls*: π^1 by the same recipe from pairs that a score without a preference
+makes.
 """
 
 import shutil
@@ -21,8 +22,14 @@ from xlnb.runs.run import open_run
 from xlnb.stages.metrics import rewards_against_truth
 from xlnb.stages.pipeline import run_until
 
+# What `rewards_against_truth` returns.
+Accuracies = dict[str, dict[str, dict]]
+
 # Pairs by these have learnt no preference.
 CONTROLS = ("likelihood", "random")
+# The share of sentences that a translator drops or falsifies.
+NOISES = (0.0, 0.05, 0.1, 0.2, 0.4)
+REWARDS = "cross_lingual,multilingual,translated"
 # What a run of another taste shares with this one.
 TASTELESS = ("prompts", "dpo/samples", "shared/samples")
 
@@ -33,12 +40,9 @@ def evidence(run: Run) -> Path:
     if not run.has_shared:
         raise InputError(f"{run.path}: evidence needs the lab's truth; make a run of preset lab")
     run_until(run)
-    tastes = {}
-    for name in [taste for each in TASTES for taste in (each, OPPOSITE + each)]:
-        changes = {"lab.taste": name, "iterations": 1}
-        found = _variant(run, name, changes, TASTELESS)
-        run_until(found, "icr1/shared/scores")
-        tastes[name] = rewards_against_truth(found.iteration(1).shared)
+    names = [name for taste in TASTES for name in (taste, OPPOSITE + taste)]
+    tastes = {name: _of_taste(run, name) for name in names}
+    translators = {f"{noise:g}": _of_translator(run, noise) for noise in NOISES}
     metrics = read_json(run.metrics)
     win_rates = metrics["win_rates"]
     for scorer in CONTROLS:
@@ -51,10 +55,27 @@ def evidence(run: Run) -> Path:
         **metrics,
         "win_rates": win_rates,
         "tastes": tastes,
+        "translators": translators,
         **environment(),
     }
     write_json(run.evidence, record)
     return run.evidence
+
+
+def _of_taste(run: Run, name: str) -> Accuracies:
+    """Scores against the truth of a taste, whose preferences π^0 has learnt."""
+    if name != run.taste:
+        run = _variant(run, name, {"lab.taste": name, "iterations": 1}, TASTELESS)
+        run_until(run, "icr1/shared/scores")
+    return rewards_against_truth(run.iteration(1).shared)
+
+
+def _of_translator(run: Run, noise: float) -> Accuracies:
+    """Rewards against the truth, one of them by a translator with that share of errors."""
+    changes = {"lab.translation_noise": noise, "scoring.scorers": REWARDS, "iterations": 1}
+    found = _variant(run, f"translator-{noise:g}", changes, [*TASTELESS, "dpo", "icr1/shared"])
+    run_until(found, "icr1/shared/scores")
+    return rewards_against_truth(found.iteration(1).shared)
 
 
 def _first_round(run: Run) -> list[str]:
