@@ -5,6 +5,7 @@ import shutil
 
 from xlnb.cli.options import Commands, add_run
 from xlnb.runs.lock import held
+from xlnb.runs.records import set_aside
 from xlnb.runs.run import open_run
 
 
@@ -20,7 +21,7 @@ def clean(args: argparse.Namespace) -> None:
     run = open_run(args.run)
     freed = 0
     with held(run.path):
-        for path in run.set_aside():
+        for path in set_aside(run):
             files = path.rglob("*") if path.is_dir() else [path]
             freed += sum(file.stat().st_size for file in files if file.is_file())
             print(f"removed {path}")

@@ -18,7 +18,6 @@ runs/<name>/
   history.jsonl                        the same of all that ever finished here, oldest first
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -167,11 +166,6 @@ class Run:
         files = sorted((self.path / "stages").glob("*.json"))
         return {path.stem.replace(".", "/"): path for path in files}
 
-    def stamps_below(self, stage: str) -> list[Path]:
-        """The records of a stage, such as icr1/logps/cross_lingual, or of all below icr1/logps."""
-        names = [name for name in self.stamps if f"{name}/".startswith(f"{stage}/")]
-        return [self.stamps[name] for name in names]
-
     @property
     def evidence(self) -> Path:
         """Rewards under other tastes, and win rates of controls, beside the run's own."""
@@ -180,15 +174,6 @@ class Run:
     def variant(self, name: str) -> Path:
         """The folder of the same run with some fields changed."""
         return self.path / "variants" / name
-
-    def set_aside(self) -> list[Path]:
-        """What stages have set aside, which nothing reads: <name>.old, .old2 … (outermost only)."""
-        found: list[Path] = []
-        for path in sorted(self.path.rglob("*")):
-            inside = any(path.is_relative_to(outer) for outer in found)
-            if re.fullmatch(r"\.old\d*", path.suffix) and not inside:
-                found.append(path)
-        return found
 
     def makers(self, path: Path) -> Iterator[str]:
         """The names that the stage which makes this file of the run folder may have; none for a

@@ -7,6 +7,7 @@ changed, or where a file was written so shortly before its record that its time 
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -139,6 +140,16 @@ def stage_seconds(run: Run) -> dict[str, float]:
         if record and record.state == "done":
             seconds[name] = record.seconds
     return seconds
+
+
+def set_aside(run: Run) -> list[Path]:
+    """What stages have set aside, which nothing reads: <name>.old, .old2 … (outermost only)."""
+    found: list[Path] = []
+    for path in sorted(run.path.rglob("*")):
+        inside = any(path.is_relative_to(outer) for outer in found)
+        if re.fullmatch(r"\.old\d*", path.suffix) and not inside:
+            found.append(path)
+    return found
 
 
 def check_whole(run: Run, paths: Iterable[Path]) -> dict[Path, str]:

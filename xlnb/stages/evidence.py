@@ -96,7 +96,8 @@ def _variant(run: Run, name: str, changes: dict[str, Any], shared: Iterable[str]
         for stage in shared:
             if (run.path / stage).exists():
                 shutil.copytree(run.path / stage, half / stage, dirs_exist_ok=True)
-            for stamp in run.stamps_below(stage):
-                shutil.copy2(stamp, half / "stages")
+            for name, stamp in run.stamps.items():
+                if f"{name}/".startswith(f"{stage}/"):
+                    shutil.copy2(stamp, half / "stages")
         half.rename(folder)
     return open_run(folder, "", changes)
