@@ -1,8 +1,10 @@
-"""Scores beside the truth under tastes and their opposites: what a preference explains, and what
-likelihood, length or chance does."""
+"""Scores beside the truth: under tastes and their opposites, what a preference explains and what
+likelihood, length or chance does; by the errors of a translator, what a translated reward is worth.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from xlnb.analysis.read import Record
@@ -60,6 +62,23 @@ def opposites_table(rows: pd.DataFrame) -> pd.DataFrame:
         f"{100 * share:.0f}%" for share in way.loc[table.index].mean(axis=1)
     ]
     return table
+
+
+def translators(records: Iterable[Record]) -> pd.DataFrame:
+    """A row a reward, share of errors (noise, 0 to 1) and: mean accuracy in other languages than
+    English, over seeds, with its 95% interval, low and high, NaN for a single seed."""
+    found: dict[tuple[str, float], list[float]] = {}
+    for record in records:
+        for noise, table in record["translators"].items():
+            for scorer, value in non_english(table).items():
+                found.setdefault((str(scorer), float(noise)), []).append(value)
+    rows = []
+    for (scorer, noise), values in found.items():
+        mean, low, high = values[0], np.nan, np.nan
+        if len(values) > 1:
+            mean, low, high = seed_interval(values)
+        rows.append({"scorer": scorer, "noise": noise, "mean": mean, "low": low, "high": high})
+    return pd.DataFrame(rows)
 
 
 def in_words(values: Sequence[float], digits: int = 3) -> str:

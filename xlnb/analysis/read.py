@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_json, read_jsonl
 from xlnb.common.records import Sample, Score
 from xlnb.evaluation.alpaca_eval import Annotation
@@ -123,6 +124,20 @@ def annotation_files(run: Run) -> list[Path]:
 def lab_seeds() -> list[Record]:
     """The metrics of the committed runs of the lab, which differ in their seed."""
     paths = sorted((ROOT / "data" / "results").glob("lab_seed?.json"))
+    return [read_json(path) for path in paths]
+
+
+def evidence_records(run: Run) -> list[Record]:
+    """The run's own evidence.json where it has one, else those of the committed runs of the lab, a
+    record a seed. Raises InputError where there is neither."""
+    paths = [run.evidence]
+    if not run.evidence.exists():
+        paths = sorted((ROOT / "data" / "results").glob("evidence_seed?.json"))
+    if not paths:
+        raise InputError(
+            f"no {run.evidence.name} in {run.path.name} and no data/results/evidence_seed?.json: "
+            "python -m xlnb evidence --run FOLDER makes one"
+        )
     return [read_json(path) for path in paths]
 
 

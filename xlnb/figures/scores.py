@@ -54,3 +54,23 @@ def opposite_tastes(table: pd.DataFrame, ax: Axes) -> None:
     ax.set_yticks(range(len(scorers)), [SCORER_NAMES[scorer] for scorer in scorers])
     ax.set(ylim=(len(scorers) - 0.5, -0.5), xlim=(-0.02, 1.02))
     ax.grid(axis="y", visible=False)
+
+
+def translation_noise(table: pd.DataFrame, ax: Axes) -> None:
+    """How often each reward is right by the translator's share of errors; only R_t knows of it.
+
+    `table`: a row a reward and noise (0 to 1): scorer, noise, mean (accuracy, 0 to 1), low and high
+    (a 95% interval over seeds, NaN where there is none). The truth's own accuracy is a dotted line.
+    """
+    for position, (scorer, rows) in enumerate(table.groupby("scorer", sort=False)):
+        look = scorer_look(str(scorer))
+        if scorer == "oracle":
+            ax.axhline(rows["mean"].mean(), color="black", linestyle=":", label=look["label"])
+            continue
+        reach = [rows["mean"] - rows["low"], rows["high"] - rows["mean"]]
+        # Side by side, so that intervals do not hide each other.
+        x = 100 * rows["noise"] + 0.4 * (position - 1)
+        ax.errorbar(x, rows["mean"], reach, capsize=3, markersize=6, **look)
+    ax.set(xlabel="sentences that the translator drops or falsifies (%)")
+    ax.set(ylabel="pair accuracy")
+    ax.legend(loc="lower left")
