@@ -48,6 +48,13 @@ def show(title: str, rows: dict[str, Columns], digits: int) -> None:
         print(f"| {name} | {' | '.join(cells)} | {in_words(values['non-en'], digits)} |")
 
 
+def show_frame(title: str, table: pd.DataFrame) -> None:
+    columns = [str(name) for name in table.columns]
+    print(f"\n{title}\n\n| | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+    for scorer, row in table.iterrows():
+        print(f"| {SCORER_NAMES[str(scorer)]} | {' | '.join(row)} |")
+
+
 def win_rates(records: list[dict]) -> dict[str, Columns]:
     rows = {}
     for model in records[0]["win_rates"]:
@@ -99,8 +106,14 @@ def main() -> None:
         title = f"Pair accuracy on π_I's responses, policy {figures.model_name(policy)}"
         show(title, accuracies(records, policy), 2)
     opposites = evidence.opposites(records)
-    print("\nMean over a taste and its opposite\n")
-    print(evidence.opposites_table(opposites).to_string())
+    show_frame("Mean over a taste and its opposite", evidence.opposites_table(opposites))
+    noises = evidence.translators(records)
+    noises["cell"] = [
+        f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in noises.itertuples(index=False)
+    ]
+    show_frame(
+        "By a translator's errors", noises.pivot(index="scorer", columns="noise", values="cell")
+    )
     print([round(sum(record["seconds"].values())) for record in records], "seconds in stages")
 
     figures.style()
