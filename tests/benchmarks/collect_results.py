@@ -34,7 +34,7 @@ def collect(folder: Path) -> dict:
 
 def by_column(tables: list[dict[str, float]]) -> Columns:
     """A list over seeds for each language, and for the mean over languages other than English."""
-    langs = list(tables[0])
+    langs = ["en", *(lang for lang in tables[0] if lang != "en")]
     found = {lang: [table[lang] for table in tables] for lang in langs}
     found["non-en"] = [mean(table[lang] for lang in langs if lang != "en") for table in tables]
     return found
