@@ -91,8 +91,9 @@ def draw_tastes(rows: pd.DataFrame) -> None:
         opposite_tastes(rows[rows["taste"] == taste], ax)
         ax.set_title(taste)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
-    figure.supxlabel("the score's best response is better than its worst", fontsize=11)
+    figure.legend(handles, labels, loc="outside lower right", ncols=2)
+    what = "share of prompts whose best response by the score is better than its worst"
+    figure.supxlabel(what, fontsize=11, x=0.02, ha="left")
     figure.savefig(RESULTS / "tastes.png")
 
 
