@@ -16,6 +16,7 @@ from xlnb.cli import (
     accuracy,
     check,
     clean,
+    compare,
     edge,
     evidence,
     plan,
@@ -29,7 +30,21 @@ from xlnb.cli import (
 from xlnb.cli import list as list_
 from xlnb.common import processes
 
-COMMANDS = (run, evidence, stage, winrate, accuracy, score, push, plan, list_, check, render, clean)
+COMMANDS = (
+    run,
+    evidence,
+    stage,
+    winrate,
+    accuracy,
+    score,
+    compare,
+    push,
+    plan,
+    list_,
+    check,
+    render,
+    clean,
+)
 
 
 class _Ended(KeyboardInterrupt):
