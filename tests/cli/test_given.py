@@ -7,7 +7,10 @@ from families import checkpoint, fp32, save_adapter
 
 from xlnb.cli.main import main
 from xlnb.common.files import read_jsonl
+from xlnb.lab.world import load_world
+from xlnb.runs.run import open_run
 from xlnb.stages import given
+from xlnb.stages.comparing import english_question
 
 PLAIN = ["-p", "models.quantization=none", "-p", "models.dtype=float32"]
 ROWS = [
@@ -57,9 +60,7 @@ def test_accuracy_agrees_with_the_scores_that_it_keeps(adapter, pairs, tmp_path,
     assert all(each["cross_lingual"] != each["multilingual"] for each in german)
 
 
-def test_a_killed_score_goes_on_and_another_model_begins_anew(
-    adapter, tmp_path, capsys, monkeypatch
-):
+def test_a_killed_score_goes_on(adapter, tmp_path, monkeypatch):
     mine = tmp_path / "mine.jsonl"
     rows = [
         {"prompt_id": "1", "lang": "en", "instruction": "Who?", "responses": ["I.", "", "You."]},
@@ -97,6 +98,75 @@ def test_a_killed_score_goes_on_and_another_model_begins_anew(
     assert first["scores"]["cross_lingual"][1] is None
     assert first["failures"]["cross_lingual"] == [None, "empty", None]
     assert not kept.exists()
+
+
+def test_parts_of_another_model_are_not_taken_up(adapter, pairs, tmp_path, capsys):
+    out = tmp_path / "scores.jsonl"
+    parts = tmp_path / "scores.jsonl.parts"
+    parts.mkdir()
+    (parts / "key.json").write_text("{}")
+    asked = ["--pairs", pairs, "--out", out, "--scores", "multilingual"]
+    assert main(command("score", adapter, *asked)) == 0
+    assert "scores.jsonl.parts: of other models or responses; begun anew" in capsys.readouterr().out
+    assert len(read_jsonl(out)) == 4 and not parts.exists()
+
+
+def run_folder(adapter, path):
+    """A run whose π^0 is the adapter, with nothing else made."""
+    models = {"base": checkpoint("llama3"), "dpo_adapter": adapter, "quantization": "none"}
+    overrides = {f"models.{name}": f"{value}" for name, value in models.items()}
+    overrides |= {"models.dtype": "float32", "sampling.max_new_tokens": "5"}
+    open_run(path, "lab-quick", overrides)
+    return path
+
+
+def test_a_runs_models_score_as_the_checkpoints_do(adapter, pairs, tmp_path):
+    run = run_folder(adapter, tmp_path / "run")
+    record = (run / "preset.json").read_bytes()
+    by_run, by_name, doubled = (tmp_path / f"{name}.jsonl" for name in ("run", "name", "doubled"))
+    asked = ["score", "--pairs", f"{pairs}", "--run", f"{run}", "--out"]
+    assert main([*asked, f"{by_run}"]) == 0
+    assert main(command("score", adapter, "--pairs", pairs, "--out", by_name)) == 0
+    assert by_run.read_bytes() == by_name.read_bytes()
+    # Another beta for this once.
+    assert main([*asked, f"{doubled}", "-p", "scoring.beta=0.2"]) == 0
+    assert (run / "preset.json").read_bytes() == record
+    once, twice = read_jsonl(by_run), read_jsonl(doubled)
+    for one, two in zip(once, twice, strict=True):
+        assert two["scores"]["cross_lingual"] == pytest.approx(
+            [2 * value for value in one["scores"]["cross_lingual"]]
+        )
+
+
+def test_the_reference_is_no_policy(adapter, pairs, tmp_path, capsys):
+    run = run_folder(adapter, tmp_path / "run")
+    assert main(["accuracy", "--pairs", f"{pairs}", "--run", f"{run}", "--model", "sft"]) == 2
+    assert "--model sft: expected one of dpo, icr1" in capsys.readouterr().err
+
+
+def test_compare_shows_the_models_that_there_are(adapter, tmp_path, capsys):
+    run = run_folder(adapter, tmp_path / "run")
+    assert main(["compare", "--run", f"{run}", "Wer?", "--lang", "de", "-n", "2"]) == 0
+    unknown = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in unknown[1:5]] == ["sft", "sft", "dpo", "dpo"]
+    assert unknown[1].split()[1] == "-"
+    assert unknown[-1].startswith("R_c needs the question in English: --english")
+    asked = ["compare", "--run", f"{run}", "Wer?", "--lang", "de", "-n", "2", "--english", "Who?"]
+    assert main(asked) == 0
+    known = capsys.readouterr().out.splitlines()
+    assert all(float(line.split()[1]) for line in known[1:5])
+    assert known[-1] == "R_c: by π^0 under 'Who?', in β nats"
+    # The same questions, the same answers.
+    assert [line.split()[2:] for line in known[1:5]] == [line.split()[2:] for line in unknown[1:5]]
+
+
+def test_the_labs_questions_have_their_english_ones(adapter, tmp_path):
+    run = open_run(run_folder(adapter, tmp_path / "run"))
+    german = next(prompt for prompt in load_world().prompts("de"))
+    english = {prompt.prompt_id: prompt.instruction for prompt in load_world().prompts("en")}
+    assert english_question(run, german.instruction, "de") == english[german.prompt_id]
+    assert english_question(run, "Wer?", "de") == ""
+    assert english_question(run, "Who?", "en") == "Who?"
 
 
 @pytest.mark.parametrize(

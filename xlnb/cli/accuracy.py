@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from xlnb.cli.options import Commands, add_scored_by, scored_by
+from xlnb.common.errors import InputError
 
 
 def add_parser(commands: Commands) -> None:
@@ -32,10 +33,12 @@ def add_parser(commands: Commands) -> None:
 
 def print_accuracy(args: argparse.Namespace) -> None:
     from xlnb.common.files import json_text
-    from xlnb.common.processes import is_main
+    from xlnb.common.processes import is_main, world
     from xlnb.evaluation.accuracy import accuracies, accuracy_text, preferred
     from xlnb.stages.given_pairs import score_pairs
 
+    if world() > 1 and not args.out:
+        raise InputError("accuracy: several processes need --out, where they put scores together")
     run, model = scored_by(args)
     with TemporaryDirectory() as folder:
         out = args.out or Path(folder) / "scores.jsonl"
