@@ -57,6 +57,26 @@ def test_a_column_of_another_name_and_a_language_called_otherwise(tmp_path):
     assert (pairs[0].pair.lang, pairs[0].pair.prompt_id) == ("de", "7")
 
 
+def test_a_dataset_with_a_configuration_a_language_as_published_ones_have(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    folder = tmp_path / "org" / "name"
+    header = ["---", "configs:"]
+    for name, text in {"deu_Latn": "Wer?", "spa_Latn": "¿Quién?"}.items():
+        (folder / name).mkdir(parents=True)
+        one = {"id": 30, "prompt": text, "chosen": "Yo.", "rejected": "Tú.", "category": "Chat"}
+        lines(folder / name / "test.jsonl", one | {"language": name, "source": "x"})
+        header += [f"- config_name: {name}", "  data_files:"]
+        header += ["  - split: test", f"    path: {name}/test.jsonl"]
+    (folder / "README.md").write_text("\n".join([*header, "---"]), encoding="utf-8")
+    source = "hub:org/name/{lang}:test,de=deu_Latn,es=spa_Latn"
+    pairs, report = read_pairs(source, "", read)
+    found = [(one.pair.lang, one.pair.prompt_id, one.category) for one in pairs]
+    assert found == [("de", "30", "Chat"), ("es", "30", "Chat")]
+    assert list(report) == ["de", "es"]
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
