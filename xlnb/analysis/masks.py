@@ -79,13 +79,15 @@ def changed_shares(table: pd.DataFrame, left: str, right: str) -> Shares:
     return found
 
 
-def oracle_agrees(table: pd.DataFrame, score: str, taste: str) -> list[float]:
-    """AlpacaEval's preference of the oracle for chosen over rejected, a prompt each."""
+def oracle_agrees(table: pd.DataFrame, score: str, taste: str) -> pd.Series:
+    """AlpacaEval's preference of the oracle for chosen over rejected, a prompt each; index as of
+    `chosen_pairs`."""
+    pairs = chosen_pairs(table, score)
     found = []
-    for (lang, prompt_id), (chosen, rejected) in chosen_pairs(table, score).items():
+    for (lang, prompt_id), (chosen, rejected) in pairs.items():
         high, low = (verdict(prompt_id, lang, text).points(taste) for text in (chosen, rejected))
         found.append(float(preference(high, low)))
-    return found
+    return pd.Series(found, pairs.index)
 
 
 def pairs_changed(records: Sequence[Record], left: ArrayLike, right: ArrayLike) -> int:
