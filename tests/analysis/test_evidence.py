@@ -80,7 +80,7 @@ def test_evidence_is_the_runs_own_else_the_committed(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"no evidence\.json in run and no data"):
         read.evidence_records(run)
     for seed in (1, 0):
-        write_json(tmp_path / "data" / "results" / f"evidence_seed{seed}.json", {"seed": seed})
+        write_json(tmp_path / "data" / "results" / f"lab_seed{seed}.json", {"seed": seed})
     assert [record["seed"] for record in read.evidence_records(run)] == [0, 1]
     write_json(run.evidence, {"seed": 7})
     assert read.evidence_records(run) == [{"seed": 7}]

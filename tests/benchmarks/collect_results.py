@@ -1,73 +1,128 @@
-"""Put finished lab runs under data/results with what has to stand beside a result, and draw and
-print them together:
+"""Put lab runs with their evidence under data/results, with what has to stand beside a result, and
+draw and print them together, as README shows them:
 
-python tests/benchmarks/collect_results.py runs/lab runs/seed1 runs/seed2
+python tests/benchmarks/collect_results.py runs/seed0 runs/seed1 runs/seed2
 """
 
 import sys
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import matplotlib.pyplot as plt
+import pandas as pd
 
 from xlnb import figures
+from xlnb.analysis import evidence
+from xlnb.analysis.evidence import in_words
 from xlnb.common.files import ROOT, read_json, write_json
+from xlnb.figures.scores import SCORER_NAMES, opposite_tastes
 from xlnb.figures.win_rates import seed_points
 
 RESULTS = ROOT / "data" / "results"
 
-seeds = []
-for folder in map(Path, sys.argv[1:]):
-    record, metrics = read_json(folder / "preset.json"), read_json(folder / "metrics.json")
-    seed = metrics["seed"]
-    command = f"python -m xlnb run --preset {metrics['preset']}" + (
-        f" -p seed={seed}" if seed else ""
-    )
-    write_json(RESULTS / f"lab_seed{seed}.json", {"command": command, **metrics, **record})
-    seeds.append(metrics)
-
-langs = list(seeds[0]["win_rates"]["sft"])
-columns = [*langs, "non-en"]
+Columns = dict[str, list[float]]
 
 
-def by_column(tables: list[dict[str, float]]) -> dict[str, list[float]]:
-    """A list over seeds for each language and for the mean over languages other than English."""
-    values = {lang: [table[lang] for table in tables] for lang in langs}
-    return values | {
-        "non-en": [mean(table[lang] for lang in langs if lang != "en") for table in tables]
+def collect(folder: Path) -> dict:
+    """A run's record, with its whole preset, written under data/results."""
+    record = read_json(folder / "evidence.json") | {
+        "preset": read_json(folder / "preset.json")["preset"]
     }
+    write_json(RESULTS / f"lab_seed{record['seed']}.json", record)
+    return record
 
 
-def row(name: str, values: dict[str, list[float]], digits: int) -> str:
-    cells = (f"{mean(values[c]):.{digits}f} ± {stdev(values[c]):.{digits}f}" for c in columns)
-    return f"| {name} | {' | '.join(cells)} |"
+def by_column(tables: list[dict[str, float]]) -> Columns:
+    """A list over seeds for each language, and for the mean over languages other than English."""
+    langs = ["en", *(lang for lang in tables[0] if lang != "en")]
+    found = {lang: [table[lang] for table in tables] for lang in langs}
+    found["non-en"] = [mean(table[lang] for lang in langs if lang != "en") for table in tables]
+    return found
 
 
-win_rates = {
-    model: by_column(
-        [{lang: seed["win_rates"][model][lang]["wr"] for lang in langs} for seed in seeds]
+def show(title: str, rows: dict[str, Columns], digits: int) -> None:
+    columns = list(next(iter(rows.values())))
+    print(f"\n{title}\n\n| | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+    for name, values in rows.items():
+        cells = [f"{mean(values[column]):.{digits}f}" for column in columns[:-1]]
+        print(f"| {name} | {' | '.join(cells)} | {in_words(values['non-en'], digits)} |")
+
+
+def show_frame(title: str, table: pd.DataFrame) -> None:
+    columns = [str(name) for name in table.columns]
+    print(f"\n{title}\n\n| | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+    for scorer, row in table.iterrows():
+        print(f"| {SCORER_NAMES[str(scorer)]} | {' | '.join(row)} |")
+
+
+def win_rates(records: list[dict]) -> dict[str, Columns]:
+    rows = {}
+    for model in records[0]["win_rates"]:
+        tables = []
+        for record in records:
+            by_lang = record["win_rates"][model]
+            tables.append({lang: entry["wr"] for lang, entry in by_lang.items()})
+        rows[model] = by_column(tables)
+    return rows
+
+
+def gain(rows: dict[str, Columns], before: str, after: str) -> Columns:
+    found = {}
+    for column, values in rows[before].items():
+        found[column] = [b - a for a, b in zip(values, rows[after][column], strict=True)]
+    return found
+
+
+def accuracies(records: list[dict], policy: str) -> dict[str, Columns]:
+    rows = {}
+    for scorer in records[0]["rewards_shared"][policy]:
+        tables = []
+        for record in records:
+            by_lang = record["rewards_shared"][policy][scorer]
+            tables.append({lang: entry["pair_accuracy"] for lang, entry in by_lang.items()})
+        rows[SCORER_NAMES[scorer]] = by_column(tables)
+    return rows
+
+
+def draw_tastes(rows: pd.DataFrame) -> None:
+    tastes = list(dict.fromkeys(rows["taste"]))
+    figure, axes = plt.subplots(1, len(tastes), figsize=(13, 3.6), sharey=True)
+    for taste, ax in zip(tastes, axes, strict=True):
+        opposite_tastes(rows[rows["taste"] == taste], ax)
+        ax.set_title(taste)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower right", ncols=2)
+    what = "share of prompts whose best response by the score is better than its worst"
+    figure.supxlabel(what, fontsize=11, x=0.02, ha="left")
+    figure.savefig(RESULTS / "tastes.png")
+
+
+def main() -> None:
+    records = [collect(Path(folder)) for folder in sys.argv[1:]]
+    rows = win_rates(records)
+    named = {figures.model_name(model): values for model, values in rows.items()}
+    named["π^0 → π^2"] = gain(rows, "dpo", "icr2")
+    show("Win rates", named, 1)
+    for policy in ("dpo", "icr1"):
+        title = f"Pair accuracy on π_I's responses, policy {figures.model_name(policy)}"
+        show(title, accuracies(records, policy), 2)
+    opposites = evidence.opposites(records)
+    show_frame("Mean over a taste and its opposite", evidence.opposites_table(opposites))
+    noises = evidence.translators(records)
+    noises["cell"] = [
+        f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in noises.itertuples(index=False)
+    ]
+    show_frame(
+        "By a translator's errors", noises.pivot(index="scorer", columns="noise", values="cell")
     )
-    for model in seeds[0]["win_rates"]
-}
-print(f"| | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
-for model, values in win_rates.items():
-    print(row(figures.model_name(model), values, 1))
-rise = {
-    lang: [b - a for a, b in zip(win_rates["dpo"][lang], win_rates["icr2"][lang], strict=True)]
-    for lang in columns
-}
-print(row("π^0 → π^2", rise, 1))
-for model, scorers in seeds[0]["rewards"].items():
-    for scorer in scorers:
-        accuracy = [
-            {k: v["pair_accuracy"] for k, v in seed["rewards"][model][scorer].items()}
-            for seed in seeds
-        ]
-        print(row(f"{scorer} of {figures.model_name(model)}", by_column(accuracy), 2))
-print([round(sum(seed["seconds"].values())) for seed in seeds], "seconds in stages")
+    print([round(sum(record["seconds"].values())) for record in records], "seconds in stages")
 
-figures.style()
-figure, ax = plt.subplots(figsize=(11, 4))
-seed_points(win_rates, ax)
-ax.set_title(f"Win rate against {figures.model_label('sft')} on the lab, {len(seeds)} seeds")
-figure.savefig(RESULTS / "win_rates.png")
+    figures.style()
+    draw_tastes(opposites)
+    figure, ax = plt.subplots(figsize=(11, 4))
+    seed_points({model: rows[model] for model in ("sft", "dpo", "icr1", "icr2")}, ax)
+    ax.set_title(f"Win rate against {figures.model_label('sft')} on the lab, {len(records)} seeds")
+    figure.savefig(RESULTS / "win_rates.png")
+
+
+main()

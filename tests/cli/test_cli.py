@@ -491,7 +491,7 @@ def test_list_names_presets_stages_and_notebooks(capsys):
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [name for kind, name, *_ in lines if kind == "preset"] == list(PRESETS)
     names = [name for kind, name, *_ in lines if kind == "stage"]
-    assert names[:5] == ["prompts", "dpo/samples", "dpo/pairs", "dpo/adapter", "icr1/samples"]
+    assert names[:5] == ["prompts", "dpo/samples", "dpo/pairs", "dpo/adapter", "shared/samples"]
     assert names[-1] == "report"
     listed = [name for kind, name, *_ in lines if kind == "notebook"]
     assert listed == [f"notebooks/{path.name}" for path in notebooks.numbered()]

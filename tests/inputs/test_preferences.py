@@ -310,7 +310,7 @@ def test_english_dpo_from_given_pairs_needs_no_samples(tmp_path, capsys):
         "prompts",
         "dpo/pairs",
         "dpo/adapter",
-        "icr1/samples",
+        "shared/samples",
     ]
     stages.run_until(run, "dpo/adapter")
     assert "dpo/pairs: 6 of 6 pairs; dropped: " in capsys.readouterr().out

@@ -25,6 +25,8 @@ from xlnb.common.records import Response, Sample, write_records
 from xlnb.inputs.localisation import chrf, prompt_request
 from xlnb.inputs.parallel_prompts import read_parallel
 from xlnb.inputs.response_translation import find_translations, response_request, response_tasks
+from xlnb.lab.oracle import judge
+from xlnb.lab.world import load_world
 from xlnb.models.base import load_base
 from xlnb.models.batches import Budget
 from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
@@ -181,7 +183,40 @@ def test_the_stage_and_its_scores(tmp_path):
             else:
                 assert score["failures"] == {"translated": record["failures"]}
                 assert [r is None for r in rewards] == [bool(f) for f in record["failures"]]
-    assert set(metrics.rewards_against_truth(run.iteration(1))) <= {"cross_lingual", "translated"}
+    found = metrics.rewards_against_truth(run.iteration(1))
+    assert set(found) <= {"cross_lingual", "translated", "oracle"}
+    # The world's own translator reads π_I's responses as well, and makes no error here.
+    shared = read_jsonl(run.path / "icr1/shared/translations/es.jsonl")
+    for record in shared:
+        fact = load_world().fact(record["prompt_id"].rpartition("#")[0])
+        text = record["instruction"].removeprefix(response_request(""))
+        expected = judge(fact, "es", text).features
+        assert judge(fact, "en", record["responses"][0]["text"]).features == expected, text
+
+
+def test_given_prompts_responses_are_translated_by_the_base(tmp_path):
+    world = load_world()
+    for lang in ("en", "es"):
+        prompts = [prompt for prompt in world.prompts(lang) if prompt.split == "train"][:3]
+        lines = [{"instruction_id": p.prompt_id, "instruction": p.instruction} for p in prompts]
+        write_jsonl(tmp_path / "prompts" / f"{lang}.jsonl", lines)
+    overrides = {
+        "iterations": "1",
+        "prompts.path": str(tmp_path / "prompts"),
+        "prompts.langs": "en,es",
+        "lab.english": "8",
+        "english.steps": "1",
+        "sampling.n": "2",
+        "scoring.scorers": "translated",
+    }
+    run = stages.run_until(open_run(tmp_path / "run", "lab-quick", overrides), "icr1/scores")
+    samples = read_jsonl(run.path / "icr1/samples/es.jsonl")
+    translations = read_jsonl(run.path / "icr1/translations/es.jsonl")
+    tasks = [task.instruction for task in response_tasks(samples)]
+    assert tasks == [record["instruction"] for record in translations]
+    # A model wrote them, so that there are its tokens.
+    assert all(record["responses"][0]["token_ids"] for record in translations)
+    assert not (run.path / "icr1/shared").exists()
 
 
 # Prompts in English alone, put into other languages.

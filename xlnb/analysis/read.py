@@ -122,7 +122,7 @@ def annotation_files(run: Run) -> list[Path]:
 
 
 def lab_seeds() -> list[Record]:
-    """The metrics of the committed runs of the lab, which differ in their seed."""
+    """The evidence of the committed runs of the lab, which differ in their seed."""
     paths = sorted((ROOT / "data" / "results").glob("lab_seed?.json"))
     return [read_json(path) for path in paths]
 
@@ -130,15 +130,13 @@ def lab_seeds() -> list[Record]:
 def evidence_records(run: Run) -> list[Record]:
     """The run's own evidence.json where it has one, else those of the committed runs of the lab, a
     record a seed. Raises InputError where there is neither."""
-    paths = [run.evidence]
-    if not run.evidence.exists():
-        paths = sorted((ROOT / "data" / "results").glob("evidence_seed?.json"))
-    if not paths:
+    records = [read_json(run.evidence)] if run.evidence.exists() else lab_seeds()
+    if not records:
         raise InputError(
-            f"no {run.evidence.name} in {run.path.name} and no data/results/evidence_seed?.json: "
+            f"no {run.evidence.name} in {run.path.name} and no data/results/lab_seed?.json: "
             "python -m xlnb evidence --run FOLDER makes one"
         )
-    return [read_json(path) for path in paths]
+    return records
 
 
 def published() -> Path:

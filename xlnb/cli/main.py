@@ -12,11 +12,39 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from xlnb.cli import check, clean, edge, evidence, plan, push, render, run, stage, winrate
+from xlnb.cli import (
+    accuracy,
+    check,
+    clean,
+    compare,
+    edge,
+    evidence,
+    plan,
+    push,
+    render,
+    run,
+    score,
+    stage,
+    winrate,
+)
 from xlnb.cli import list as list_
 from xlnb.common import processes
 
-COMMANDS = (run, evidence, stage, winrate, push, plan, list_, check, render, clean)
+COMMANDS = (
+    run,
+    evidence,
+    stage,
+    winrate,
+    accuracy,
+    score,
+    compare,
+    push,
+    plan,
+    list_,
+    check,
+    render,
+    clean,
+)
 
 
 class _Ended(KeyboardInterrupt):

@@ -3,7 +3,13 @@
 import argparse
 import math
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from xlnb.common.errors import InputError
+from xlnb.presets import parse_overrides
+
+if TYPE_CHECKING:
+    from xlnb.runs.layout import Run
 
 PRESET_HELP = "a preset's name (see list) or a file of your own, such as mine.yaml"
 
@@ -47,3 +53,32 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change a preset key, such as -p training.lr=5e-5 -p seed=1",
     )
+
+
+def add_scored_by(parser: argparse.ArgumentParser) -> None:
+    """What scores responses: two checkpoints, or a run's models; and by which scores."""
+    parser.add_argument("--policy", default="", help="π: a checkpoint, or an adapter on --ref")
+    parser.add_argument("--ref", default="", help="π_I: a folder or a Hub id")
+    parser.add_argument("--run", type=Path, help="or a run folder, whose π_I is the reference")
+    parser.add_argument("--model", default="dpo", help="with --run: dpo, icr1 … (default: dpo)")
+    parser.add_argument(
+        "--english", default="", metavar="SOURCE", help="English prompts by id, if rows have none"
+    )
+    parser.add_argument(
+        "--scores",
+        default="cross_lingual,multilingual,likelihood,likelihood_sum,brevity",
+        help="names of scores (default: %(default)s)",
+    )
+    add_overrides(parser)
+
+
+def scored_by(args: argparse.Namespace) -> tuple["Run", str]:
+    """The run and the name of its model that the options mean."""
+    from xlnb.stages.given import run_of, run_with
+
+    overrides = parse_overrides(args.overrides)
+    if args.run and not (args.policy or args.ref):
+        return run_of(args.run, args.model, overrides), args.model
+    if args.policy and args.ref and not args.run:
+        return run_with(args.policy, args.ref, overrides), "dpo"
+    raise InputError("give --policy and --ref, or --run (and --model): what scores the responses")

@@ -69,7 +69,7 @@ def format_table(
     blocks["characters"] = values("mean_chars", ".0f")
     if any("in_language" in entry for rows in win_rates.values() for entry in rows.values()):
         blocks["in language"] = values("in_language", ".1%")
-    return "\n\n".join(_text([title, *win_rates], columns) for title, columns in blocks.items())
+    return "\n\n".join(aligned([title, *win_rates], columns) for title, columns in blocks.items())
 
 
 def _with_error(entry: Entry) -> str:
@@ -93,7 +93,7 @@ def _or_dash(value: float, form: str) -> str:
     return "-" if np.isnan(value) else format(value, form)
 
 
-def _text(first: Column, others: Sequence[Column]) -> str:
+def aligned(first: Column, others: Sequence[Column]) -> str:
     """Columns as lines, the first one to the left, the others to the right."""
     padded = [_padded(first, str.ljust)]
     padded += [_padded(column, str.rjust) for column in others]

@@ -12,12 +12,12 @@ from xlnb.figures.style import model_line
 def score_curves(scores: Mapping[str, ArrayLike], ax: Axes) -> None:
     """The share of responses with at least a score, a line a model: the higher, the better.
 
-    `scores`: {model: (n,)}, the oracle's points. The area under a line is the model's
-    mean score.
+    `scores`: {model: (n,)}, the oracle's points.
     """
-    for model, values in scores.items():
-        reached = np.asarray(values, float)
-        points = np.unique(np.concatenate([[0.0, 7.0], reached]))
+    given = {model: np.asarray(values, float) for model, values in scores.items()}
+    every = np.concatenate(list(given.values()))
+    for model, reached in given.items():
+        points = np.unique([every.min(), every.max(), *reached])
         share = [100 * np.mean(reached >= point) for point in points]
         ax.step(points, share, where="pre", **model_line(model), linewidth=2)
     ax.set(xlabel="oracle score (points)")

@@ -23,6 +23,10 @@ SCORER_NAMES = {
 }
 
 
+SIDES = (("liked", BLUE, "o"), ("disliked", ORANGE, "s"))
+SIDE_NAMES = {"liked": "under the taste", "disliked": "under its exact opposite"}
+
+
 def scorer_look(scorer: str) -> Look:
     """What matplotlib's `plot` takes for a score's markers, with its name as the label."""
     return {
@@ -45,12 +49,12 @@ def opposite_tastes(table: pd.DataFrame, ax: Axes) -> None:
         rows = table[table["scorer"] == scorer]
         mean = rows[["liked", "disliked"]].mean()
         ax.plot(mean, [place, place], color=SCORER_COLORS.get(scorer, GREY), linewidth=1, alpha=0.6)
-        for column, color, marker in (("liked", BLUE, "o"), ("disliked", ORANGE, "s")):
+        for column, color, marker in SIDES:
             ax.scatter(
                 rows[column], [place] * len(rows), color=color, marker=marker, s=8, alpha=0.5
             )
             look: Look = {"color": color, "marker": marker, "s": 48, "zorder": 3}
-            ax.scatter(mean[column], place, label=column if place == 0 else None, **look)
+            ax.scatter(mean[column], place, label=None if place else SIDE_NAMES[column], **look)
     ax.set_yticks(range(len(scorers)), [SCORER_NAMES[scorer] for scorer in scorers])
     ax.set(ylim=(len(scorers) - 0.5, -0.5), xlim=(-0.02, 1.02))
     ax.grid(axis="y", visible=False)

@@ -25,6 +25,19 @@ FIELDS = ("instruction", "instruction_id", "lang")
 T = TypeVar("T")
 
 
+class Form(NamedTuple):
+    """What the rows of a source are: the columns that are read of them, and what of these a source
+    may name its columns for, beside languages."""
+
+    columns: Sequence[str]
+    fields: Sequence[str]
+    # whether English must be there
+    english: bool
+
+
+PROMPTS = Form(ROW, FIELDS, english=True)
+
+
 class Table(NamedTuple):
     """The prompts of one language."""
 
@@ -33,13 +46,19 @@ class Table(NamedTuple):
     rows: list[Row]
 
 
-def parse_prompts(text: str) -> Source:
-    """As `parse_source`. Raises InputError too for a column that is no prompt's."""
+def parse_form(text: str, form: Form) -> Source:
+    """As `parse_source`. Raises InputError too for a column that the form has not."""
     source = parse_source(text)
     for ours in source.columns:
-        if ours not in FIELDS and ours not in LANGUAGES:
-            fields = ", ".join(FIELDS)
+        if ours not in form.fields and ours not in LANGUAGES:
+            fields = ", ".join(form.fields)
             raise InputError(f"{text}: '{ours}' is neither a language code nor one of {fields}")
+    return source
+
+
+def parse_prompts(text: str) -> Source:
+    """As `parse_form`, of prompts."""
+    source = parse_form(text, PROMPTS)
     if "id" in source.columns and "instruction_id" not in source.columns:
         raise InputError(
             f"{text}: 'id' is Indonesian; "
@@ -48,39 +67,45 @@ def parse_prompts(text: str) -> Source:
     return source
 
 
-def language_sources(source: Source, langs: Sequence[str]) -> dict[str, Source] | None:
+def language_sources(
+    source: Source, langs: Sequence[str], form: Form = PROMPTS
+) -> dict[str, Source] | None:
     """The source of each language asked for (none: of every one), English first, where each has a
     table of its own; else None."""
-    found = source.reader.languages(_plain(source), _called(source), langs)
+    found = source.reader.languages(_plain(source, form), _called(source, form), langs)
     if found is None:
         return None
     for lang in langs:
         if lang not in LANGUAGES:
             known = ", ".join(LANGUAGES)
             raise InputError(f"{source.where}: unknown language code '{lang}'; known: {known}")
-    return pick(found, langs, source.where, expected=source.reader.expected)
+    return pick(found, langs, source.where, expected=source.reader.expected, english=form.english)
 
 
-def read_tables(source: Source, langs: Sequence[str]) -> dict[str, Table]:
+def read_tables(source: Source, langs: Sequence[str], form: Form = PROMPTS) -> dict[str, Table]:
     """The table of each language asked for (none: of every one), English first."""
-    by_language = language_sources(source, langs)
+    by_language = language_sources(source, langs, form)
     if by_language is not None:
         return {
-            lang: Table(one.where, list(read_rows(one, ROW))) for lang, one in by_language.items()
+            lang: Table(one.where, list(read_rows(one, form.columns)))
+            for lang, one in by_language.items()
         }
-    in_columns = _called(source) and "lang" not in source.columns
-    tables = languages_in_columns(source) if in_columns else languages_in_rows(source)
-    return pick(tables, langs, source.text)
+    in_columns = form is PROMPTS and _called(source, form) and "lang" not in source.columns
+    tables = languages_in_columns(source) if in_columns else languages_in_rows(source, form)
+    return pick(tables, langs, source.text, english=form.english)
 
 
-def languages_in_rows(source: Source) -> dict[str, Table]:
+def languages_in_rows(source: Source, form: Form = PROMPTS) -> dict[str, Table]:
     """A row names its language, by its code or as the source calls it."""
-    called = _called(source)
+    called = _called(source, form)
+    plain = _plain(source, form)
     codes = {name: lang for lang, name in called.items()} or {lang: lang for lang in LANGUAGES}
     tables: dict[str, Table] = {}
-    for where, row in read_rows(_plain(source), {"lang", *ROW}):
+    for where, row in read_rows(plain, {"lang", *form.columns}):
+        if "lang" not in row and form is not PROMPTS:
+            raise missing_key(where, "lang", row, ", ".join(form.fields))
         if "lang" not in row:
-            raise _no_language(_plain(source), where, row)
+            raise _no_language(plain, where, row)
         name = row["lang"]
         if name in codes:
             lang = codes[name]
@@ -93,7 +118,7 @@ def languages_in_rows(source: Source) -> dict[str, Table]:
 
 def languages_in_columns(source: Source) -> dict[str, Table]:
     """A row has a column a language. A row without an id takes its number, TABLE#ROW."""
-    called = _called(source)
+    called = _called(source, PROMPTS)
     tables = {lang: Table(f"{source.where}, {lang}", []) for lang in called}
     for number, (where, row) in enumerate(read_rows(source, ROW), 1):
         numbered = f"{source.reader.table(source.where)}#{number}"
@@ -105,30 +130,36 @@ def languages_in_columns(source: Source) -> dict[str, Table]:
 
 
 def pick(
-    found: Mapping[str, T], langs: Sequence[str], where: str, *, expected: str = ""
+    found: Mapping[str, T],
+    langs: Sequence[str],
+    where: str,
+    *,
+    expected: str = "",
+    english: bool = True,
 ) -> dict[str, T]:
-    """What was found of the languages asked for (none: of every one), English first."""
+    """What was found of the languages asked for (none: of every one), English first; `english`:
+    which must be there."""
     wanted = list(langs or found)
     for lang in wanted:
         if lang not in found:
             there = ", ".join(found) or "nothing"
             named = f"'{lang}'{expected.format(lang=lang)}"
             raise InputError(f"{where}: no prompts in {named}; found: {there}")
-    if "en" not in wanted:
+    if english and "en" not in wanted:
         raise InputError(
             f"{where}: no English prompts ('en'), whose instructions the cross-lingual reward needs"
         )
-    return {lang: found[lang] for lang in ["en", *wanted]}
+    return {lang: found[lang] for lang in sorted(wanted, key=lambda lang: lang != "en")}
 
 
-def _called(source: Source) -> dict[str, str]:
+def _called(source: Source, form: Form) -> dict[str, str]:
     """What the source calls languages, or the columns that it has them in."""
-    return {ours: theirs for ours, theirs in source.columns.items() if ours not in FIELDS}
+    return {ours: theirs for ours, theirs in source.columns.items() if ours not in form.fields}
 
 
-def _plain(source: Source) -> Source:
+def _plain(source: Source, form: Form) -> Source:
     """The source without its names of languages."""
-    columns = {ours: theirs for ours, theirs in source.columns.items() if ours in FIELDS}
+    columns = {ours: theirs for ours, theirs in source.columns.items() if ours in form.fields}
     return replace(source, columns=columns)
 
 

@@ -59,29 +59,39 @@ def preference_pairs(
         if limit and len(pairs) == limit:
             break
         number += 1
-        chosen = _side(where, row, "chosen")
-        rejected = _side(where, row, "rejected")
-        pair = _pair(where, row, number, chosen, rejected)
-        texts = (
-            comparable(pair.instruction),
-            comparable(pair.chosen),
-            comparable(pair.rejected),
-        )
-        reason = _sides_fault(chosen, rejected) or _pair_fault(pair)
-        if not reason and texts in seen:
-            reason = Dropped.DUPLICATE
-        if not reason and read:
-            reason = _reading_fault(pair, read)
+        pair, reason = row_pair(where, row, number, seen, read)
         if reason:
             dropped[reason] += 1
         else:
-            seen.add(texts)
             pairs.append(pair)
     if not pairs:
         raise InputError(
             f"preferences.path: no usable pair among {number} rows; dropped: {dropped}"
         )
     return pairs, {"rows": number, "pairs": len(pairs), "dropped": dropped}
+
+
+def row_pair(
+    where: str,
+    row: dict[str, Any],
+    number: int,
+    seen: set[tuple[str, str, str]],
+    read: Read | None,
+) -> tuple[Pair, Dropped | None]:
+    """The pair of a row, and why it is none to use (None: it is). `seen`: the texts of those that
+    are used, to which this one's are added."""
+    chosen = _side(where, row, "chosen")
+    rejected = _side(where, row, "rejected")
+    pair = _pair(where, row, number, chosen, rejected)
+    texts = (comparable(pair.instruction), comparable(pair.chosen), comparable(pair.rejected))
+    reason = _sides_fault(chosen, rejected) or _pair_fault(pair)
+    if not reason and texts in seen:
+        reason = Dropped.DUPLICATE
+    if not reason and read:
+        reason = _reading_fault(pair, read)
+    if not reason:
+        seen.add(texts)
+    return pair, reason
 
 
 def _sides_fault(chosen: Side, rejected: Side) -> Dropped | None:

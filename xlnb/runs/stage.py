@@ -190,7 +190,7 @@ class Stage:
 
 
 def fields(preset: Preset, *names: str) -> dict[str, Any]:
-    """The preset's values of these names, sections whole or single values such as prompts.fresh,
+    """The preset's values of these names, sections whole or single values such as prompts.parts,
     as a stage's key holds them: {section: {name: value}}."""
     values = asdict(preset)
     found: dict[str, Any] = {}

@@ -73,14 +73,16 @@ def _of_taste(run: Run, name: str) -> Accuracies:
 def _of_translator(run: Run, noise: float) -> Accuracies:
     """Rewards against the truth, one of them by a translator with that share of errors."""
     changes = {"lab.translation_noise": noise, "scoring.scorers": REWARDS, "iterations": 1}
-    found = _variant(run, f"translator-{noise:g}", changes, [*TASTELESS, "dpo", "icr1/shared"])
+    found = _variant(
+        run, f"translator-{noise:g}", changes, [*TASTELESS, "dpo", "icr1/shared/logps"]
+    )
     run_until(found, "icr1/shared/scores")
     return rewards_against_truth(found.iteration(1).shared)
 
 
 def _first_round(run: Run) -> list[str]:
     """The stages that a control has in common with the run, up to π^0's samples."""
-    common = ["icr1/samples", "icr1/logps", "icr1/shared", "eval/sft", "eval/dpo", "dpo"]
+    common = ["icr1/samples", "icr1/logps", "icr1/shared/logps", "eval/sft", "eval/dpo", "dpo"]
     return [*TASTELESS, *common]
 
 

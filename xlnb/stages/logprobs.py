@@ -105,9 +105,6 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
         for lang in langs:
             path = here.logps(scorer, lang)
             samples = [s for s in read_records(here.samples(lang), Sample) if s.split in splits]
-            order = [sample.prompt_id for sample in samples]
-            if not samples or is_finished(path, order):
-                continue
             read: Reader = partial(read_sample, loaded.tokenizer, scorer, english)
             if lang in translated:
                 translations = _translations(here, lang)
@@ -115,22 +112,40 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
                 read = partial(
                     read_translated, loaded.tokenizer, english, translations, not_english
                 )
-
-            def work(batch: Batch, read: Reader = read) -> list[Logps]:
-                return sample_logps(
-                    loaded, batch.records, read, budget, keep_tokens=config.keep_tokens
-                )
-
-            share_out(
-                batches_of(samples, SAMPLES_AT_ONCE),
-                Journal(path),
-                work,
-                order=order,
-                label=f"{here.target}/logps {scorer} {lang}",
-                models=[loaded.model, loaded.ref_model],
+            label = f"{here.target}/logps {scorer} {lang}"
+            write_logps(
+                loaded, samples, read, path, budget, keep_tokens=config.keep_tokens, label=label
             )
 
     stage.make(make)
+
+
+def write_logps(
+    loaded: Loaded,
+    samples: Sequence[Sample],
+    read: Reader,
+    path: Path,
+    budget: Budget,
+    *,
+    keep_tokens: bool = False,
+    label: str,
+) -> None:
+    """One language's file of log-probabilities, through a journal; a finished one is left."""
+    order = [sample.prompt_id for sample in samples]
+    if not samples or is_finished(path, order):
+        return
+
+    def work(batch: Batch) -> list[Logps]:
+        return sample_logps(loaded, batch.records, read, budget, keep_tokens=keep_tokens)
+
+    share_out(
+        batches_of(samples, SAMPLES_AT_ONCE),
+        Journal(path),
+        work,
+        order=order,
+        label=label,
+        models=[loaded.model, loaded.ref_model],
+    )
 
 
 def read_sample(
@@ -167,12 +182,12 @@ def read_translated(
 def _prompt(
     tokenizer: PreTrainedTokenizerBase, scorer: str, english: dict[str, str], sample: Sample
 ) -> list[int]:
-    if sample.prompt_id not in english:
+    asked = english.get(sample.prompt_id, "")
+    if not asked and scorer != "multilingual":
         raise InputError(
             f"id {sample.prompt_id} ({sample.lang}) has no English prompt; the cross-lingual "
             "reward needs one"
         )
-    asked = english[sample.prompt_id]
     try:
         return prompt_ids(tokenizer, scorer_prompt(scorer, sample.lang, sample.instruction, asked))
     except UnfitText as error:
