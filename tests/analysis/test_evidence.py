@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from evidence_record import evidence_record
 
 from xlnb.analysis import evidence, read
 from xlnb.common.errors import InputError
@@ -9,31 +10,7 @@ from xlnb.common.files import write_json
 from xlnb.presets import get_preset
 from xlnb.runs.layout import Run
 
-
-def accuracies(**by_scorer):
-    """What `rewards_against_truth` returns: of each score its accuracy in es and ru; in en 1."""
-    table = {}
-    for scorer, values in by_scorer.items():
-        by_lang = dict(zip(("en", "es", "ru"), (1.0, *values), strict=True))
-        table[scorer] = {lang: {"pair_accuracy": value} for lang, value in by_lang.items()}
-    return table
-
-
-def record(seed, rewards):
-    """A record of one taste: likelihood is right under it and wrong under its opposite."""
-    liked = accuracies(cross_lingual=rewards, likelihood=(0.8, 0.6), oracle=(1.0, 0.9))
-    disliked = accuracies(cross_lingual=rewards, likelihood=(0.2, 0.4), oracle=(1.0, 0.9))
-    translators = {}
-    for noise, of_translated in (("0", (0.9, 0.9)), ("0.4", (0.6, 0.4))):
-        translators[noise] = accuracies(cross_lingual=rewards, translated=of_translated)
-    return {
-        "seed": seed,
-        "tastes": {"polite": liked, "anti-polite": disliked},
-        "translators": translators,
-    }
-
-
-RECORDS = [record(0, (0.9, 0.7)), record(1, (0.8, 0.6))]
+RECORDS = [evidence_record(0, (0.9, 0.7)), evidence_record(1, (0.8, 0.6))]
 
 
 def test_a_taste_and_its_opposite_in_the_languages_without_a_preference():

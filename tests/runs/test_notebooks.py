@@ -4,9 +4,10 @@ import re
 
 import nbformat
 import pytest
+from evidence_record import evidence_record
 
 from xlnb import stages
-from xlnb.common.files import ROOT
+from xlnb.common.files import ROOT, write_json
 from xlnb.runs.notebooks import execute, numbered
 from xlnb.runs.run import open_run
 
@@ -43,7 +44,9 @@ def test_hygiene(path):
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
     run = open_run(tmp_path_factory.mktemp("notebooks") / "run", "lab-quick")
-    return stages.run_until(run).path
+    stages.run_until(run)
+    write_json(run.evidence, evidence_record(0, (0.9, 0.7)))
+    return run.path
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -52,6 +55,11 @@ def test_runs_by_papermill(path, run_dir, tmp_path):
     execute(path, output, {"preset": "lab-quick", "run_dir": str(run_dir)})
     executed = nbformat.read(output, as_version=4)
     assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
+    if path.name.startswith(("00", "03")):
+        shown = [
+            str(output.get("text")) for cell in executed.cells for output in cell.get("outputs", [])
+        ]
+        assert "a record of seed 0\n" in shown
     assert any(
         o.get("data", {}).get("image/png") for c in executed.cells for o in c.get("outputs", [])
     )
