@@ -53,7 +53,7 @@ def test_sampling_and_scoring(tmp_path):
         "prompts.langs": "",
         "lab.english": "8",
         "sampling.n": "2",
-        "sampling.max_new_tokens": "8",
+        "sampling.max_new_tokens": "32",
         "evaluation.max_new_tokens": "8",
         "iterations": "1",
     }
