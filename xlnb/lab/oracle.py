@@ -20,7 +20,7 @@ Training never sees it, but for the English preferences that stand for UltraFeed
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from xlnb.lab.tastes import get_taste, points
 from xlnb.lab.world import Fact, load_world
@@ -70,9 +70,11 @@ class Verdict:
         return points(self.features, get_taste(taste))
 
 
+# A text is looked at once for all scores, tastes and tables that it stands in.
+@lru_cache(maxsize=2**16)
 def judge(fact: Fact, lang: str, text: str) -> Verdict:
     """What `text` is, as a response to a question about `fact` asked in `lang` (table above)."""
-    units = [unit for unit in map(normalise, re.split(r"(?<=[.!?])\s+", text)) if unit]
+    units = [unit for unit in map(normalise, sentences(text)) if unit]
     seen = [_classify(fact, lang, unit) for unit in dict.fromkeys(units)]
     answers = [what for what in seen if what.role in ("sentence", "word", "mention")]
     right = [what for what in answers if what.right]
@@ -136,6 +138,11 @@ def _kind(features: dict[str, float], answer: str) -> str:
     if features["familiar"] > features["formal"]:
         return "right, familiar"
     return "right, neither"
+
+
+def sentences(text: str) -> list[str]:
+    """The text cut behind full stops, exclamation and question marks."""
+    return re.split(r"(?<=[.!?])\s+", text)
 
 
 def normalise(text: str) -> str:

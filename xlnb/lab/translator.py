@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from xlnb.lab.oracle import normalise
+from xlnb.lab.oracle import normalise, sentences
 from xlnb.lab.world import Fact, load_world
 
 
@@ -32,7 +32,7 @@ def translate(fact: Fact, lang: str, text: str, noise: float, rng: random.Random
     names another answer, or says something else of those that name none.
     """
     found = []
-    for sentence in re.split(r"(?<=[.!?])\s+", text):
+    for sentence in sentences(text):
         wrong = rng.random() < noise
         if wrong and rng.random() < 0.5:
             continue

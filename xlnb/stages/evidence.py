@@ -32,6 +32,10 @@ NOISES = (0.0, 0.05, 0.1, 0.2, 0.4)
 REWARDS = "cross_lingual,multilingual,translated"
 # What a run of another taste shares with this one.
 TASTELESS = ("prompts", "dpo/samples", "shared/samples")
+# What a run by another translator shares, beside π^0.
+READ = (*TASTELESS, "dpo", "icr1/shared/logps")
+# What a control shares: all up to what models read of π^0's samples.
+FIRST_ROUND = (*READ, "icr1/samples", "icr1/logps", "eval/sft", "eval/dpo")
 
 
 def evidence(run: Run) -> Path:
@@ -48,7 +52,7 @@ def evidence(run: Run) -> Path:
     for scorer in CONTROLS:
         others = [name for name in split_scorers(run.preset.scoring.scorers) if name != scorer]
         changes = {"scoring.scorers": ",".join([scorer, *others]), "iterations": 1}
-        found = run_until(_variant(run, f"pairs-by-{scorer}", changes, _first_round(run)))
+        found = run_until(_variant(run, f"pairs-by-{scorer}", changes, FIRST_ROUND))
         win_rates[f"icr1, pairs by {scorer}"] = read_json(found.metrics)["win_rates"]["icr1"]
     record = {
         "command": f"python -m xlnb evidence --preset {run.preset.name} -p seed={run.preset.seed}",
@@ -73,17 +77,9 @@ def _of_taste(run: Run, name: str) -> Accuracies:
 def _of_translator(run: Run, noise: float) -> Accuracies:
     """Rewards against the truth, one of them by a translator with that share of errors."""
     changes = {"lab.translation_noise": noise, "scoring.scorers": REWARDS, "iterations": 1}
-    found = _variant(
-        run, f"translator-{noise:g}", changes, [*TASTELESS, "dpo", "icr1/shared/logps"]
-    )
+    found = _variant(run, f"translator-{noise:g}", changes, READ)
     run_until(found, "icr1/shared/scores")
     return rewards_against_truth(found.iteration(1).shared)
-
-
-def _first_round(run: Run) -> list[str]:
-    """The stages that a control has in common with the run, up to π^0's samples."""
-    common = ["icr1/samples", "icr1/logps", "icr1/shared/logps", "eval/sft", "eval/dpo", "dpo"]
-    return [*TASTELESS, *common]
 
 
 def _variant(run: Run, name: str, changes: dict[str, Any], shared: Iterable[str]) -> Run:
@@ -98,8 +94,8 @@ def _variant(run: Run, name: str, changes: dict[str, Any], shared: Iterable[str]
         for stage in shared:
             if (run.path / stage).exists():
                 shutil.copytree(run.path / stage, half / stage, dirs_exist_ok=True)
-            for name, stamp in run.stamps.items():
-                if f"{name}/".startswith(f"{stage}/"):
+            for finished, stamp in run.stamps.items():
+                if f"{finished}/".startswith(f"{stage}/"):
                     shutil.copy2(stamp, half / "stages")
         half.rename(folder)
     return open_run(folder, "", changes)
