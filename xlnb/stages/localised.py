@@ -30,8 +30,9 @@ from xlnb.presets import Models
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
 from xlnb.sampling import Transformers
-from xlnb.stages.generation import generate
+from xlnb.stages.generation import generation
 from xlnb.stages.keys import model_fields, source_fields
+from xlnb.stages.sharing import share_out
 
 # tasks, file, label -> records
 Translator = Callable[[list[Prompt], Path, str], list[dict]]
@@ -173,7 +174,7 @@ def _translator(run: Run) -> Translator:
     config = replace(run.preset.sampling, n=1, temperature=TEMPERATURE, top_p=1.0)
 
     def translate(tasks: list[Prompt], path: Path, label: str) -> list[dict]:
-        generate(
+        work = generation(
             run,
             sampler,
             tokenizer,
@@ -184,6 +185,7 @@ def _translator(run: Run) -> Translator:
             stream=label,
             label=label,
         )
+        share_out([work], models=[sampler.model])
         return read_jsonl(path)
 
     return translate

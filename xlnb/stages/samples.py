@@ -7,11 +7,12 @@ from xlnb.common.errors import InputError
 from xlnb.common.records import Prompt
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.stage import Stage, fields
-from xlnb.stages.generation import generate
+from xlnb.stages.generation import generation
 from xlnb.stages.keys import adapter_files, model_fields, sampling_fields
 from xlnb.stages.loading import load_sampler
 from xlnb.stages.prompts import lab_questions
 from xlnb.stages.reading import iteration_prompts, read_prompts
+from xlnb.stages.sharing import share_out
 
 
 def sample(run: Run, iteration: int) -> Path:
@@ -54,8 +55,8 @@ def _sample(stage: Stage, model: str, prompts: dict[str, list[Prompt]]) -> Path:
     run = stage.run
     with stage.working():
         sampler, tokenizer = load_sampler(run, model)
-        for lang, some in prompts.items():
-            generate(
+        files = (
+            generation(
                 run,
                 sampler,
                 tokenizer,
@@ -66,6 +67,9 @@ def _sample(stage: Stage, model: str, prompts: dict[str, list[Prompt]]) -> Path:
                 stream=f"{stage.name} {lang}",
                 label=f"{stage.name} {lang}",
             )
+            for lang, some in prompts.items()
+        )
+        share_out(files, models=[sampler.model])
     return stage.out
 
 
