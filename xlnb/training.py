@@ -6,6 +6,7 @@ Reference log-probabilities are computed once (`add_reference`), then `train_ada
 
 import os
 import shutil
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,8 +64,7 @@ def check_training(training: Training, section: str = "training") -> None:
 
 
 def at_once(training: Training) -> int:
-    """Pairs that a process computes together: `micro_batch`, or its part of a batch where that is
-    less."""
+    """Pairs that a process computes together: its part of a batch, at most `micro_batch`."""
     return max(1, min(training.micro_batch, training.batch // processes.world()))
 
 
@@ -76,17 +76,14 @@ def add_reference(model: PeftModel, rows: list[Row], adapter: str, batch_tokens:
     English one, are not a substitute. Several processes share the responses out and all get all
     values.
     """
-    answers: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = {}
-    for row, side in product(rows, sides_of(rows)):
-        answers[_answer(row, side)] = 0.0
-    own = processes.mine(list(answers))
+    places = list(product(rows, sides_of(rows)))
+    own = processes.mine(list(dict.fromkeys(_answer(row, side) for row, side in places)))
     prompts, responses = zip(*own, strict=True) if own else ((), ())
     with active(model, adapter), in_step(model):
         logprobs = sequence_logprobs(model, prompts, responses, batch_tokens=batch_tokens)
     sums = [values.sum().item() for values in logprobs]
-    for theirs in processes.gather(dict(zip(own, sums, strict=True))):
-        answers.update(theirs)
-    for row, side in product(rows, sides_of(rows)):
+    answers = ChainMap(*processes.gather(dict(zip(own, sums, strict=True))))
+    for row, side in places:
         row[f"ref_{side}_logps"] = answers[_answer(row, side)]
 
 

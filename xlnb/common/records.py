@@ -4,7 +4,7 @@
 has one name from file to figure: `prompt_id`, `lang`, `instruction`, `responses`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -158,14 +158,17 @@ R = TypeVar("R", bound=Record)
 
 def read_records(path: Path, kind: type[R]) -> list[R]:
     """The records of a JSON Lines file. Raises InputError naming file and line."""
-    records = []
+    return list(each_record(path, kind))
+
+
+def each_record(path: Path, kind: type[R]) -> Iterator[R]:
+    """As `read_records`, one after the other: they may be more than memory holds."""
     for number, values in read_numbered_jsonl(path):
         try:
-            records.append(kind.from_json(values))
+            yield kind.from_json(values)
         except (InputError, KeyError, TypeError, IndexError) as error:
             raise InputError(f"{path}, line {number}: {error}; make the file again") from None
-    return records
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
-    write_jsonl(path, [record.to_json() for record in records])
+    write_jsonl(path, (record.to_json() for record in records))

@@ -15,7 +15,7 @@ from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.files import read_jsonl
 from xlnb.common.journal import is_finished
 from xlnb.common.language_id import wrong_language
-from xlnb.common.records import Logps, Prompt, Sample, read_records
+from xlnb.common.records import Logps, Prompt, Sample, each_record, read_records
 from xlnb.inputs.response_translation import find_translations
 from xlnb.models.batches import Budget
 from xlnb.models.chat import prompt_ids, response_ids
@@ -105,7 +105,7 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
 
         def file_of(lang: str) -> Work | None:
             path = here.logps(scorer, lang)
-            samples = [s for s in read_records(here.samples(lang), Sample) if s.split in splits]
+            samples = [s for s in each_record(here.samples(lang), Sample) if s.split in splits]
             read: Reader = partial(read_sample, loaded.tokenizer, scorer, english)
             if lang in translated:
                 translations = _translations(here, lang)

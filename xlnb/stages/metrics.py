@@ -6,7 +6,7 @@ from typing import Any
 
 from xlnb.common.files import read_json, write_json
 from xlnb.common.processes import main_alone
-from xlnb.common.records import Sample, Score, read_records
+from xlnb.common.records import Sample, Score, each_record
 from xlnb.evaluation.annotations import read_judged
 from xlnb.evaluation.summaries import WinRate, summarise
 from xlnb.lab.truth import ceiling, reward_accuracy
@@ -82,11 +82,10 @@ def rewards_against_truth(here: Iteration) -> dict[str, dict[str, dict]]:
     tables: dict[str, dict[str, dict]] = {scorer: {} for scorer in scorers}
     tables["oracle"] = {}
     for lang in here.langs if here.run.taste else []:
-        samples = read_records(here.samples(lang), Sample)
-        held_out = [sample for sample in samples if sample.split == "reward"]
-        if held_out:
-            tables["oracle"][lang] = ceiling(held_out, here.run.taste)
-        scores = [s for s in read_records(here.scores(lang), Score) if s.split == "reward"]
+        samples = [s for s in each_record(here.samples(lang), Sample) if s.split == "reward"]
+        if samples:
+            tables["oracle"][lang] = ceiling(samples, here.run.taste)
+        scores = [s for s in each_record(here.scores(lang), Score) if s.split == "reward"]
         for scorer in scorers:
             table = reward_accuracy(samples, scores, scorer, here.run.taste)
             if table["n"]:
