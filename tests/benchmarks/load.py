@@ -122,10 +122,10 @@ class Longer:
     left = int(os.environ.get("ANSWERS", 10**9))
 
     def __call__(self, asked: Annotation) -> dict[str, float]:
-        if not self.left:
-            # As Ctrl-C does.
-            signal.raise_signal(signal.SIGINT)
         self.left -= 1
+        if self.left < 0:
+            # Until it is heard: this is a thread of the pool.
+            signal.raise_signal(signal.SIGTERM)
         return {"preference": 1.0 + (len(asked.output_2) > len(asked.output_1))}
 
 
@@ -157,7 +157,7 @@ def load(prompts: int) -> dict[str, dict[str, float]]:
             measured("stage", "judge", "--model", model, *where)
         judge = ("stage", "judge", "--model", run.models[-1], *where)
         half = len(LANGS) * prompts // 2
-        found["judge, half"] = measured(*judge, code=130, ANSWERS=str(half))
+        found["judge, half"] = measured(*judge, code=143, ANSWERS=str(half))
         found["judge, resumed"] = measured(*judge)
         found["report"] = measured("stage", "report", *where)
         found["winrate"] = measured("winrate", str(run.path / "eval"))
