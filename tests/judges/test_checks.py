@@ -42,5 +42,5 @@ def test_an_unknown_kind_is_one_clear_line():
 
 
 def test_a_language_that_cannot_be_told_is_one_clear_line():
-    with pytest.raises(InputError, match="'yo' is not a language"):
-        met("text", [("language", "yo")], "yo")
+    with pytest.raises(InputError, match="'xx' is not a language"):
+        met("text", [("language", "xx")], "xx")
