@@ -22,6 +22,8 @@ CASES = [
     ("avoids", "water", "en", "Watery.", "Water, please."),
     ("begins", "Answer:", "en", " Answer: 4", "The Answer: 4"),
     ("ends", "Done.", "en", "4. Done. ", "Done. 4"),
+    ("sentence", None, "en", "It is Broncos.", "Broncos."),
+    ("sentence", None, "zh", "答案是北京。", "北京"),
     ("json", None, "en", '{"a": 1}', "a: 1"),
 ]
 

@@ -50,6 +50,12 @@ def n_sentences(text: str) -> int:
     return sum(1 for part in SENTENCE_END.split(text) if part.strip())
 
 
+def is_sentence(text: str, lang: str) -> bool:
+    """Whether it has at least three words and, but in Thai, which writes none, a sentence's end."""
+    ended = lang == "th" or bool(re.search(r"[.!?;؟。！？।]$", text.strip()))
+    return ended and n_words(text, lang) >= 3
+
+
 def is_in(text: str, lang: str) -> bool:
     """Whether the text is not surely in another language. Raises InputError for a language that
     the detector does not know."""
@@ -79,6 +85,7 @@ CHECKS: dict[str, Callable[[str, Any, str], bool]] = {
     "avoids": lambda text, word, lang: not holds(text, word, lang),
     "begins": lambda text, phrase, lang: text.strip().startswith(phrase),
     "ends": lambda text, phrase, lang: text.strip().endswith(phrase),
+    "sentence": lambda text, _, lang: is_sentence(text, lang),
     "json": lambda text, _, lang: is_json(text),
 }
 
