@@ -44,8 +44,13 @@ def in_language(texts: Sequence[str], lang: str) -> list[bool] | None:
     """
     if lang not in _identifier().labels:
         return None
-    wrong = wrong_language(lang, list(LANGUAGES))
+    wrong = _among_all(lang)
     return [not wrong(text[:BEGINNING]) for text in texts]
+
+
+@cache
+def _among_all(lang: str) -> Callable[[str], bool]:
+    return wrong_language(lang, list(LANGUAGES))
 
 
 @cache
