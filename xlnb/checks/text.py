@@ -21,6 +21,7 @@ ARTICLES = {
     "fr": "le la les l un une des",
     "it": "il lo la i gli le l un uno una",
 }
+ALIKE = str.maketrans({"ё": "е", "’": "'"})
 ARABIC_ARTICLE = "ال"
 
 # 1,000 and 1.000 are 1000
@@ -31,7 +32,7 @@ INITIALS = re.compile(r"(?<=\b[^\W\d_])\.(?=[^\W\d_]\b)")
 EDGE = r"(?:(?<![a-z0-9])|(?![a-z0-9]))"
 WORD = re.compile(r"\S*\w\S*")
 FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL | re.IGNORECASE)
-MARKER = r"^[^\S\n]*(?:[-*•]|\d+[.)])[^\S\n]+"
+MARKER = r"^[^\S\n]*(?:(?:[-*•]|\d+[.)])[^\S\n]+|[•・])"
 MARKERS = re.compile(MARKER, re.MULTILINE)
 POINT = re.compile(MARKER + r"\S", re.MULTILINE)
 
@@ -43,7 +44,7 @@ SENTENCE_END = rf"{SPACED_END}|[。！？｡]+{CLOSING}|\n+"
 
 def normalised(text: str, lang: str) -> str:
     """As question-answering scorers compare: no case, punctuation, articles or extra spaces."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = _plain(unicodedata.normalize("NFKC", text))
     folded = INITIALS.sub("", THOUSANDS.sub("", folded))
     kept = [_kept(folded, place, lang) for place in range(len(folded))]
     words = "".join(kept).split()
@@ -130,7 +131,8 @@ def _one_word(left: str, right: str, lang: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold().strip()
+    """Without case and outer spaces; what is often typed in another way is alike."""
+    return unicodedata.normalize("NFC", text).casefold().strip().translate(ALIKE)
 
 
 def is_json(text: str) -> bool:

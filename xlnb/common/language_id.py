@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
@@ -50,7 +50,8 @@ def in_language(texts: Sequence[str], lang: str) -> list[bool] | None:
 
 @cache
 def _among_all(lang: str) -> Callable[[str], bool]:
-    return wrong_language(lang, list(LANGUAGES))
+    # A text is judged by several scores, checks and tables.
+    return lru_cache(maxsize=2**16)(wrong_language(lang, list(LANGUAGES)))
 
 
 @cache

@@ -9,12 +9,12 @@ from xlnb.common.processes import main_alone
 from xlnb.common.questions import ask_again, unanswered
 from xlnb.evaluation.alpaca_eval import Annotation, write_records
 from xlnb.evaluation.comparisons import read_comparisons
+from xlnb.inputs.reader import HERE
 from xlnb.judges.asking import ask_consent, judge_records, with_answers
 from xlnb.judges.registry import get_judge
 from xlnb.models.checkpoint import checkpoint_files
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
-from xlnb.stages.keys import HERE
 from xlnb.stages.reading import eval_prompts
 
 
