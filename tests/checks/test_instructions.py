@@ -15,8 +15,8 @@ from xlnb.common.records import Prompt
 from xlnb.lab.world import load_world
 
 # The lab's, X-AlpacaEval's and XQuAD's.
-X_ALPACAEVAL = set(["ar", "bn", "de", "en", "es", "fr", "it", "ja", "ko", "ru", "sw", "th", "zh"])
-XQUAD = set(["ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh"])
+X_ALPACAEVAL = {"ar", "bn", "de", "en", "es", "fr", "it", "ja", "ko", "ru", "sw", "th", "zh"}
+XQUAD = {"ar", "de", "el", "en", "es", "hi", "ro", "ru", "th", "tr", "vi", "zh"}
 LANGS = sorted({*load_world().langs, *X_ALPACAEVAL, *XQUAD})
 TEMPLATES = load_instructions()["templates"]
 VALUES = load_instructions()["values"]

@@ -141,8 +141,7 @@ class Run:
     @property
     def has_shared(self) -> bool:
         """Whether there are prompts on which scores are compared with the truth."""
-        section = self.preset.lab if self.is_lab else self.preset.prompts
-        return section.reward > 0
+        return (self.preset.lab if self.is_lab else self.preset.prompts).reward > 0
 
     @property
     def shared_samples(self) -> Path:
