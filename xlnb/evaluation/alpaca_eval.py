@@ -122,7 +122,8 @@ def read_annotations(path: Path) -> list[Annotation]:
         checked = dict(values)
         if values.get("index") is not None:
             checked["index"] = given_number(where, "index", values["index"])
-        checked["checks"] = given_checks(where, values.get("checks"), str(values.get("lang", "")))
+        if "checks" in values:
+            checked["checks"] = given_checks(where, values["checks"], str(values.get("lang", "")))
         annotations.append(Annotation.from_json(checked))
     preferences = read_preferences(path, given)
     return [
