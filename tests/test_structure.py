@@ -25,7 +25,8 @@ ORDER = [
     "judges",
     "runs",
     "stages",
-    "analysis figures planning",
+    "analysis figures planning exercises",
+    "nb",
     "cli",
     "__main__",
 ]

@@ -43,6 +43,8 @@ class Run:
 
     path: Path
     preset: Preset
+    # whether a finished stage that is no longer current is made again, or an error
+    redo: bool = True
 
     @property
     def models(self) -> list[str]:
@@ -89,13 +91,12 @@ class Run:
         return Evaluated(self.path / "eval" / model)
 
     def base(self, model: str) -> Models:
-        """What a model's adapter stands on: π_I's checkpoint, or π^0's where that is its own."""
+        """What a model's adapter stands on: π_I's checkpoint, or a π^0 that is one."""
         models = self.preset.models
         return replace(models, base=models.dpo) if models.dpo and model != "sft" else models
 
     def adapter(self, model: str) -> Path | None:
-        """A model's adapter; None for `sft`, the bare base, and for a `dpo` that is a
-        checkpoint."""
+        """A model's adapter; None for `sft`, the bare base, and a `dpo` that is a checkpoint."""
         if model not in self.models:
             raise InputError(f"unknown model '{model}'; this run has {', '.join(self.models)}")
         if model == "sft" or (model == "dpo" and self.preset.models.dpo):
@@ -176,8 +177,7 @@ class Run:
         return self.path / "variants" / name
 
     def makers(self, path: Path) -> Iterator[str]:
-        """The names that the stage which makes this file of the run folder may have; none for a
-        file elsewhere."""
+        """The names that the stage which makes this file may have; none for a file elsewhere."""
         if not path.is_relative_to(self.path):
             return
         parts = Path(relative(path, self.path)).parts

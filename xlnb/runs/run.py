@@ -13,19 +13,25 @@ from xlnb.presets import Preset, get_preset, override, preset_from_dict, to_json
 from xlnb.runs.layout import Run, record_of
 from xlnb.runs.lock import held
 from xlnb.runs.provenance import environment, versions
+from xlnb.runs.stage import refuse_outdated
 
 # Bytes of disk that a run must find: adapters, checkpoints and samples of the lab fit well.
 MIN_FREE = 256 * 2**20
 
 
 def open_run(
-    path: str | Path, preset: str = "", overrides: Mapping[str, object] | None = None
+    path: str | Path,
+    preset: str = "",
+    overrides: Mapping[str, object] | None = None,
+    *,
+    redo: bool = True,
 ) -> Run:
     """Open a run folder, making it where it is new.
 
     Without `preset`, the folder's own `preset.json` is used, with `overrides` on top. A changed
     preset does not undo anything here: each stage finds out by itself whether what it made is still
-    current.
+    current. Without `redo` such a stage is not made again but an InputError, and so is a preset
+    that shows beforehand that there would be one.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
@@ -33,7 +39,10 @@ def open_run(
     above = existing_folder(path)
     if not above.is_dir():
         raise InputError(f"{path}: {above} is a file, not a folder; name another")
-    run = Run(path, get_preset(preset, overrides) if preset else _kept_preset(path, overrides))
+    chosen = get_preset(preset, overrides) if preset else _kept_preset(path, overrides)
+    run = Run(path, chosen, redo)
+    if not redo and run.record.exists():
+        refuse_outdated(run, _kept_preset(path, None))
     _check(run)
     _record(run)
     if processes.is_main():

@@ -164,6 +164,8 @@ class Stage:
 
     def _begin_anew(self, why: str) -> bool:
         """False: not current. What stands in the stage's place is set aside."""
+        if not self.run.redo:
+            raise _refusal(self.run, self.name, why)
         places = self._places()
         kept = ""
         if places:
@@ -187,6 +189,31 @@ class Stage:
         for name in sorted({path.name for path in self.beside}):
             found += sorted(self.out.parent.glob(f"*/{name}"))
         return found
+
+
+def refuse_outdated(run: Run, before: Preset) -> None:
+    """Raise InputError where a stage was made by `before`, the preset that the folder holds, with
+    other values than the run's preset has. What a stage's key holds in a form of its own, the stage
+    itself compares."""
+    old, new = asdict(before), asdict(run.preset)
+    for name in run.stamps:
+        record = find_record(run, name).record
+        for section, used in record.key["uses"].items() if record else ():
+            was, now = old.get(section), new.get(section)
+            if isinstance(used, dict) and isinstance(was, dict):
+                verbatim = [field for field in used if was.get(field, ...) == used[field]]
+                was = {field: was[field] for field in verbatim}
+                now = {field: new[section][field] for field in verbatim}
+            why = difference({section: was}, {section: now}, "uses") if was != now else ""
+            if why:
+                raise _refusal(run, name, why)
+
+
+def _refusal(run: Run, name: str, why: str) -> InputError:
+    return InputError(
+        f"{run.path}: {name} is there already, and {why}; name another run folder, or make it "
+        "again with redo=True"
+    )
 
 
 def fields(preset: Preset, *names: str) -> dict[str, Any]:

@@ -1,0 +1,132 @@
+"""Every exercise passes with its own solution, fails with each mutant of it, and says so in a
+line."""
+
+import json
+import re
+
+import pytest
+
+from xlnb import exercises
+from xlnb.common.errors import InputError
+from xlnb.common.files import ROOT
+from xlnb.exercises import EXERCISES, find
+
+# Of a solution's source, what a learner gets wrong: (what stands there, what they write).
+MUTANTS = {
+    "optimum": [
+        ("rewards / beta", "rewards * beta"),
+        ("torch.exp(rewards", "torch.exp(-rewards"),
+        ("weights.sum(-1, keepdim=True)", "weights.sum()"),
+        ("ref_probs * ", ""),
+    ],
+    "dpo_loss": [
+        ("chosen_rewards - rejected_rewards", "rejected_rewards - chosen_rewards"),
+        ("-F.logsigmoid", "F.logsigmoid"),
+        ("policy_chosen_logps - ref_chosen_logps", "policy_chosen_logps"),
+        ("beta * (policy_rejected", "(policy_rejected"),
+        ("F.logsigmoid(chosen_rewards - rejected_rewards)",
+         "torch.log(torch.sigmoid(chosen_rewards - rejected_rewards))"),
+    ],
+    "sequence_logprob": [
+        ("prompt_length - 1 : -1", "prompt_length:"),
+        ("prompt_length - 1 : -1", "prompt_length - 2 : -2"),
+        ("logits.float()", "logits"),
+        (".sum()", ".mean()"),
+        ("logps[prompt_length - 1 : -1]", "logps[:-1][: len(targets)]"),
+    ],
+}  # fmt: skip
+# Exercises whose answer is a value: wrong ones.
+WRONG = {"beta_for_twice_the_reward": ["beta is halved", 2, None]}
+
+
+def verdict(name, attempt, capsys):
+    """What `check` returns and says."""
+    kept = exercises.check(name, attempt)
+    return kept, capsys.readouterr().out
+
+
+def mutant(name, old, new):
+    """The solution with one thing wrong."""
+    solution = find(name).solution
+    source = exercises.solution(name)
+    assert old in source, f"{name}: no '{old}' in its solution"
+    scope = dict(solution.__globals__)
+    exec(source.replace(old, new), scope)
+    return scope[solution.__name__]
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_the_solution_passes(name, capsys):
+    answer = find(name).solution
+    if callable(answer):
+        # As it is shown, and nothing else.
+        answer = mutant(name, "return", "return")
+    kept, said = verdict(name, answer, capsys)
+    assert kept is answer and said == f"{name}: pass\n"
+
+
+def test_every_exercise_has_wrong_answers():
+    assert MUTANTS.keys() | WRONG.keys() == EXERCISES.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"), [(name, *pair) for name, pairs in MUTANTS.items() for pair in pairs]
+)
+def test_a_mutant_is_caught_and_the_kits_own_is_used(name, old, new, capsys):
+    kept, said = verdict(name, mutant(name, old, new), capsys)
+    assert kept is find(name).solution
+    assert said.startswith(f"{name}: not yet. ") and len(said) < 500
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [(name, answer) for name, answers in WRONG.items() for answer in answers]
+)
+def test_a_wrong_value_is_caught(name, answer, capsys):
+    kept, said = verdict(name, answer, capsys)
+    assert kept is find(name).solution and said.startswith(f"{name}: not yet. ")
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_what_was_not_attempted_is_said(name, capsys):
+    answer = find(name).solution
+    attempt = (lambda *_, **__: ...) if callable(answer) else ...
+    kept, said = verdict(name, attempt, capsys)
+    assert kept is answer and said.startswith(f"{name}: not attempted")
+
+
+def test_what_a_learners_code_raises_is_told(capsys):
+    def broken(*_, **__):
+        return undefined  # noqa: F821
+
+    kept, said = verdict("dpo_loss", broken, capsys)
+    assert kept is find("dpo_loss").solution
+    assert "It raised NameError: name 'undefined' is not defined" in said
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_hints_come_in_steps(name, capsys):
+    hints = find(name).hints
+    exercises.hint(name, len(hints))
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{len(hints)}. ")
+    with pytest.raises(InputError, match=f"hint {len(hints) + 1} of '{name}'"):
+        exercises.hint(name, len(hints) + 1)
+
+
+def test_an_unknown_exercise_names_the_others():
+    with pytest.raises(InputError, match="no exercise 'dpo'; there are optimum, "):
+        exercises.check("dpo", ...)
+
+
+def asked():
+    """What each notebook checks, with the text of its cells."""
+    found = []
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        text = "\n".join("".join(cell["source"]) for cell in cells)
+        found += [(path.stem, name, text) for name in re.findall(r'check\("(\w+)"', text)]
+    return found
+
+
+@pytest.mark.parametrize(("notebook", "name", "text"), asked())
+def test_a_notebook_shows_the_solution_that_is_checked_here(notebook, name, text):
+    assert exercises.solution(name) in text
