@@ -430,6 +430,21 @@ def test_prompts_are_counted_where_they_are(tmp_path):
     assert (given.train, given.prompt, given.response) == (50, 7, 9)
 
 
+def test_prompts_with_checks_are_counted_by_what_becomes_of_them(tmp_path):
+    for lang in ("en", "de"):
+        asked = [{"id": f"q{i}", "question": "Q?", "answers": [{"text": "a"}]} for i in range(5)]
+        paragraphs = [{"context": "C.", "qas": asked} for _ in range(8)]
+        write_json(tmp_path / f"{lang}.json", {"data": [{"paragraphs": paragraphs}]})
+    changes = {
+        "prompts.path": f"xquad:{tmp_path}",
+        "prompts.reward": "10",
+        "prompts.parts": "2",
+        "evaluation.taste": "right",
+    }
+    work = workload_module.workload(get_preset("lab", changes))
+    assert (work.langs, work.english, work.train, work.reward) == (2, 30, 15, 10)
+
+
 def test_a_preset_without_prompts_is_planned_by_assumption():
     empty = {f"lab.{name}": "0" for name in ("english", "train", "reward", "eval")}
     work = workload_module.workload(
