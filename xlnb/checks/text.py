@@ -13,6 +13,9 @@ UNSPACED = ("ja", "th", "zh")
 # languages that do not mark where a sentence ends
 UNMARKED = ("th",)
 
+# of a sentence; characters in languages that do not space words
+LEAST_WORDS = 3
+
 ARTICLES = {
     "de": "der die das den dem des ein eine einen einem einer eines",
     "el": "ο η το οι τα του της των τον την το τους τις ένας μια μία ένα",
@@ -36,7 +39,7 @@ MARKER = r"^[^\S\n]*(?:(?:[-*•]|\d+[.)])[^\S\n]+|[•・])"
 MARKERS = re.compile(MARKER, re.MULTILINE)
 POINT = re.compile(MARKER + r"\S", re.MULTILINE)
 
-CLOSING = r"[\"'»”’)\]」』）]*"
+CLOSING = r"[\"'»”’)\]」』）*_]*"
 # Behind one letter a full stop is an initial's.
 SPACED_END = r"(?:(?<!\b[^\W\d_])\.|[!?…؟۔।॥%s])[.!?…؟]*" + CLOSING + r"(?=\s|$)"
 SENTENCE_END = rf"{SPACED_END}|[。！？｡]+{CLOSING}|\n+"
@@ -96,14 +99,15 @@ def sentences(text: str, lang: str) -> list[str]:
 
 
 def is_sentence(text: str, lang: str) -> bool:
-    """Whether it has at least three words and ends as a sentence does."""
+    """Whether it has `LEAST_WORDS` or more and ends as a sentence does."""
     end = (SPACED_END % (";" if lang == "el" else "")) + rf"\Z|[。！？｡]+{CLOSING}\Z"
-    return n_words(text, lang) >= 3 and re.search(end, text.strip()) is not None
+    return n_words(text, lang) >= LEAST_WORDS and re.search(end, text.strip()) is not None
 
 
 def is_unrepeated(text: str, lang: str) -> bool:
-    """Whether no sentence is said twice."""
-    said = [normalised(sentence, lang) for sentence in sentences(text, lang)]
+    """Whether no sentence is said twice; headings and the like are shorter than one."""
+    some = [part for part in sentences(text, lang) if n_words(part, lang) >= LEAST_WORDS]
+    said = [normalised(sentence, lang) for sentence in some]
     return len(said) == len(set(said))
 
 
