@@ -9,6 +9,7 @@ import pytest
 from datasets import Dataset
 
 from xlnb.checks.kinds import met
+from xlnb.checks.text import is_in
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT
 from xlnb.evaluation.clusters import fact_of
@@ -126,6 +127,18 @@ def test_real_questions_are_parallel_and_their_paragraphs_hold_the_answers():
         assert lost <= LOST.get(lang, 0)
         # Another paragraph's answer is seldom there: a name or a number that both have.
         assert swapped < 0.1 * len(records)
+
+
+@real
+@pytest.mark.parametrize("lang", LANGS)
+def test_real_names_are_in_every_language_and_real_sentences_in_their_own(lang):
+    records = read_parallel(f"xquad:{XQUAD}")[lang][::6]
+    answers = [record["checks"][0]["answers"][0] for record in records]
+    questions = [record["instruction"].rpartition("\n\n")[2] for record in records]
+    other = "de" if lang == "en" else "en"
+    assert sum(is_in(text, lang) for text in answers) >= 0.985 * len(answers)
+    assert all(is_in(text, lang) for text in questions)
+    assert sum(is_in(text, other) for text in questions) < 0.12 * len(questions)
 
 
 @real

@@ -13,6 +13,7 @@ from xlnb.checks.text import (
     begins,
     ends,
     holds,
+    is_in,
     is_json,
     is_sentence,
     is_unrepeated,
@@ -22,7 +23,6 @@ from xlnb.checks.text import (
 )
 from xlnb.common.errors import InputError
 from xlnb.common.given import given_text, is_blank, shown
-from xlnb.common.language_id import in_language
 from xlnb.common.languages import LANGUAGES
 
 Check = dict[str, Any]
@@ -73,7 +73,7 @@ KINDS: dict[str, Kind] = {
     # holds one of the answers as whole words
     "answer": Kind(ANSWERS, lambda text, some, lang: any(holds(text, one, lang) for one in some)),
     # is not surely in another language
-    "language": Kind(LANG, lambda text, asked, lang: in_language([text], asked) == [True]),
+    "language": Kind(LANG, lambda text, asked, lang: is_in(text, asked)),
     # characters in languages that do not space words
     "words_at_most": Kind(COUNT, lambda text, n, lang: n_words(text, lang) <= n),
     "words_at_least": Kind(COUNT, lambda text, n, lang: n_words(text, lang) >= n),
