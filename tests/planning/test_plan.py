@@ -31,6 +31,11 @@ PUBLISHED = {  # parameters
     "princeton-nlp/Llama-3-Base-8B-SFT-DPO": 8_030_261_248,
     "Qwen/Qwen2.5-0.5B-Instruct": 494_032_768,
     "Qwen/Qwen2.5-7B-Instruct": 7_615_616_512,
+    "Qwen/Qwen2-0.5B-Instruct": 494_032_768,
+    "trl-lib/Qwen2-0.5B-DPO": 494_032_768,
+    "utter-project/EuroLLM-1.7B-Instruct": 1_656_850_432,
+    "HuggingFaceTB/SmolLM3-3B": 3_075_098_624,
+    "google/gemma-3-270m-it": 268_098_176,
 }
 
 

@@ -198,6 +198,12 @@ def test_a_taste_that_says_nothing_of_the_prompts_is_refused(tmp_path, changes):
     assert {p.split for p in english} == {"train", "reward"}
 
 
+def test_no_english_pair_is_one_clear_line(tmp_path, changes):
+    run = open_run(tmp_path / "run", "lab-quick", {**changes, "sampling.n": "1"})
+    with pytest.raises(InputError, match=r"dpo/pairs: no response of π_I is better than another"):
+        stages.run_until(run, "dpo/pairs")
+
+
 def test_too_many_held_out_is_one_clear_line(tmp_path, changes):
     run = open_run(tmp_path / "run", "lab-quick", {**changes, "prompts.reward": "24"})
     with pytest.raises(InputError, match=r"prompts.reward 24: holds out (\d+) of \1 groups"):

@@ -66,6 +66,11 @@ def prefer(run: Run) -> Path:
             samples = read_records(here.samples("en"), Sample)
             truth = truth_of(run) or lab_truth(run.preset.lab.taste)
             pairs = english_preferences(samples, run.preset.seed, truth)
+            if not pairs:
+                raise InputError(
+                    f"{stage.name}: no response of π_I is better than another to the same prompt; "
+                    "sample more of them (sampling.n), or choose another taste"
+                )
         write_records(here.pairs("en"), pairs)
 
     return stage.make(make)
