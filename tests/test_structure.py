@@ -15,6 +15,7 @@ ORDER = [
     "__init__",
     "common",
     "presets",
+    "checks",
     "inputs models prompts",
     "lab",
     "sampling logprobs losses length_control winrates",
