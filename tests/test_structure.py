@@ -25,6 +25,7 @@ ORDER = [
     "runs",
     "stages",
     "analysis figures planning exercises",
+    "explore",
     "nb",
     "cli",
     "__main__",
