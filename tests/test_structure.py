@@ -26,6 +26,7 @@ ORDER = [
     "runs",
     "stages",
     "analysis figures planning exercises",
+    "explore",
     "nb",
     "cli",
     "__main__",
