@@ -34,9 +34,56 @@ MUTANTS = {
         (".sum()", ".mean()"),
         ("logps[prompt_length - 1 : -1]", "logps[:-1][: len(targets)]"),
     ],
+    "matched_accuracy": [
+        ('on=["lang", "prompt_id"]', 'how="cross"'),
+        ('on=["lang", "prompt_id"]', 'on="prompt_id"'),
+        (" + 0.5 * ties", ""),
+        (" + 0.5 * ties", " + ties"),
+        ('both["reward_x"] > both["reward_y"]', 'both["reward_x"] < both["reward_y"]'),
+        ('table["form"] == worse', 'table["form"] != better'),
+        ("return (wins + 0.5 * ties).mean()",
+         'return (wins + 0.5 * ties).groupby(both["prompt_id"]).mean().mean()'),
+    ],
+    "cross_lingual_reward": [
+        ("cross_lingual(english, lang)", "own"),
+        ("cross_lingual(english, lang)", "english"),
+        ("cross_lingual(english, lang)", "cross_lingual(own, lang)"),
+        ("policy(prompt, response) - reference", "reference(prompt, response) - policy"),
+        ("beta * ", ""),
+        (" - reference(prompt, response)", ""),
+    ],
+    "length_gap": [
+        ("- alpha *", "+ alpha *"),
+        ("chars[controlled.argmax()] - chars[controlled.argmin()]",
+         "chars[controlled.argmin()] - chars[controlled.argmax()]"),
+        ("controlled.argmin()", "np.argmin(reward)"),
+        ("np.mean(gaps)", "np.sum(gaps)"),
+        ("- alpha * np.asarray(chars)", "- alpha"),
+    ],
+    "never_rises": [
+        ("later <= earlier", "later < earlier"),
+        ("later <= earlier", "later >= earlier"),
+        ("sorted(alphas)", "alphas"),
+        ("all(later <= earlier for earlier, later in pairwise(gaps))", "gaps[-1] <= gaps[0]"),
+        ("all(later", "any(later"),
+    ],
+    "pair_loss": [
+        ("chosen_rewards - rejected_rewards", "rejected_rewards - chosen_rewards"),
+        (" / chosen_lengths", ""),
+        (" / chosen_lengths", " / chosen_lengths.mean()"),
+        ("nll = -policy", "nll = policy"),
+        (" + c * nll", ""),
+        ("policy_chosen_logps / chosen", "ref_chosen_logps / chosen"),
+        ("- ref_rejected_logps", ""),
+        ("beta * (policy_chosen", "(policy_chosen"),
+    ],
 }  # fmt: skip
 # Exercises whose answer is a value: wrong ones.
-WRONG = {"beta_for_twice_the_reward": ["beta is halved", 2, None]}
+WRONG = {
+    "beta_for_twice_the_reward": ["beta is halved", 2, None],
+    "first_loss": [0.0, 0.5, 1.0, "ln 2", None],
+    "chosen_falls": ["the rate is too high", "the chosen responses are wrong", None],
+}
 
 
 def verdict(name, attempt, capsys):

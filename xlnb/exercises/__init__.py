@@ -15,10 +15,16 @@ import textwrap
 from typing import Any
 
 from xlnb.common.errors import InputError
-from xlnb.exercises import logprobs, reward
+from xlnb.exercises import logprobs, pairs, reward, rewards, training
 from xlnb.exercises.exercise import Exercise, NotAttempted, WrongAnswer
 
-EXERCISES: dict[str, Exercise] = {**reward.EXERCISES, **logprobs.EXERCISES}
+EXERCISES: dict[str, Exercise] = {
+    **reward.EXERCISES,
+    **logprobs.EXERCISES,
+    **rewards.EXERCISES,
+    **pairs.EXERCISES,
+    **training.EXERCISES,
+}
 
 
 def check(name: str, attempt: Any) -> Any:
