@@ -1,6 +1,6 @@
-"""Rewards of held-out prompts beside the oracle's scores: notebook 01."""
+"""Rewards of held-out prompts beside the oracle's scores: notebooks 01 and 03."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -44,3 +44,21 @@ def accuracy(
     typed = [read.as_score(record) for record in scores]
     typed_samples = [read.as_sample(record) for record in samples]
     return reward_accuracy(typed_samples, typed, "reward", lab_truth(taste))
+
+
+def every_accuracy(
+    samples: Mapping[str, Sequence[Record]],
+    scores: Mapping[str, Mapping[str, Sequence[Record]]],
+    taste: str,
+) -> dict[tuple[str, str], dict[str, float | int | None]]:
+    """`accuracy` of each scorer and language on the held-out prompts.
+
+    `samples`: {lang: records}; `scores`: {scorer: {lang: records}}.
+    """
+    found = {}
+    for scorer, by_lang in scores.items():
+        for lang, records in by_lang.items():
+            held = [record for record in records if record["split"] == "reward"]
+            if held:
+                found[scorer, lang] = accuracy(samples[lang], held, taste)
+    return found

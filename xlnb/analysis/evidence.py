@@ -23,6 +23,13 @@ def accuracies(table: Table) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
+def in_and_outside_english(table: Table) -> pd.DataFrame:
+    """Pair accuracy (0 to 1) of each score in English and in the mean of the other languages."""
+    every = accuracies(table)
+    found = {"English": every["en"]} if "en" in every else {}
+    return pd.DataFrame(found | {"others": non_english(table)})
+
+
 def non_english(table: Table) -> pd.Series:
     """The mean pair accuracy of each score over the languages that had no preference."""
     return accuracies(table).drop(columns="en", errors="ignore").mean(axis=1)

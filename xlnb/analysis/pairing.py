@@ -68,20 +68,16 @@ def alpha_fits(prompts: Sequence[Candidates], beta: float) -> AlphaFits:
     return AlphaFits(length_gap_curve(rewards, n_chars), fits)
 
 
-def alpha_table(found: Mapping[str, AlphaFits], prompts: Mapping[str, int]) -> pd.DataFrame:
-    """A row a language: α (β nats a character) and length gap (characters) by each choice of α.
-
-    `prompts`: how many gave each language's fits.
-    """
-    labels = {"exact": "α ≥ 0", "grid": "grid", "negative": "any α"}
+def alpha_table(found: Mapping[str, AlphaFits]) -> pd.DataFrame:
+    """A row a language: the length gap (characters) at α = 0, and by each choice of α its value (β
+    nats per 1,000 characters) and the gap that it leaves."""
+    labels = {"exact": "α ≥ 0, exact", "grid": "release's grid", "negative": "any α"}
     rows = []
     for lang, (_, fits) in found.items():
-        exact = fits["exact"]
-        row: Record = {"lang": lang, "prompts": prompts[lang], "gap at α = 0": exact.gap_before}
+        row: Record = {"lang": lang, "gap at α = 0": f"{fits['exact'].gap_before:+.1f}"}
         for name, label in labels.items():
-            row[f"α: {label}"] = f"{fits[name].alpha:.5f}"
-            row[f"gap: {label}"] = fits[name].gap
-        rows.append(row | {"at_edge": exact.at_edge})
+            row[label] = f"{1000 * fits[name].alpha:.3f}, gap {fits[name].gap:+.1f}"
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -102,40 +98,46 @@ def oracle_prefers(pair: Record, taste: str) -> float:
     return float(preference(high.points(taste), low.points(taste)))
 
 
-def pair_table(
-    paired: Mapping[str, Mapping[str, tuple[Sequence[Record], Record]]], *, taste: str
-) -> pd.DataFrame:
-    """A row a language and choice of α that gives pairs: how many, their mean length gap
-    (characters) and, with a taste, in how many of 100 the oracle prefers chosen, with its interval
-    clustered by fact.
+Made = tuple[Sequence[Record], Record]
 
-    `paired`: {lang: {choice: what `pairs.make_pairs` returns}}.
+
+def pair_table(paired: Mapping[str, Mapping[str, Made]], *, taste: str) -> pd.DataFrame:
+    """A row a language: how many pairs there are and change with α, and by each choice of α their
+    mean length gap (characters) and, with a taste, in how many of 100 the oracle prefers chosen,
+    with its interval clustered by fact.
+
+    `paired`: {lang: {choice, the first without α: what `made_pairs` returns}}.
     """
     rows = []
     for lang, choices in paired.items():
+        (before, _), *_, (after, _) = choices.values()
+        changed = len(moved(before, after).changed)
+        row: Record = {"lang": lang, "pairs": len(after), "changed": changed}
         for name, (made, info) in choices.items():
-            if not made:
-                continue
-            gap = f"{info['length_gap']:+.1f}"
-            row = {"lang": lang, "pairs by": name, "pairs": len(made), "length gap": gap}
-            if taste:
-                said = [oracle_prefers(pair, taste) for pair in made]
-                clusters = [fact_of(pair["prompt_id"]) for pair in made]
-                low, high = bootstrap_interval(said, clusters=clusters)
-                agrees = f"{win_rate(said)[0]:.1f} [{low:.1f}, {high:.1f}]"
-                row["oracle prefers chosen, % [95%]"] = agrees
-            rows.append(row)
+            if made:
+                row[f"gap, {name}"] = f"{info['length_gap']:+.1f}"
+        for name, (made, _) in choices.items():
+            if made and taste:
+                row[f"oracle agrees (%), {name}"] = _oracle_agrees(made, taste)
+        rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _oracle_agrees(made: Sequence[Record], taste: str) -> str:
+    said = [oracle_prefers(pair, taste) for pair in made]
+    clusters = [fact_of(pair["prompt_id"]) for pair in made]
+    low, high = bootstrap_interval(said, clusters=clusters)
+    return f"{win_rate(said)[0]:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def flow(report: Record, n_candidates: int) -> dict[str, int]:
     """From all responses of a language to its pairs: what was left out, by reason."""
     column = {"responses": report["responses"]}
     for reason, number in report["dropped_responses"].items():
-        column[f"− {reason}"] = number
+        column |= {f"− {reason}": number} if number else {}
     column |= {"= candidates": n_candidates, "prompts": report["prompts"]}
     for reason, number in report["dropped"].items():
-        column[f"− {reason}"] = number
+        column |= {f"− {reason}": number} if number else {}
     return column | {"= pairs": report["pairs"]}
 
 
@@ -164,12 +166,12 @@ def moved(before: Sequence[Record], after: Sequence[Record]) -> Moved:
 def moved_rows(
     pairs: Moved, alpha: float, question: Mapping[str, str], *, taste: str
 ) -> list[Record]:
-    """Two prompts' pairs without α and with it; where none changed, two of the others as they are.
+    """A prompt's pair without α and with it; where none changed, one of the others as it is.
 
     `question`: a prompt's question to show, by prompt_id.
     """
     rows = []
-    for prompt_id in (pairs.changed or list(pairs.before))[:2]:
+    for prompt_id in (pairs.changed or list(pairs.before))[:1]:
         before, after = pairs.before[prompt_id], pairs.after[prompt_id]
         names = {"lang": before["lang"], "question": question[prompt_id]}
         rows.append(names | _pair_row(before, 0.0, taste))
@@ -179,7 +181,7 @@ def moved_rows(
 
 
 def _pair_row(pair: Record, alpha: float, taste: str) -> Record:
-    row: Record = {"α": f"{alpha:.5f}"}
+    row: Record = {"α per 1,000": f"{1000 * alpha:.3f}"}
     for side in SIDES:
         row[side] = shorten(text(pair, side), 70)
         seen = graded(pair["prompt_id"], pair["lang"], text(pair, side), taste=taste)

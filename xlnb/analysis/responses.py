@@ -164,23 +164,23 @@ def accuracy_table(
 ) -> pd.DataFrame:
     """A row a language: pair accuracy (percent) and rank correlation of every scorer that has
     rewards there, and what the first scorer's accuracy is above each other's, on the prompts that
-    both have, with its interval clustered by fact. `correlation`: by scorer and language."""
+    both have, with its interval clustered by fact; "the same" where no prompt differs.
+    `correlation`: by scorer and language."""
     first = next(iter(accuracy))
     rows = []
     for lang in accuracy[first]:
         rewarded = [scorer for scorer in accuracy if lang in accuracy[scorer]]
         row: Record = {"lang": lang, "prompts": len(agrees[first, lang])}
         for scorer in rewarded:
-            row[f"pair accuracy, {scorer}"] = accuracy[scorer][lang][0]
+            row[f"{scorer} (%)"] = f"{accuracy[scorer][lang][0]:.1f}"
             row[f"rank correlation, {scorer}"] = correlation[scorer, lang]
         for second in rewarded[1:]:
             sides = [agrees[first, lang], agrees[second, lang]]
             same = pd.concat(sides, axis=1, join="inner")
             test = paired_difference(same.iloc[:, 0], same.iloc[:, 1], clusters=facts(same))
             low, high = test["ci"]
-            told = "" if low > 0 or high < 0 else ": not told from 0"
-            difference = f"{test['difference']:+.1f} [{low:+.1f}, {high:+.1f}]{told}"
-            row[f"less {second} [95%]"] = difference
+            difference = f"{test['difference']:+.1f} [{low:+.1f}, {high:+.1f}]"
+            row[f"less {second} [95%]"] = "the same" if low == high == 0 else difference
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -215,3 +215,41 @@ def length_slopes(centred: pd.DataFrame) -> dict[str, float]:
         squares = (rows["n_chars"] ** 2).sum()
         slopes[str(lang)] = (rows["n_chars"] * rows["reward"]).sum() / max(squares, 1)
     return slopes
+
+
+def extremes(record: Record, scored: Record, lang: str, most: int, *, taste: str) -> pd.DataFrame:
+    """The responses to one prompt with the highest and with the lowest rewards, `most` of each, and
+    their log-probabilities (nats), with the oracle's columns where there is a taste."""
+    texts = [response["text"] for response in record["responses"]]
+    table = pd.DataFrame({"response": texts})
+    table["log π^0"], table["log π_I"] = scored["policy_logps"], scored["ref_logps"]
+    table["reward"] = scored["reward"]
+    grades = [graded(record["prompt_id"], lang, text, taste=taste) for text in texts]
+    table = table.join(pd.DataFrame(grades)).sort_values("reward", ascending=False)
+    return pd.concat([table.head(most), table.iloc[most:].tail(most)])
+
+
+def by_ends(ranked: pd.DataFrame, scorer: str) -> pd.DataFrame:
+    """A row a language: the mean oracle score (points) of what a scorer ranks first, of all
+    responses, and of what it ranks last. `ranked`: see `ranked`."""
+    rows = []
+    for lang, some in ranked[ranked["scorer"] == scorer].groupby("lang", sort=False):
+        by_rank = some.groupby("rank")["truth"].mean()
+        row = {"lang": lang, "first": by_rank.iloc[0], "mean": some["truth"].mean()}
+        rows.append(row | {"last": by_rank.iloc[-1]})
+    return pd.DataFrame(rows)
+
+
+def length_correlations(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a language: correlations within prompts of reward and characters and, where the truth
+    is known, of the truth with each. `table`: of one scorer."""
+    names = ["reward", "n_chars", *(["truth"] if "truth" in table else [])]
+    rows = []
+    for lang, some in centred(table, names).groupby("lang", sort=False):
+        r = some[names].corr()
+        row = {"lang": lang, "reward, characters": r.loc["reward", "n_chars"]}
+        if "truth" in names:
+            row["oracle, characters"] = r.loc["truth", "n_chars"]
+            row["reward, oracle"] = r.loc["reward", "truth"]
+        rows.append(row)
+    return pd.DataFrame(rows)

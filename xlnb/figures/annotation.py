@@ -1,4 +1,4 @@
-"""Notebook 03, annotation: rewards beside the oracle's truth and beside length.
+"""Notebooks 03 and 04, annotation: rewards beside the oracle's truth and beside length.
 
 R_c, R_m and R_t keep their colours and markers.
 """
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from xlnb.common.intervals import clustered_error
@@ -36,7 +37,7 @@ def truth_by_rank(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
     for ax, (lang, rows) in zip(axes, table.groupby("lang", sort=False), strict=True):
         mean: Look = {"color": "black", "linestyle": ":", "linewidth": 1}
         ax.axhline(rows["truth"].mean(), label="mean of all responses", **mean)
-        for scorer, ranked in rows.groupby("scorer", sort=False):
+        for place, (scorer, ranked) in enumerate(rows.groupby("scorer", sort=False)):
             by_rank = ranked.groupby("rank")["truth"].mean()
             errors = []
             for _, same in ranked.groupby("rank"):
@@ -44,11 +45,14 @@ def truth_by_rank(table: pd.DataFrame, axes: Sequence[Axes]) -> None:
                 errors.append(clustered_error(same["truth"].to_numpy(float), facts))
             reach = 1.96 * np.array(errors)
             look = scorer_look(str(scorer))
-            ax.plot(by_rank.index, by_rank, markersize=5, mec="white", **look)
+            # Two rewards may lie on each other.
+            dashes = "--" if place else "-"
+            ax.plot(by_rank.index, by_rank, dashes, markersize=5, mec="white", **look)
             band: Look = {"color": look["color"], "alpha": 0.2, "linewidth": 0}
             ax.fill_between(by_rank.index, by_rank - reach, by_rank + reach, **band)
         ax.set(title=lang, xlabel="rank by reward (1: highest)", ylabel="oracle score (points)")
         ax.set_xticks(sorted(set(rows["rank"]))[:: 1 + table["rank"].max() // 7])
+        ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def intervals(

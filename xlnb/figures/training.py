@@ -1,4 +1,4 @@
-"""Notebook 04, training: rounding to 4 bits, curves over the steps, what training changed."""
+"""Notebook 05, training: rounding to 4 bits, curves over the steps, what training changed."""
 
 from collections.abc import Mapping, Sequence
 
@@ -66,3 +66,19 @@ def logprob_changes(changes: Mapping[str, ArrayLike], ax: Axes) -> None:
     ax.axvline(0, color="black", linewidth=1.2, linestyle=":")
     ax.set(xlabel="change of log π(y|x) (nats)", ylabel="responses")
     ax.legend(frameon=True, framealpha=0.9, edgecolor="none")
+
+
+def both_sides(logs: Mapping[str, Sequence[Mapping[str, float]]], ax: Axes) -> None:
+    """How far the log-probabilities of chosen and rejected responses move over the steps.
+
+    `logs`: {a run's name: a record a step, `chosen` and `rejected` in nats}; the first run's lines
+    are solid, the second's dashed.
+    """
+    for (name, log), dashes in zip(logs.items(), ("-", "--"), strict=True):
+        steps = range(1, len(log) + 1)
+        for side, color in zip(("chosen", "rejected"), (BLUE, RED), strict=True):
+            values = [record[side] for record in log]
+            ax.plot(steps, values, dashes, color=color, linewidth=2, label=f"{side}, {name}")
+    ax.axhline(0, color="black", linewidth=1.2, linestyle=":")
+    ax.set(xlabel="step", ylabel="change of log π(y|x) (nats)")
+    ax.legend(loc="lower left")
