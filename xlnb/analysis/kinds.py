@@ -44,3 +44,15 @@ def moved_most(change: pd.Series) -> str:
     """What gained and what lost most, in a sentence; `change`: of shares, in points."""
     gained = f"'{change.idxmax()}' gained most ({change.max():+.1f})"
     return f"{gained}, '{change.idxmin()}' lost most ({change.min():+.1f})"
+
+
+def chosen_and_rejected(
+    all_kinds: Mapping[str, Iterable[str]], pairs: Mapping[str, Sequence[Record]]
+) -> dict[str, dict[str, pd.Series]]:
+    """{lang: {"all samples", "chosen", "rejected": `shares`}}. `all_kinds`: of each language's
+    samples; `pairs`: its pairs."""
+    found = {}
+    for lang, kinds in all_kinds.items():
+        sides = {side: of_pairs(pairs[lang], side) for side in ("chosen", "rejected")}
+        found[lang] = {"all samples": shares(kinds), **sides}
+    return found

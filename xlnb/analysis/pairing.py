@@ -134,10 +134,10 @@ def flow(report: Record, n_candidates: int) -> dict[str, int]:
     """From all responses of a language to its pairs: what was left out, by reason."""
     column = {"responses": report["responses"]}
     for reason, number in report["dropped_responses"].items():
-        column |= {f"− {reason}": number} if number else {}
+        column[f"− {reason}"] = number
     column |= {"= candidates": n_candidates, "prompts": report["prompts"]}
     for reason, number in report["dropped"].items():
-        column |= {f"− {reason}": number} if number else {}
+        column[f"− {reason}"] = number
     return column | {"= pairs": report["pairs"]}
 
 
@@ -237,3 +237,13 @@ def consistency(
             texts = [getattr(pair, side) for pair in made]
             row[f"{side}, {name} filter"] = strangers(asked_language(lang, ids, texts, lab=lab))
     return row
+
+
+def sides_moved(pairs: Moved) -> str:
+    """How many of the pairs that changed have another chosen, and another rejected response."""
+    counts = dict.fromkeys(SIDES, 0)
+    for prompt_id in pairs.changed:
+        for side in SIDES:
+            counts[side] += pairs.before[prompt_id][side] != pairs.after[prompt_id][side]
+    of_sides = ", ".join(f"{side} {count}" for side, count in counts.items())
+    return f"{len(pairs.changed)} pairs changed: {of_sides}"
