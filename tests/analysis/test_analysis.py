@@ -208,9 +208,7 @@ def test_win_rates_by_length():
     assert (found.wr, found.lc, len(found.curve)) == (50, 50, 0)
 
 
-def test_logs_and_changes():
-    logs = {"dpo": [{"loss": float(step)} for step in range(20)]}
-    assert learning.last_tenth(logs, {"dpo": ["loss"]}).loc["dpo", "loss"] == 18.5
+def test_changes_and_interleaved_pairs():
     row = learning.change_row(np.array([1.0, -1.0]), np.array([-2.0, -3.0]))
     assert (row["margin grew (%)"], row["chosen fell (%)"], row["both fell (%)"]) == (100, 50, 50)
     assert len(learning.interleaved({"en": list("abc"), "es": list("abc")}, 3)) == 4

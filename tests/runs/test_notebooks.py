@@ -15,7 +15,7 @@ NOTEBOOKS = numbered()
 
 
 def test_all_notebooks_are_there():
-    assert [path.stem[:2] for path in NOTEBOOKS] == ["00", "01", "02", "03", "04", "05", "06"]
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["00", "01", "02", "03", "04", "05", "05", "06"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -33,8 +33,8 @@ def test_hygiene(path):
     ] == []
     assert max(len(cell.source.splitlines()) for cell in code) <= 24
     assert max(len(line) for cell in code for line in cell.source.splitlines()) <= 100
-    # GitHub shows a notebook of this size; 03 has nine figures.
-    assert len(text.encode()) < 400_000
+    # GitHub shows a notebook of this size.
+    assert len(text.encode()) < 250_000
     assert str(ROOT) not in text
     assert not re.search(r"(?<![\w.])/(home|root|tmp|work|Users|usr)/", text)
     assert any(
@@ -56,7 +56,7 @@ def test_runs_by_papermill(path, run_dir, tmp_path):
     execute(path, output, {"preset": "lab-quick", "run_dir": str(run_dir)})
     executed = nbformat.read(output, as_version=4)
     assert all(cell.execution_count for cell in executed.cells if cell.cell_type == "code")
-    if path.name.startswith(("00", "03")):
+    if path.stem in ("00_tour", "03_rewards"):
         shown = [
             str(output.get("text")) for cell in executed.cells for output in cell.get("outputs", [])
         ]

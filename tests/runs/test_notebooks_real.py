@@ -20,7 +20,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, write_jsonl
 from xlnb.lab.truth import LAB_ONLY
 from xlnb.presets import Models
-from xlnb.runs.notebooks import execute, numbered, of_run
+from xlnb.runs.notebooks import execute, numbered, of_run, topic
 from xlnb.runs.run import open_run
 
 PROMPTS = {
@@ -121,14 +121,14 @@ def two_checkpoints(base, overrides, tmp_path_factory):
     return stages.run_until(run, "icr1/pairs")
 
 
-def notebook(number):
-    return next(path for path in numbered() if path.name.startswith(number))
+def notebook(about):
+    return next(path for path in numbered() if topic(path) == about)
 
 
-def code_cells(number):
+def code_cells(about):
     return [
         cell
-        for cell in nbformat.read(notebook(number), as_version=4).cells
+        for cell in nbformat.read(notebook(about), as_version=4).cells
         if cell.cell_type == "code"
     ]
 
@@ -143,10 +143,10 @@ def cell_by_cell(monkeypatch, tmp_path, capsys):
         "XLNB_PUBLISHED_DATA", str(tmp_path)
     )  # none: parts about published files take seconds
 
-    def run_cells(run, number):
+    def run_cells(run, about):
         shell = InteractiveShell.instance()  # display() asks for this one
         shell.display_pub = CapturingDisplayPublisher()
-        for cell in code_cells(number):
+        for cell in code_cells(about):
             shell.run_cell(cell.source).raise_error()
             if "parameters" in cell.metadata.get("tags", []):
                 shell.user_ns |= {"run_dir": str(run.path), "preset": ""}
@@ -158,26 +158,28 @@ def cell_by_cell(monkeypatch, tmp_path, capsys):
     plt.close("all")
 
 
-@pytest.mark.parametrize(
-    ("number", "figures"), [("02", 5), ("03", 3), ("04", 3), ("05", 0), ("06", 5)]
-)
-def test_a_notebook_on_a_base_with_an_adapter(with_adapter, cell_by_cell, number, figures):
-    text, shown, _ = cell_by_cell(with_adapter, number)
+OF_ANY_RUN = [("log_probabilities", 5), ("rewards", 1), ("pairs", 2), ("training", 4)]
+OF_JUDGED_RUNS = [("judging", 0), ("win_rates", 5)]
+
+
+@pytest.mark.parametrize(("about", "figures"), OF_ANY_RUN + OF_JUDGED_RUNS)
+def test_a_notebook_on_a_base_with_an_adapter(with_adapter, cell_by_cell, about, figures):
+    text, shown, _ = cell_by_cell(with_adapter, about)
     assert shown == figures
     assert LAB_ONLY in text
     assert all(lang in text for lang in PROMPTS)
-    if number == "03":
+    if about == "rewards":
         assert all(f"{texts[0]} train" in text for texts in PROMPTS.values())
 
 
-@pytest.mark.parametrize(("number", "figures"), [("02", 5), ("03", 3), ("04", 3)])
+@pytest.mark.parametrize(("about", "figures"), OF_ANY_RUN)
 def test_a_notebook_on_two_checkpoints_without_a_judge(
-    two_checkpoints, cell_by_cell, number, figures
+    two_checkpoints, cell_by_cell, about, figures
 ):
-    text, shown, names = cell_by_cell(two_checkpoints, number)
+    text, shown, names = cell_by_cell(two_checkpoints, about)
     assert shown == figures
     assert LAB_ONLY in text
-    if number == "04":
+    if about == "training":
         assert "no evaluation prompts" in text
         squares = names["squares"]["from the model before"]  # of the differences of weights
         assert squares["dpo"] > squares["icr1"] > 0
@@ -185,13 +187,15 @@ def test_a_notebook_on_two_checkpoints_without_a_judge(
 
 def test_a_notebook_by_papermill(with_adapter, tmp_path):
     execute(
-        notebook("03"), tmp_path / "out.ipynb", {"run_dir": str(with_adapter.path), "preset": ""}
+        notebook("pairs"),
+        tmp_path / "out.ipynb",
+        {"run_dir": str(with_adapter.path), "preset": ""},
     )
     cells = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
     assert all(cell.execution_count for cell in cells if cell.cell_type == "code")
     assert (
         sum("image/png" in o.get("data", {}) for cell in cells for o in cell.get("outputs", []))
-        == 3
+        == 2
     )
 
 
@@ -207,17 +211,18 @@ def test_the_report_of_a_run_without_truth(with_adapter):
 
 def test_which_notebooks_a_run_fills(with_adapter, two_checkpoints, tmp_path):
     lab = open_run(tmp_path / "lab", "lab-quick")
-    for run, judged, numbers in (
-        (lab, True, ["00", "01", "02", "03", "04", "05", "06"]),
-        (with_adapter, True, ["02", "03", "04", "05", "06"]),
-        (two_checkpoints, False, ["02", "03", "04"]),
+    of_any, of_judged = [about for about, _ in OF_ANY_RUN], [about for about, _ in OF_JUDGED_RUNS]
+    for run, judged, topics in (
+        (lab, True, {"tour", "reward_derivation", *of_any, *of_judged}),
+        (with_adapter, True, {*of_any, *of_judged}),
+        (two_checkpoints, False, set(of_any)),
     ):
-        assert [path.name[:2] for path in of_run(run, judged=judged)] == numbers
+        assert {topic(path) for path in of_run(run, judged=judged)} == topics
 
 
-@pytest.mark.parametrize("number", ["00", "01"])
-def test_a_notebook_about_the_lab_refuses_other_runs(two_checkpoints, number):
-    sources = [cell.source for cell in code_cells(number)]
+@pytest.mark.parametrize("about", ["tour", "reward_derivation"])
+def test_a_notebook_about_the_lab_refuses_other_runs(two_checkpoints, about):
+    sources = [cell.source for cell in code_cells(about)]
     opens = next(i for i, source in enumerate(sources) if "run = open_run(" in source)
     # the first cell has the parameters, those after it import
     given = {"run_dir": str(two_checkpoints.path), "preset": "", "overrides": ""}

@@ -1,16 +1,18 @@
 """Training logs, and what training did to the responses it was shown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
 import numpy as np
 import pandas as pd
 import torch
 from peft import PeftModel
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from xlnb.analysis.read import Record
-from xlnb.losses import LOSSES, PairLogps
+from xlnb.logprobs import sequence_logprobs
+from xlnb.losses import LOSSES, PairLogps, nll_loss
 from xlnb.models.chat import prompt_ids, response_ids
 from xlnb.presets import Training
 from xlnb.rewards import score_responses
@@ -57,16 +59,6 @@ def series(logs: Logs, key: str, factor: float = 1.0) -> dict[str, list[float]]:
     for model, log in logs.items():
         found[model] = [factor * record[key] for record in log]
     return found
-
-
-def last_tenth(logs: Logs, keys: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """A row a model: the mean of its logged `keys` over the last tenth of the steps."""
-    rows: dict[str, dict[str, float]] = {}
-    for model, log in logs.items():
-        rows[model] = {}
-        for key in keys[model]:
-            rows[model][key] = np.mean([record[key] for record in log[-len(log) // 10 :]])
-    return pd.DataFrame(rows).T
 
 
 def logprob_changes(
@@ -117,3 +109,84 @@ def first_questions(prompts: Mapping[str, Sequence[Record]]) -> list[Record]:
     for records in prompts.values():
         found += [record for record in records if record["split"] == "eval"][:1]
     return found
+
+
+def mean_length(
+    tokenizer: PreTrainedTokenizerBase, pairs: Mapping[str, Sequence[Record]], side: str
+) -> float:
+    """Mean tokens of one side's responses, of the first 40 pairs of every language."""
+    lengths = []
+    for by_lang in pairs.values():
+        _, responses = pair_ids(tokenizer, by_lang[:40], side)
+        lengths += [len(ids) for ids in responses]
+    return float(np.mean(lengths))
+
+
+def pulls(pair_loss: Callable[..., Tensor], beta: float, length: float) -> pd.DataFrame:
+    """A row a weight c of the NLL: how hard each term of `pair_loss` pulls where policy =
+    reference, by theory, and what autograd finds on both sides.
+
+    `pair_loss`: see `exercises.training`; `length`: of the chosen response, in tokens.
+    """
+    rows = []
+    for c in (0.0, 0.2, 1.0):
+        chosen, rejected = torch.tensor([-8.0]), torch.tensor([-9.0])
+        sides = chosen.clone().requires_grad_(), rejected.clone().requires_grad_()
+        pair_loss(*sides, chosen, rejected, torch.tensor([length]), beta, c).sum().backward()
+        on_chosen, on_rejected = (-side.grad.item() for side in sides if side.grad is not None)
+        rows.append(
+            {
+                "c": f"{c:g}",
+                "DPO, β/2": beta / 2,
+                "NLL, c/|y|": c / length,
+                "on chosen, by autograd": on_chosen,
+                "on rejected, by autograd": on_rejected,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def first_terms(logs: Logs, settings: Mapping[str, Training]) -> dict[str, list[float]]:
+    """{model: the first term of its loss, DPO's or KTO's, a step each}."""
+    found = {}
+    for model, log in logs.items():
+        found[model] = [record[f"{settings[model].loss}_loss"] for record in log]
+    return found
+
+
+def stretches(logs: Logs, settings: Mapping[str, Training]) -> pd.DataFrame:
+    """A row a model: how its training starts and ends.
+
+    The first term of the loss at step 1, and the means over the first and the last ten steps of the
+    pairs in the right order (%), and of the NLL (nats a token); the margin (β nats) at the end.
+    """
+    rows = {}
+    for model, log in logs.items():
+        table = pd.DataFrame(log)
+        right, nll = 100 * table["rewards/accuracies"], table["nll_loss"]
+        rows[model] = {
+            "first term, step 1": f"{table[f'{settings[model].loss}_loss'].iloc[0]:.4f}",
+            "right, first 10 (%)": f"{right.head(10).mean():.1f}",
+            "right, last 10 (%)": f"{right.tail(10).mean():.1f}",
+            "NLL, first 10": f"{nll.head(10).mean():.3f}",
+            "NLL, last 10": f"{nll.tail(10).mean():.3f}",
+            "margin, last 10": f"{table['rewards/margins'].tail(10).mean():.3f}",
+        }
+    return pd.DataFrame(rows).T
+
+
+def nll_by_micro_batch(
+    model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Record]
+) -> pd.DataFrame:
+    """A row a micro-batch size: the NLL of the chosen responses under a bare model, averaged per
+    sequence and per token (nats a token)."""
+    prompts, responses = pair_ids(tokenizer, pairs, "chosen")
+    logps = torch.stack([row.sum() for row in sequence_logprobs(model, prompts, responses)])
+    lengths = torch.tensor([float(len(ids)) for ids in responses])
+    rows = {}
+    for size in sorted({1, 4, 16, len(pairs)}):
+        cut = list(zip(logps.split(size), lengths.split(size), strict=True))
+        per_sequence = np.mean([nll_loss(a, b).mean() for a, b in cut])
+        per_token = np.mean([-a.sum() / b.sum() for a, b in cut])
+        rows[size] = {"per sequence": per_sequence, "per token": per_token}
+    return pd.DataFrame(rows).T.rename_axis("micro-batch")
