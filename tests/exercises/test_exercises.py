@@ -54,8 +54,7 @@ MUTANTS = {
     ],
     "length_gap": [
         ("- alpha *", "+ alpha *"),
-        ("chars[controlled.argmax()] - chars[controlled.argmin()]",
-         "chars[controlled.argmin()] - chars[controlled.argmax()]"),
+        ("chosen, rejected =", "rejected, chosen ="),
         ("controlled.argmin()", "np.argmin(reward)"),
         ("np.mean(gaps)", "np.sum(gaps)"),
         ("- alpha * np.asarray(chars)", "- alpha"),

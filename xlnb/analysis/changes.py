@@ -9,6 +9,7 @@ from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
 from xlnb.analysis import learning, read
+from xlnb.analysis.read import Record
 from xlnb.analysis.responses import verdict
 from xlnb.models.adapters import active
 from xlnb.models.base import load_base
@@ -56,7 +57,7 @@ def answers(
     questions = learning.first_questions(read.prompts(run))
     asked = [prompt_ids(tokenizer, question["instruction"]) for question in questions]
     evaluation = run.preset.evaluation
-    settings = {"temperature": evaluation.temperature, "top_p": evaluation.top_p}
+    settings: Record = {"temperature": evaluation.temperature, "top_p": evaluation.top_p}
     settings |= {"max_new_tokens": evaluation.max_new_tokens, "seed": run.preset.seed}
     n = 16 if run.is_lab else 1
     rows = []
@@ -73,7 +74,7 @@ def answers(
     return pd.DataFrame(rows, columns=None if rows else ["model"])
 
 
-def _mean_points(run: Run, question: read.Record, texts: Sequence[str]) -> float:
+def _mean_points(run: Run, question: Record, texts: Sequence[str]) -> float:
     seen = [verdict(question["prompt_id"], question["lang"], text) for text in texts]
     return float(np.mean([each.points(run.taste) for each in seen]))
 

@@ -53,7 +53,7 @@ def record(loss: Tensor, logps: Tensor, batch: dict[str, Any]) -> Record:
 @torch.no_grad()
 def sample(model: PeftModel, tokenizer: PreTrainedTokenizerBase, prompt: list[int]) -> str:
     """One response to a prompt (token ids), always of the same seed."""
-    settings = {"n": 1, "temperature": 0.7, "top_p": 1.0, "max_new_tokens": 40, "seed": 0}
+    settings: Record = {"n": 1, "temperature": 0.7, "top_p": 1.0, "max_new_tokens": 40, "seed": 0}
     [[response]] = sample_responses(model, tokenizer, [prompt], **settings)
     return response.text
 

@@ -1,7 +1,7 @@
 """NF4 by hand: its levels, a block of weights in memory, and what memory it takes."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,8 @@ def levels() -> Tensor:
 def first_block(model: nn.Module, checkpoint: str) -> Block:
     """Before the model's first forward pass, which lays the weights out anew."""
     name, layer = next(iter(linear_layers(model).items()))
-    packed, state = layer.weight.data, layer.weight.quant_state
+    weight: Any = layer.weight
+    packed, state = weight.data, weight.quant_state
     scales = dequantize_blockwise(state.absmax, state.state2) + state.offset
     # In memory two codes share a byte.
     first_bytes = packed.flatten()[:32].cpu()
@@ -72,9 +73,10 @@ def memory(four: PreTrainedModel, base: Models, bits: float, *, every: bool) -> 
         "4-bit": quantised * bits / 8 + TABLES * len(linear) + wide * kept,
     }
     measured = {"4-bit": stored_bytes(four)}
-    for name, dtype in (("32-bit", "float32"), ("16-bit", "bfloat16")) if every else ():
-        whole = load_base(replace(base, quantization="none", dtype=dtype))
-        measured[name] = stored_bytes(whole)
+    if every:
+        plain = replace(base, quantization="none")
+        measured["32-bit"] = stored_bytes(load_base(replace(plain, dtype="float32")))
+        measured["16-bit"] = stored_bytes(load_base(replace(plain, dtype="bfloat16")))
     table = pd.DataFrame({"predicted (MB)": predicted, "measured (MB)": measured})
     return table.loc[list(predicted)] / 1e6
 

@@ -5,6 +5,7 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from torch import Tensor
 
 from xlnb.analysis.read import Record
 from xlnb.models.chat import prompt_ids
@@ -40,7 +41,7 @@ class Reader:
         policy, ref = score_responses(
             *models, asked, sampled, batch_tokens=16384, ref_model=self.ref_model
         )
-        return Parts([row.tolist() for row in policy], [row.tolist() for row in ref])
+        return Parts(_lists(policy), _lists(ref))
 
     def functions(self, record: Record) -> tuple[Logprob, Logprob]:
         """log π^0(response | prompt) and log π_I, in nats, of a record's responses, any prompt."""
@@ -66,11 +67,16 @@ class Reader:
         return list(lines.values())
 
 
+def _lists(rows: Sequence[Tensor]) -> list[list[float]]:
+    return [row.tolist() for row in rows]
+
+
 def where(lines: Sequence[Mapping[str, list]]) -> str:
     """How much of what tokens earn, its sign left out, lies in the first and the last token."""
     sizes = [np.abs(line["rewards"]) for line in lines]
     whole = sum(row.sum() for row in sizes) or 1.0
-    first, last = (sum(row[place] for row in sizes) for place in (0, -1))
+    first = sum(row[0] for row in sizes)
+    last = sum(row[-1] for row in sizes)
     tokens = sum(map(len, sizes))
     return (
         f"{len(lines)} responses of {tokens} tokens: {100 * first / whole:.0f}% of all that tokens "

@@ -16,7 +16,8 @@ def length_gap(alpha: float, rewards: Rows, n_chars: Rows) -> float:
     gaps = []
     for reward, chars in zip(rewards, n_chars, strict=True):
         controlled = np.asarray(reward) - alpha * np.asarray(chars)
-        gaps.append(chars[controlled.argmax()] - chars[controlled.argmin()])
+        chosen, rejected = controlled.argmax(), controlled.argmin()
+        gaps.append(np.asarray(chars)[chosen] - np.asarray(chars)[rejected])
     return np.mean(gaps)
 
 

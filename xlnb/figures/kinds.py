@@ -1,4 +1,4 @@
-"""Notebooks 03, 05 and 06: the kinds of responses that the oracle tells apart, as shares."""
+"""Notebooks 03 to 07: the kinds of responses that the oracle tells apart, as shares."""
 
 from collections.abc import Mapping
 
