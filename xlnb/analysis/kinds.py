@@ -44,3 +44,14 @@ def moved_most(change: pd.Series) -> str:
     """What gained and what lost most, in a sentence; `change`: of shares, in points."""
     gained = f"'{change.idxmax()}' gained most ({change.max():+.1f})"
     return f"{gained}, '{change.idxmin()}' lost most ({change.min():+.1f})"
+
+
+def of_every_pair(pairs: Mapping[str, Mapping[str, Sequence[Record]]], kind: str) -> pd.DataFrame:
+    """A row a language: the share of a kind among what was chosen and rejected for each model, in
+    percent. `pairs`: {model: {lang: its pairs}}."""
+    columns = {}
+    for model, by_lang in pairs.items():
+        for side in ("chosen", "rejected"):
+            shares = {lang: of_pairs(some, side)[kind] for lang, some in by_lang.items()}
+            columns[f"{side}, for {model}"] = shares
+    return pd.DataFrame(columns)
