@@ -15,7 +15,7 @@ from xlnb.runs.notebooks import numbered
 
 LABEL = "**What this run shows.**"
 # Notebooks that must make such claims; those of every other are checked where there are any.
-CLAIMING = ()
+CLAIMING = ("06_judging", "07_win_rates")
 NUMBER = re.compile(r"(?<![\w.^])[+−-]?\d+(?:,\d{3})*(?:\.\d+)?(?:[eE][+−-]?\d+)?(?![\w^])")
 
 

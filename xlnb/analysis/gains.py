@@ -9,7 +9,9 @@ from xlnb.analysis.read import Record
 from xlnb.common.columns import Floats
 from xlnb.common.errors import InputError
 from xlnb.common.intervals import seed_interval
+from xlnb.evaluation.annotations import Judged
 from xlnb.evaluation.clusters import fact_of as fact_of
+from xlnb.evaluation.tables import pooled_win_rates
 from xlnb.evaluation.text_table import mean_over_languages
 from xlnb.winrates import PairedDifference, paired_difference
 
@@ -82,6 +84,20 @@ def beside_paper(before: Rates, after: Rates, names: Sequence[str]) -> pd.DataFr
     }
     table = pd.DataFrame(rows, index=list(names)).T
     return table.assign(gain=table.iloc[:, 1] - table.iloc[:, 0])
+
+
+def pooled_table(
+    annotations: Mapping[str, Mapping[str, Judged]], models: Sequence[str]
+) -> pd.DataFrame:
+    """`pooled_win_rates` of these models, those that have several languages: a row each."""
+    rows = {}
+    pooled = pooled_win_rates(annotations)
+    for model in models:
+        if model in pooled:
+            low, high = pooled[model]["wr_ci"]
+            wr, se = pooled[model]["wr"], pooled[model]["wr_se"]
+            rows[model] = {"WR": wr, "SE": se, "95% from": low, "to": high}
+    return pd.DataFrame(rows).T
 
 
 def told_from_zero(gain: PairedDifference) -> str:

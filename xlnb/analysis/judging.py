@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -50,12 +51,13 @@ def checks(judge: Judge, annotations: Annotations, most: int) -> pd.DataFrame:
     for record in first_of_each(annotations, most):
         asked = as_annotation(record)
         itself = replace(asked, output_2=asked.output_1)
-        said = judge(asked)["preference"]
-        changes["repeat"].append(judge(asked)["preference"] - said)
-        changes["swap"].append(judge(swapped(asked))["preference"] - (3 - said))
-        changes["self"].append(judge(itself)["preference"] - 1.5)
+        asks = (asked, asked, swapped(asked), itself)
+        said, again, back, tie = preferences([judge(each) for each in asks])
+        changes["repeat"].append(again - said)
+        changes["swap"].append(back - (3 - said))
+        changes["self"].append(tie - 1.5)
     table = pd.DataFrame(changes, dtype=float).abs()
-    told = {"comparisons": len(table), "fail": (table > 1e-6).sum(), "mean change": table.mean()}
+    told = {"comparisons": table.count(), "fail": (table > 1e-6).sum(), "mean change": table.mean()}
     return pd.DataFrame(told, index=list(changes))
 
 
@@ -136,9 +138,25 @@ def by_language(
     return table.assign(mean=table.mean(axis=1))
 
 
+def language_first(
+    annotations: Annotations, value: Callable[[Sequence[Record]], Any]
+) -> dict[str, dict[str, Any]]:
+    """`value` of every model's annotations: {lang: {model: value}}."""
+    found: dict[str, dict[str, Any]] = {}
+    for model, by_lang in annotations.items():
+        for lang, records in by_lang.items():
+            found.setdefault(lang, {})[model] = value(records)
+    return found
+
+
+def scores(records: Sequence[Record]) -> list[float]:
+    """The oracle's points."""
+    return [record["score_2"] for record in records]
+
+
 def mean_score(records: Sequence[Record]) -> float:
     """The oracle's mean points."""
-    return float(np.mean([record["score_2"] for record in records]))
+    return float(np.mean(scores(records)))
 
 
 def in_language(records: Sequence[Record]) -> float:

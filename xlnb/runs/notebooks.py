@@ -61,7 +61,7 @@ def numbered() -> list[Path]:
 def of_run(run: Run, *, judged: bool) -> list[Path]:
     """The notebooks that a run can fill.
 
-    00 and 01 are about the lab and its oracle, 05 and 06 about judgements.
+    00 and 01 are about the lab and its oracle, 06 and 07 about judgements.
     """
     lab = run.is_lab and run.preset.evaluation.judge == "oracle"
     return [
