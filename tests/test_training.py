@@ -468,6 +468,24 @@ def test_what_was_sampled_is_trained_on_as_it_was_sampled(start, tokenizer, tmp_
     assert first["nll_loss"] == pytest.approx(-sums["chosen"].item() / len(sampled), abs=1e-4)
 
 
+def test_a_response_of_several_pairs_is_read_once(start, monkeypatch):
+    model, rows = start(3)
+    rows[1] |= {name: rows[0][name] for name in ("prompt_ids", "chosen_ids")}
+    sums, _ = logps(model, rows)
+    read = []
+
+    def counted(model, prompts, responses, **kwargs):
+        read.extend(responses)
+        return sequence_logprobs(model, prompts, responses, **kwargs)
+
+    monkeypatch.setattr(xlnb.training, "sequence_logprobs", counted)
+    add_reference(model, rows, "default", batch_tokens=500)
+    assert len(read) == 5
+    for side in SIDES:
+        found = [row[f"ref_{side}_logps"] for row in rows]
+        assert found == pytest.approx(sums[side].tolist(), abs=1e-4)
+
+
 def test_a_logger_that_is_not_installed_is_refused(monkeypatch):
     monkeypatch.setitem(xlnb.training.LOGGERS, "wandb", lambda: False)
     with pytest.raises(

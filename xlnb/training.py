@@ -6,9 +6,11 @@ Reference log-probabilities are computed once (`add_reference`), then `train_ada
 
 import os
 import shutil
+from collections import ChainMap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,7 +50,7 @@ def check_training(training: Training, section: str = "training") -> None:
                 "models.shard=true deals out over the processes (start with: accelerate launch "
                 "--multi_gpu)"
             )
-    if training.batch % (training.micro_batch * processes.world()):
+    if training.batch % (at_once(training) * processes.world()):
         count = f" × {processes.world()} processes" if processes.world() > 1 else ""
         raise InputError(
             f"{section}.batch {training.batch} must be a multiple of {section}.micro_batch "
@@ -61,23 +63,32 @@ def check_training(training: Training, section: str = "training") -> None:
         )
 
 
+def at_once(training: Training) -> int:
+    """Pairs that a process computes together: its part of a batch, at most `micro_batch`."""
+    return max(1, min(training.micro_batch, training.batch // processes.world()))
+
+
 def add_reference(model: PeftModel, rows: list[Row], adapter: str, batch_tokens: int) -> None:
     """Log-probabilities of the rows' responses under the policy's start, DPO's own reference (π^t).
 
-    Computed once for all steps. They are conditioned on the prompt that is trained on: annotation
-    scores, which are conditioned on the English one, are not a substitute. Several processes share
-    the rows out and all get all values.
+    Computed once for all steps, and once for a response that several pairs hold. They are
+    conditioned on the prompt that is trained on: annotation scores, which are conditioned on the
+    English one, are not a substitute. Several processes share the responses out and all get all
+    values.
     """
-    own = processes.mine(rows)
-    prompts = [row["prompt_ids"] for row in own]
-    for side in sides_of(rows):
-        responses = [row[f"{side}_ids"] for row in own]
-        with active(model, adapter), in_step(model):
-            logprobs = sequence_logprobs(model, prompts, responses, batch_tokens=batch_tokens)
-        sums = [values.sum().item() for values in logprobs]
-        for rank, theirs in enumerate(processes.gather(sums)):
-            for row, value in zip(rows[rank :: processes.world()], theirs, strict=True):
-                row[f"ref_{side}_logps"] = value
+    places = list(product(rows, sides_of(rows)))
+    own = processes.mine(list(dict.fromkeys(_answer(row, side) for row, side in places)))
+    prompts, responses = zip(*own, strict=True) if own else ((), ())
+    with active(model, adapter), in_step(model):
+        logprobs = sequence_logprobs(model, prompts, responses, batch_tokens=batch_tokens)
+    sums = [values.sum().item() for values in logprobs]
+    answers = ChainMap(*processes.gather(dict(zip(own, sums, strict=True))))
+    for row, side in places:
+        row[f"ref_{side}_logps"] = answers[_answer(row, side)]
+
+
+def _answer(row: Row, side: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return tuple(row["prompt_ids"]), tuple(row[f"{side}_ids"])
 
 
 @dataclass(frozen=True)
@@ -166,12 +177,12 @@ def train_adapter(
     else as the last step left it.
 
     Several processes (DDP) take the micro-batches of an update in turn and average their gradients:
-    the same pairs an update as one process with the same `micro_batch`, and the same adapter within
+    the same pairs an update as one process, and the same adapter within
     the rounding of fp32 sums. Only where the pairs do not fill their last micro-batches do the
     first ones of the epoch fill them up; the output says so. KTO estimates its KL term over the
     micro-batches of all processes, so that it depends on their number.
     """
-    together = training.micro_batch * processes.world()
+    together = at_once(training) * processes.world()
     if len(rows) % together and processes.world() > 1 and processes.is_main():
         print(
             f"{label}: {len(rows)} pairs, {together} at a time: each epoch ends with its first "
@@ -234,11 +245,11 @@ def _arguments(
         output_dir=str(checkpoints),
         run_name=label,
         max_steps=training.steps,
-        per_device_train_batch_size=training.micro_batch,
+        per_device_train_batch_size=at_once(training),
         # One at a time each held-out pair counts once, whatever the number of processes. What
         # reads other prompts' responses wants company.
         per_device_eval_batch_size=training.micro_batch if reads_others else 1,
-        gradient_accumulation_steps=training.batch // (training.micro_batch * processes.world()),
+        gradient_accumulation_steps=training.batch // (at_once(training) * processes.world()),
         learning_rate=training.lr,
         lr_scheduler_type="linear",
         optim=OPTIMIZERS[optimizer],

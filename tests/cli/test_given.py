@@ -7,10 +7,10 @@ from families import checkpoint, fp32, save_adapter
 
 from xlnb.cli.main import main
 from xlnb.common.files import read_jsonl
+from xlnb.explore.asking import english_question
 from xlnb.lab.world import load_world
 from xlnb.runs.run import open_run
 from xlnb.stages import given
-from xlnb.stages.comparing import english_question
 
 PLAIN = ["-p", "models.quantization=none", "-p", "models.dtype=float32"]
 ROWS = [
@@ -69,16 +69,16 @@ def test_a_killed_score_goes_on(adapter, tmp_path, monkeypatch):
     mine.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     out = tmp_path / "scores.jsonl"
     asked = command("score", adapter, "--responses", mine, "--out", out)
-    whole = given.write_logps
+    whole = given.logps_file
     calls = []
 
     def killed(loaded, samples, read, path, budget, *, label):
         calls.append(label)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        whole(loaded, samples, read, path, budget, label=label)
+        return whole(loaded, samples, read, path, budget, label=label)
 
-    monkeypatch.setattr(given, "write_logps", killed)
+    monkeypatch.setattr(given, "logps_file", killed)
     assert main(asked) == 130
     assert not out.exists()
     kept = tmp_path / "scores.jsonl.parts" / "cross_lingual" / "en.jsonl"
@@ -88,9 +88,9 @@ def test_a_killed_score_goes_on(adapter, tmp_path, monkeypatch):
 
     def noting(loaded, samples, read, path, budget, *, label):
         seen[label] = path.exists()
-        whole(loaded, samples, read, path, budget, label=label)
+        return whole(loaded, samples, read, path, budget, label=label)
 
-    monkeypatch.setattr(given, "write_logps", noting)
+    monkeypatch.setattr(given, "logps_file", noting)
     assert before and main(asked) == 0
     assert seen["cross_lingual en"] and not seen["cross_lingual de"]
     first, second = read_jsonl(out)

@@ -26,7 +26,7 @@ from xlnb.models.base import deal_out, load_base, read_base
 from xlnb.presets import Models, Training
 from xlnb.runs.run import open_run
 from xlnb.stages import logprobs
-from xlnb.training import check_training
+from xlnb.training import at_once, check_training
 
 BIN = Path(sys.executable).parent
 TORCHRUN = [BIN / "torchrun", "--standalone", "--nproc-per-node", "2"]
@@ -223,6 +223,55 @@ def test_sharded_processes_make_what_one_makes(begin, alone):
     same_adapter(run, alone)
 
 
+def command(*arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "xlnb", *map(str, arguments)],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_run_starts_the_other_processes_itself(begin, alone):
+    run = begin("started")
+    done = command("run", "--run", run.path, "--until", "icr1/samples", "--processes", 2)
+    _, said = done.communicate(timeout=120)
+    assert done.returncode == 0, said[-3000:]
+    assert "(process 1 of 2)" in said
+    for name in FILES[:2]:
+        assert (run.path / name).read_bytes() == (alone.path / name).read_bytes(), name
+
+
+def test_what_processes_raise_is_said_once(begin):
+    run = begin("refused")
+    done = command("run", "--run", run.path, "--until", "icr9/samples", "--processes", 2)
+    _, said = done.communicate(timeout=60)
+    assert done.returncode == 2, said[-3000:]
+    assert said.count("error: unknown stage 'icr9/samples'") == said.count("error") == 1
+
+
+def test_processes_that_were_started_end_with_the_first(begin):
+    run = begin("ended")
+    done = command("run", "--run", run.path, "--until", "icr1/samples", "--processes", 2)
+    for line in done.stderr:
+        if "icr1/samples" in line:
+            break
+    done.terminate()
+    done.communicate(timeout=60)
+    assert done.returncode == 143
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert str(run.path) not in listed.stdout
+
+
+@pytest.mark.parametrize("count", ["0", "-1"])
+def test_a_number_of_processes_that_there_cannot_be(begin, count, capsys):
+    code = main(["run", "--run", str(begin(f"none{count}").path), "--processes", count])
+    assert code == 2 and "--processes is at least 1" in capsys.readouterr().err
+
+
 def test_one_process_takes_up_what_a_sharded_training_left(begin, alone):
     run = open_run(begin("left").path, overrides={"models.shard": "true"})
     killed = launch(TORCHRUN, ROOT / "tests" / "support" / "killed.py", run.path, "icr1/adapter")
@@ -343,6 +392,14 @@ def test_a_batch_that_processes_cannot_share_is_refused(many):
         InputError, match=r"batch 6 must be a multiple of training\.micro_batch 2 × 2 processes"
     ):
         check_training(Training(batch=6, micro_batch=2))
+
+
+def test_a_process_takes_its_part_of_a_batch(many):
+    config = Training(batch=6, micro_batch=6)
+    assert at_once(config) == 6
+    many(0)
+    assert at_once(config) == 3
+    check_training(config)
 
 
 def test_a_base_that_names_no_layers_is_not_sharded(many, monkeypatch):

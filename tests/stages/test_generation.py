@@ -12,8 +12,9 @@ from xlnb.presets import get_preset
 from xlnb.runs.layout import Run
 from xlnb.runs.run import open_run
 from xlnb.sampling import Transformers
-from xlnb.stages.generation import generate
+from xlnb.stages.generation import generation
 from xlnb.stages.prompts import lab_questions
+from xlnb.stages.sharing import share_out
 
 PRESET = get_preset("lab-quick", {"sampling.max_new_tokens": 12})
 
@@ -31,7 +32,7 @@ def test_the_label_takes_no_part_in_what_is_sampled(sampler, tmp_path, capsys):
     def sampled(name, *, stream="icr1/samples en", label="icr1/samples en", seed=0):
         path = tmp_path / f"{name}.jsonl"
         run = Run(tmp_path, replace(PRESET, seed=seed))
-        generate(
+        work = generation(
             run,
             base,
             tokenizer,
@@ -42,6 +43,7 @@ def test_the_label_takes_no_part_in_what_is_sampled(sampler, tmp_path, capsys):
             stream=stream,
             label=label,
         )
+        share_out([work], models=[base.model])
         return path.read_bytes()
 
     first = sampled("first")
@@ -56,7 +58,7 @@ QUESTIONS = ["Hi", "What is the capital of France?", "法国的首都是哪里?�
 
 @pytest.fixture
 def in_context(tmp_path):
-    """What `generate` makes of QUESTIONS, at most 4 tokens each, in a context of so many; the
+    """What is sampled of QUESTIONS, at most 4 tokens each, in a context of so many; the
     prompts' lengths."""
     models, run = fp32("llama3"), open_run(tmp_path / "run", "lab-quick")
     tokenizer = load_tokenizer(models)
@@ -71,7 +73,8 @@ def in_context(tmp_path):
         sampler.model.config.max_position_embeddings = context
         path = tmp_path / f"{context}.jsonl"
         names = {"stream": "icr1/samples en", "label": "icr1/samples en"}
-        generate(run, sampler, tokenizer, prompts, path, n=1, config=config, **names)
+        work = generation(run, sampler, tokenizer, prompts, path, n=1, config=config, **names)
+        share_out([work], models=[sampler.model])
         return read_records(path, Sample)
 
     return make, lengths

@@ -1,6 +1,7 @@
 """`run`: all stages of a run, then the notebooks on it."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from xlnb.cli.options import Commands, add_overrides, add_preset, add_yes
@@ -22,6 +23,13 @@ def add_parser(commands: Commands) -> None:
         metavar="STAGE",
         help="stop after this stage, without notebooks (names: see list)",
     )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        help="how many processes share the stages out, each with its part of the cores (default: "
+        "1; the lab's models are too small to use a second core in another way)",
+    )
     add_yes(parser)
     add_overrides(parser)
     parser.set_defaults(function=run_all)
@@ -40,11 +48,27 @@ def run_all(args: argparse.Namespace) -> None:
         preset = "lab"
     run = open_run(folder, preset, parse_overrides(args.overrides))
     last = args.until or stages.steps(run)[-1].name
-    stages.run_until(run, last, yes=args.yes)
+    _make(run, last, args)
     if not args.until:
         _execute_notebooks(run, judged=last == "report")
     elif processes.is_main():
         print(f"Finished up to {last}: {run.path}")
+
+
+def _make(run: Run, last: str, args: argparse.Namespace) -> None:
+    """The stages up to `last`, shared out where several processes are asked for."""
+    from xlnb import stages
+
+    if args.processes == 1:
+        stages.run_until(run, last, yes=args.yes)
+        return
+    if args.processes < 1 or processes.world() > 1:
+        raise InputError("run: --processes is at least 1, and not for processes of a launcher")
+    # The folder's own preset is what this process has just opened.
+    command = [sys.executable, "-m", "xlnb", "run", "--run", str(run.path), "--until", last]
+    command += ["--yes"] if args.yes else []
+    with processes.joined(args.processes, command):
+        stages.run_until(run, last, yes=args.yes)
 
 
 def _execute_notebooks(run: Run, *, judged: bool) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from xlnb.common.errors import InputError, system_error
 
@@ -23,13 +23,21 @@ ROOT = ABOVE / "xlnb" if INSTALLED else ABOVE
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: under a temporary name, flushed to disk, then renamed."""
+    """Write a file whole or not at all."""
+    with whole_file(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """A file to write, which is there whole or not at all: under a temporary name, flushed to disk,
+    then renamed."""
     temporary = temporary_file(path)
     with named_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -85,7 +93,9 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_jsonl(path: Path, records: Iterable[dict]) -> None:
-    write_text(path, "".join(json_text(record) + "\n" for record in records))
+    """Write records line by line: they may be more than memory holds."""
+    with whole_file(path) as file:
+        file.writelines(json_text(record) + "\n" for record in records)
 
 
 def read_json(path: Path) -> Any:
@@ -100,20 +110,21 @@ def read_jsonl(path: Path) -> list[dict]:
     return [record for _, record in read_numbered_jsonl(path)]
 
 
-def read_numbered_jsonl(path: Path) -> list[tuple[int, dict]]:
-    """As `read_jsonl`, each record with its line number from 1."""
-    records = []
-    # Not splitlines(): it also splits at U+2028 and others, which JSON strings may hold as they
+def read_numbered_jsonl(path: Path) -> Iterator[tuple[int, dict]]:
+    """As `read_jsonl`, one after the other, each record with its line number from 1."""
+    # As bytes: text would also be split at U+2028 and others, which JSON strings may hold as they
     # are.
-    for number, line in enumerate(read_text(path).split("\n"), 1):
-        if line.strip():
-            record = parse_json(path, line, f"{path}, line {number}")
-            if not isinstance(record, dict):
-                raise InputError(
-                    f"{path}, line {number}: expected a JSON object, found {type(record).__name__}"
-                )
-            records.append((number, record))
-    return records
+    with named_errors(path), path.open("rb") as file:
+        for number, data in enumerate(file, 1):
+            line = _decoded(path, data, number)
+            if line.strip():
+                record = parse_json(path, line, f"{path}, line {number}")
+                if not isinstance(record, dict):
+                    found = type(record).__name__
+                    raise InputError(
+                        f"{path}, line {number}: expected a JSON object, found {found}"
+                    )
+                yield number, record
 
 
 def read_numbered_csv(
@@ -155,11 +166,16 @@ def read_numbered_csv(
 def read_text(path: Path) -> str:
     with named_errors(path):
         data = path.read_bytes()
+    # Not path.read_text, which would change the line ends inside of CSV's quotes.
+    return _decoded(path, data, 1)
+
+
+def _decoded(path: Path, data: bytes, first: int) -> str:
+    """Bytes of a file as text; they begin in the line `first`."""
     try:
-        # Not read_text, which would change the line ends inside of CSV's quotes.
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig" if first == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
+        line = first + data[: error.start].count(b"\n")
         raise InputError(
             f"{path}, line {line}: not UTF-8 ({error.reason}); save the file as UTF-8"
         ) from None

@@ -1,7 +1,7 @@
 """How uncertain a mean is whose values are not all independent draws: those of one cluster, such as
 the phrasings of one question, go together. Without clusters each value is one of its own."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import compress
 
@@ -14,6 +14,9 @@ from xlnb.common.errors import InputError
 
 # what each value belongs to, (n,)
 Clusters = Sequence[Hashable]
+
+# Draws that are held at a time: 32 MiB.
+KEPT = 2**22
 
 
 def clusters_of(rows: NDArray[np.bool_], clusters: Clusters | None) -> Clusters:
@@ -64,22 +67,34 @@ def bootstrap_mean(
             f"bootstrap: expected level in (0, 1), resamples >= 1, got {level} and {resamples}"
         )
     sums, sizes = cluster_totals(values, clusters)
-    drawn = _resamples(len(sums), resamples, seed)
+    if len(sums) * resamples <= KEPT:
+        drawn: Iterable[Floats] = [_kept(len(sums), resamples, seed)]
+    else:
+        drawn = _resamples(len(sums), resamples, seed)
     # (resamples,)
-    means = drawn @ sums / (drawn @ sizes)
+    means = np.concatenate([some @ sums / (some @ sizes) for some in drawn])
     lo, hi = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(lo), float(hi)
 
 
+def _resamples(n: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """(some, n) at a time, `resamples` rows in all: how often each of n clusters was drawn, n draws
+    with replacement in each resample."""
+    stream = np.random.default_rng(seed)
+    most = max(1, KEPT // n)
+    for start in range(0, resamples, most):
+        some = min(most, resamples - start)
+        rows = stream.integers(0, n, size=(some, n))
+        places = rows + n * np.arange(some)[:, None]
+        counts = np.bincount(places.ravel(), minlength=some * n)
+        yield counts.reshape(some, n).astype(np.float64)
+
+
 # Models and languages of one table have the same prompts.
 @lru_cache(maxsize=1)
-def _resamples(n: int, resamples: int, seed: int) -> Floats:
-    """(resamples, n): how often each of n clusters was drawn, n draws with replacement in each
-    resample."""
-    rows = np.random.default_rng(seed).integers(0, n, size=(resamples, n))
-    places = rows + n * np.arange(resamples)[:, None]
-    counts = np.bincount(places.ravel(), minlength=resamples * n)
-    return counts.reshape(resamples, n).astype(np.float64)
+def _kept(n: int, resamples: int, seed: int) -> Floats:
+    (all_of_them,) = _resamples(n, resamples, seed)
+    return all_of_them
 
 
 def seed_interval(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float, float]:

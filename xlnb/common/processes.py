@@ -1,5 +1,5 @@
-"""Several processes, as `accelerate launch` or `torchrun` start them: which is this one, and how
-they keep together.
+"""Several processes, as `accelerate launch`, `torchrun` or `joined` start them: which is this one,
+and how they keep together.
 
 Every process calls the same stages. What one process can do alone the main one does (`from_main`);
 batches are dealt out by their position (`mine`), so that what a batch gives does not depend on how
@@ -9,6 +9,9 @@ system.
 """
 
 import os
+import signal
+import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,9 +47,10 @@ def is_main() -> bool:
     return rank() == 0
 
 
-def mine(items: Sequence[T]) -> Sequence[T]:
-    """This process' part of the items: every `world()`-th."""
-    return items[rank() :: world()]
+def mine(items: Sequence[T], first: int = 0) -> Sequence[T]:
+    """This process' part of the items: every `world()`-th. `first`: the place of the first of them
+    where they are one part of all that is dealt out."""
+    return items[(rank() - first) % world() :: world()]
 
 
 def barrier() -> None:
@@ -116,6 +120,40 @@ def first_to_say(message: str) -> bool:
     # the launcher is gone: better twice than not at all
     except RuntimeError:
         return True
+
+
+@contextmanager
+def joined(count: int, command: Sequence[str]) -> Iterator[None]:
+    """Inside, this process is the main one of `count`; `command` starts each of the others, with an
+    equal part of this machine's cores. It ends with them, and they with it."""
+    # As torchrun does: a port that is free now is asked for in a moment.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    threads = max(1, (os.cpu_count() or 1) // count)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
+    others = []
+    for number in range(count):
+        mine = {**place, "RANK": str(number), "LOCAL_RANK": str(number)}
+        if number == 0:
+            os.environ.update(mine)
+            continue
+        environment = {"OMP_NUM_THREADS": str(threads), **os.environ, **mine}
+        others.append(subprocess.Popen(command, env=environment))
+    import torch
+
+    torch.set_num_threads(threads)
+    try:
+        yield
+        leave()
+        codes = [other.wait() for other in others]
+        if any(codes):
+            raise SystemExit(max(codes))
+    finally:
+        for other in others:
+            other.send_signal(signal.SIGTERM)
+            other.wait()
+        for name in (*place, "RANK", "LOCAL_RANK"):
+            del os.environ[name]
 
 
 def leave() -> None:

@@ -4,7 +4,7 @@
 has one name from file to figure: `prompt_id`, `lang`, `instruction`, `responses`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -48,6 +48,8 @@ class Prompt(Record):
     instruction: str
     # train, reward (held out, to compare rewards with the truth) or eval
     split: str
+    # what a program can verify of a response: `xlnb.checks.kinds`
+    checks: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,10 @@ class Sample(Record):
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         responses = [Response.from_json(response) for response in values["responses"]]
         return super().from_json({**values, "responses": responses})
+
+
+# What knows the truth: the points of each of a prompt's responses.
+Truth = Callable[[Sample], list[float]]
 
 
 @dataclass(frozen=True)
@@ -158,14 +164,17 @@ R = TypeVar("R", bound=Record)
 
 def read_records(path: Path, kind: type[R]) -> list[R]:
     """The records of a JSON Lines file. Raises InputError naming file and line."""
-    records = []
+    return list(each_record(path, kind))
+
+
+def each_record(path: Path, kind: type[R]) -> Iterator[R]:
+    """As `read_records`, one after the other: they may be more than memory holds."""
     for number, values in read_numbered_jsonl(path):
         try:
-            records.append(kind.from_json(values))
+            yield kind.from_json(values)
         except (InputError, KeyError, TypeError, IndexError) as error:
             raise InputError(f"{path}, line {number}: {error}; make the file again") from None
-    return records
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
-    write_jsonl(path, [record.to_json() for record in records])
+    write_jsonl(path, (record.to_json() for record in records))

@@ -7,16 +7,16 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError, UnfitText
-from xlnb.common.journal import Journal, is_finished
+from xlnb.common.journal import is_finished
 from xlnb.common.records import Prompt, Sample
 from xlnb.models.chat import prompt_ids
 from xlnb.presets import Evaluation, Sampling
 from xlnb.runs.layout import Run
 from xlnb.sampling import Sampler, batch_seed
-from xlnb.stages.sharing import Batch, batches_of, share_out
+from xlnb.stages.sharing import Batch, Work, batches_of
 
 
-def generate(
+def generation(
     run: Run,
     sampler: Sampler,
     tokenizer: PreTrainedTokenizerBase,
@@ -27,21 +27,20 @@ def generate(
     config: Sampling | Evaluation,
     stream: str,
     label: str,
-) -> None:
-    """Write n samples of every prompt to `path`, in length-sorted batches through a journal.
+) -> Work | None:
+    """n samples of every prompt into `path`, in length-sorted batches; None where it is finished.
 
     `config`: temperature, top_p and max_new_tokens. `stream`: names the random numbers that are
     drawn here; another name, another seed or another place among the prompts, other samples.
     `label` is for the eye alone.
 
     Raises InputError for a prompt that the model cannot be given as it is, or that fills the
-    model's context, and says how many prompts leave
-    less of it than `max_new_tokens`; of a model whose context is not known (vLLM's among them)
-    neither.
+    model's context, and says how many prompts leave less of it than `max_new_tokens`; of a model
+    whose context is not known (vLLM's among them) neither.
     """
     order = [prompt.prompt_id for prompt in prompts]
     if is_finished(path, order):
-        return
+        return None
     encoded = {}
     for prompt in prompts:
         try:
@@ -75,7 +74,7 @@ def generate(
     else:
         most = run.preset.sampling.batch_tokens
         batches = list(batches_within(ordered, lengths, n, config.max_new_tokens, most))
-    share_out(batches, Journal(path), make, order=order, label=label, models=[sampler.model])
+    return Work(path, batches, make, order, label)
 
 
 def check_context(

@@ -30,7 +30,8 @@ from xlnb.runs.layout import Run
 from xlnb.runs.run import open_run
 from xlnb.stages.keys import adapter_files, model_fields
 from xlnb.stages.loading import policy_and_reference
-from xlnb.stages.logprobs import Loaded, Reading, read_sample, write_logps
+from xlnb.stages.logprobs import Loaded, Reading, logps_file, read_sample
+from xlnb.stages.sharing import share_out
 
 
 def run_with(policy: str, ref: str, overrides: Mapping[str, object]) -> Run:
@@ -120,7 +121,8 @@ def score_given(
             some = [sample for sample in samples if sample.lang == lang]
             path = parts / scorer / f"{lang}.jsonl"
             budget = Budget(config.batch_tokens)
-            write_logps(loaded, some, read, path, budget, label=f"{scorer} {lang}")
+            work = logps_file(loaded, some, read, path, budget, label=f"{scorer} {lang}")
+            share_out([work], models=[loaded.model, loaded.ref_model])
             for record in read_records(path, Logps):
                 logps.setdefault((lang, record.prompt_id), {})[scorer] = record
     scores = []

@@ -30,8 +30,9 @@ from xlnb.presets import Models
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
 from xlnb.sampling import Transformers
-from xlnb.stages.generation import generate
+from xlnb.stages.generation import generation
 from xlnb.stages.keys import model_fields, source_fields
+from xlnb.stages.sharing import share_out
 
 # tasks, file, label -> records
 Translator = Callable[[list[Prompt], Path, str], list[dict]]
@@ -98,6 +99,12 @@ def localise(run: Run, *, yes: bool = False, again: bool = False) -> Path:
 def _english(run: Run) -> list[Prompt]:
     records = read_parallel(run.preset.prompts.path, "en")["en"]
     some = records[: run.preset.prompts.limit] if run.preset.prompts.limit else records
+    for record in some:
+        if "checks" in record:
+            raise InputError(
+                f"{run.preset.prompts.path}: id {record['prompt_id']} carries checks, which are "
+                "not translated; name parallel prompts, or have checks added by prompts.checks"
+            )
     return [Prompt(**record, split="train") for record in some]
 
 
@@ -173,7 +180,7 @@ def _translator(run: Run) -> Translator:
     config = replace(run.preset.sampling, n=1, temperature=TEMPERATURE, top_p=1.0)
 
     def translate(tasks: list[Prompt], path: Path, label: str) -> list[dict]:
-        generate(
+        work = generation(
             run,
             sampler,
             tokenizer,
@@ -184,6 +191,7 @@ def _translator(run: Run) -> Translator:
             stream=label,
             label=label,
         )
+        share_out([work], models=[sampler.model])
         return read_jsonl(path)
 
     return translate

@@ -13,9 +13,9 @@ from transformers import PreTrainedTokenizerBase
 from xlnb.common.dropped import Dropped
 from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.files import read_jsonl
-from xlnb.common.journal import Journal, is_finished
+from xlnb.common.journal import is_finished
 from xlnb.common.language_id import wrong_language
-from xlnb.common.records import Logps, Prompt, Sample, read_records
+from xlnb.common.records import Logps, Prompt, Sample, each_record, read_records
 from xlnb.inputs.response_translation import find_translations
 from xlnb.models.batches import Budget
 from xlnb.models.chat import prompt_ids, response_ids
@@ -26,7 +26,7 @@ from xlnb.runs.stage import Stage
 from xlnb.stages.keys import adapter_files, model_fields
 from xlnb.stages.loading import policy_and_reference
 from xlnb.stages.reading import no_iteration_0
-from xlnb.stages.sharing import Batch, batches_of, share_out
+from xlnb.stages.sharing import Batch, Work, batches_of, share_out
 
 # Samples whose log-probabilities are written together: what a kill can cost.
 SAMPLES_AT_ONCE = 32
@@ -102,9 +102,10 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
         english = {prompt.prompt_id: prompt.instruction for prompt in asked}
         loaded = load()
         budget = Budget(config.batch_tokens)
-        for lang in langs:
+
+        def file_of(lang: str) -> Work | None:
             path = here.logps(scorer, lang)
-            samples = [s for s in read_records(here.samples(lang), Sample) if s.split in splits]
+            samples = [s for s in each_record(here.samples(lang), Sample) if s.split in splits]
             read: Reader = partial(read_sample, loaded.tokenizer, scorer, english)
             if lang in translated:
                 translations = _translations(here, lang)
@@ -113,14 +114,17 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
                     read_translated, loaded.tokenizer, english, translations, not_english
                 )
             label = f"{here.target}/logps {scorer} {lang}"
-            write_logps(
-                loaded, samples, read, path, budget, keep_tokens=config.keep_tokens, label=label
+            keep_tokens = config.keep_tokens
+            return logps_file(
+                loaded, samples, read, path, budget, keep_tokens=keep_tokens, label=label
             )
+
+        share_out(map(file_of, langs), models=[loaded.model, loaded.ref_model])
 
     stage.make(make)
 
 
-def write_logps(
+def logps_file(
     loaded: Loaded,
     samples: Sequence[Sample],
     read: Reader,
@@ -129,23 +133,16 @@ def write_logps(
     *,
     keep_tokens: bool = False,
     label: str,
-) -> None:
-    """One language's file of log-probabilities, through a journal; a finished one is left."""
+) -> Work | None:
+    """One language's file of log-probabilities; None where there is nothing to make."""
     order = [sample.prompt_id for sample in samples]
     if not samples or is_finished(path, order):
-        return
+        return None
 
     def work(batch: Batch) -> list[Logps]:
         return sample_logps(loaded, batch.records, read, budget, keep_tokens=keep_tokens)
 
-    share_out(
-        batches_of(samples, SAMPLES_AT_ONCE),
-        Journal(path),
-        work,
-        order=order,
-        label=label,
-        models=[loaded.model, loaded.ref_model],
-    )
+    return Work(path, batches_of(samples, SAMPLES_AT_ONCE), work, order, label)
 
 
 def read_sample(

@@ -6,7 +6,7 @@ from typing import Any
 from xlnb.common.files import write_json
 from xlnb.common.language_id import wrong_language
 from xlnb.common.processes import main_alone
-from xlnb.common.records import Pair, Sample, Score, read_records, write_records
+from xlnb.common.records import Pair, Sample, Score, each_record, write_records
 from xlnb.length_control import alpha_search
 from xlnb.pairs import pair_language
 from xlnb.rewards import split_scorers
@@ -48,8 +48,8 @@ def language_pairs(
 ) -> tuple[list[Pair], dict[str, Any]]:
     """The pairs of one language and the report on them; `langs`: those that were sampled."""
     preset = here.run.preset
-    samples = [s for s in read_records(here.samples(lang), Sample) if s.split == "train"]
-    scores = [s for s in read_records(here.scores(lang), Score) if s.split == "train"]
+    samples = [s for s in each_record(here.samples(lang), Sample) if s.split == "train"]
+    scores = [s for s in each_record(here.scores(lang), Score) if s.split == "train"]
     return pair_language(
         samples,
         scores,

@@ -8,10 +8,11 @@ from xlnb.evaluation.alpaca_eval import Output, write_records
 from xlnb.inputs.sources import parse_source
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
-from xlnb.stages.generation import generate
+from xlnb.stages.generation import generation
 from xlnb.stages.keys import adapter_files, model_fields, sampling_fields
 from xlnb.stages.loading import load_sampler
 from xlnb.stages.reading import eval_prompts
+from xlnb.stages.sharing import share_out
 
 
 def respond(run: Run, model_name: str) -> Path:
@@ -38,8 +39,8 @@ def respond(run: Run, model_name: str) -> Path:
         if run.preset.prompts.path:
             dataset = parse_source(run.preset.prompts.eval_path).name
         sampler, tokenizer = load_sampler(run, model_name)
-        for lang, some in prompts.items():
-            generate(
+        files = (
+            generation(
                 run,
                 sampler,
                 tokenizer,
@@ -50,7 +51,11 @@ def respond(run: Run, model_name: str) -> Path:
                 stream=f"eval {model_name} {lang}",
                 label=f"eval {model_name} {lang}",
             )
-            if processes.is_main():
+            for lang, some in prompts.items()
+        )
+        share_out(files, models=[sampler.model])
+        if processes.is_main():
+            for lang in prompts:
                 outputs = [
                     Output(
                         generator=model_name,

@@ -7,25 +7,28 @@ from xlnb.common.errors import InputError
 from xlnb.common.records import Prompt
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.stage import Stage, fields
-from xlnb.stages.generation import generate
+from xlnb.stages.generation import generation
 from xlnb.stages.keys import adapter_files, model_fields, sampling_fields
 from xlnb.stages.loading import load_sampler
 from xlnb.stages.prompts import lab_questions
 from xlnb.stages.reading import iteration_prompts, read_prompts
+from xlnb.stages.sharing import share_out
 
 
 def sample(run: Run, iteration: int) -> Path:
     """Sample N responses a prompt from π^{t−1}, each prompt in its own language.
 
-    Iteration 0 samples π_I on English training prompts of the lab, the raw material of the English
-    preferences.
+    Iteration 0 samples π_I on English training prompts, of the lab or such that carry checks: the
+    raw material of the English preferences.
     """
     here = run.iteration(iteration)
+    own = iteration or run.verifies_by
+    parts = "prompts.parts" if iteration else "lab.english"
     stage = _stage(
         run,
         here.samples_folder,
-        inputs=[*(run.prompt_files if iteration else []), *adapter_files(run, here.source)],
-        uses=fields(run.preset, "prompts.parts" if iteration else "lab.english"),
+        inputs=[*(run.prompt_files if own else []), *adapter_files(run, here.source)],
+        uses=fields(run.preset, parts) if iteration or not own else {},
     )
     if stage.current():
         return stage.out
@@ -34,7 +37,7 @@ def sample(run: Run, iteration: int) -> Path:
 
 
 def sample_shared(run: Run) -> Path:
-    """Sample π_I on the held-out `reward` prompts of the lab, in every language."""
+    """Sample π_I on the held-out `reward` prompts, in every language."""
     stage = _stage(run, run.shared_samples, inputs=run.prompt_files, uses={})
     if stage.current():
         return stage.out
@@ -54,8 +57,8 @@ def _sample(stage: Stage, model: str, prompts: dict[str, list[Prompt]]) -> Path:
     run = stage.run
     with stage.working():
         sampler, tokenizer = load_sampler(run, model)
-        for lang, some in prompts.items():
-            generate(
+        files = (
+            generation(
                 run,
                 sampler,
                 tokenizer,
@@ -66,6 +69,9 @@ def _sample(stage: Stage, model: str, prompts: dict[str, list[Prompt]]) -> Path:
                 stream=f"{stage.name} {lang}",
                 label=f"{stage.name} {lang}",
             )
+            for lang, some in prompts.items()
+        )
+        share_out(files, models=[sampler.model])
     return stage.out
 
 
@@ -80,6 +86,8 @@ def _training_prompts(iteration: Iteration) -> dict[str, list[Prompt]]:
 
 
 def _english_questions(run: Run) -> dict[str, list[Prompt]]:
+    if run.verifies_by:
+        return {"en": [prompt for prompt in read_prompts(run)["en"] if prompt.split == "train"]}
     if not run.preset.lab.english:
         raise InputError(
             f"preset {run.preset.name}: there is no π^0; name it (models.dpo or "

@@ -1,9 +1,10 @@
 """Scores of the samples: icr<t>/scores/<lang>.jsonl. Arithmetic on log-probabilities."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from xlnb.common.processes import main_alone
-from xlnb.common.records import Logps, Sample, Score, read_records, write_records
+from xlnb.common.records import Logps, Sample, Score, each_record, read_records, write_records
 from xlnb.rewards import prompts_read, score_sample, split_scorers
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.records import find_record
@@ -49,7 +50,7 @@ def _logps_files(here: Iteration, scorer: str) -> list[Path]:
     return [path for path in files if path.exists()]
 
 
-def language_scores(here: Iteration, lang: str) -> list[Score]:
+def language_scores(here: Iteration, lang: str) -> Iterator[Score]:
     """The scores of one language's samples, in their order."""
     config = here.run.preset.scoring
     logps: dict[str, dict[str, Logps]] = {}
@@ -57,13 +58,10 @@ def language_scores(here: Iteration, lang: str) -> list[Score]:
         path = here.logps(scorer, lang)
         records = read_records(path, Logps) if path.exists() else []
         logps[scorer] = {record.prompt_id: record for record in records}
-    scores = []
-    for sample in read_records(here.samples(lang), Sample):
+    for sample in each_record(here.samples(lang), Sample):
         found = {}
         for scorer, by_prompt in logps.items():
             if sample.prompt_id in by_prompt:
                 found[scorer] = by_prompt[sample.prompt_id]
         names = split_scorers(config.scorers)
-        made = score_sample(sample, found, names, beta=config.beta, seed=here.run.preset.seed)
-        scores.append(made)
-    return scores
+        yield score_sample(sample, found, names, beta=config.beta, seed=here.run.preset.seed)

@@ -16,10 +16,11 @@ from xlnb.presets import Preset
 from xlnb.rewards import prompts_read
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
-from xlnb.stages.generation import generate
+from xlnb.stages.generation import generation
 from xlnb.stages.keys import model_fields, sampling_fields
 from xlnb.stages.loading import load_sampler
 from xlnb.stages.reading import no_iteration_0
+from xlnb.stages.sharing import share_out
 
 
 def translate(run: Run, iteration: int, *, shared: bool = False) -> Path:
@@ -61,8 +62,8 @@ def translate(run: Run, iteration: int, *, shared: bool = False) -> Path:
 
     def make() -> None:
         sampler, tokenizer = load_sampler(run, "sft")
-        for lang in langs:
-            generate(
+        files = (
+            generation(
                 run,
                 sampler,
                 tokenizer,
@@ -73,6 +74,9 @@ def translate(run: Run, iteration: int, *, shared: bool = False) -> Path:
                 stream=f"{here.target}/translations {lang}",
                 label=f"{stage.name} {lang}",
             )
+            for lang in langs
+        )
+        share_out(files, models=[sampler.model])
 
     return stage.make(main_alone(make_by_world) if run.is_lab else make)
 
