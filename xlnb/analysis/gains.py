@@ -100,6 +100,20 @@ def pooled_table(
     return pd.DataFrame(rows).T
 
 
+def explained(
+    gain: Mapping[str, PairedDifference],
+    accuracy: Mapping[str, Mapping[str, float]],
+    changed: pd.DataFrame,
+) -> pd.DataFrame:
+    """A row a language, the smallest gain first: its gain, the accuracy of its pairs
+    (`pair_accuracy`), and how kinds of responses changed (`kinds.change`), in points."""
+    table = pd.DataFrame({"gain": {lang: gain[lang]["difference"] for lang in changed}})
+    for model, by_lang in accuracy.items():
+        table[f"pair accuracy, rewards of {model}"] = pd.Series(by_lang)
+    kinds = ["right, polite", "refuses", "wrong", "off topic or garbled"]
+    return table.join(changed.T[kinds]).sort_values("gain")
+
+
 def told_from_zero(gain: PairedDifference) -> str:
     """What a gain's interval says of it, in words."""
     low, high = gain["ci"]
