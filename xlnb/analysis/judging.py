@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +119,10 @@ def asked_both_ways(judge: Judge, records: Sequence[Record]) -> dict[str, float]
     names = ("worth of being shown first", "± SE", "same winner both ways (%)")
     bias = dict.fromkeys(names, np.nan)
     if len(judged) > 1:
-        ways = ("preference_shown_first", "preference_shown_second")
-        measured = position_bias(*([verdict[way] for verdict in judged] for way in ways))
-        bias = dict(zip(names, (measured[key] for key in ("bias", "se", "agreement")), strict=True))
+        shown_first = [verdict["preference_shown_first"] for verdict in judged]
+        shown_second = [verdict["preference_shown_second"] for verdict in judged]
+        measured = position_bias(shown_first, shown_second)
+        bias = dict(zip(names, itemgetter("bias", "se", "agreement")(measured), strict=True))
     if not judged:
         return found | bias | {"agrees with the run's judge (%)": np.nan}
     both = agreement(preferences(records), preferences(verdicts))
