@@ -98,8 +98,6 @@ def test_kinds_are_counted_best_first():
         KINDS, 0
     ) | {KINDS[0]: 50, KINDS[5]: 50}
     assert responses.kinds(TABLE).index.tolist() == [KINDS[0], KINDS[5], KINDS[6]]
-    moved = pd.Series({"wrong": -3.0, "refuses": 3.0})
-    assert kinds.moved_most(moved) == "'refuses' gained most (+3.0), 'wrong' lost most (-3.0)"
 
 
 @pytest.mark.parametrize("lang", ["en", "es"])

@@ -45,12 +45,6 @@ def change(
     return pd.DataFrame(columns)
 
 
-def moved_most(change: pd.Series) -> str:
-    """What gained and what lost most, in a sentence; `change`: of shares, in points."""
-    gained = f"'{change.idxmax()}' gained most ({change.max():+.1f})"
-    return f"{gained}, '{change.idxmin()}' lost most ({change.min():+.1f})"
-
-
 def of_each_side(
     pairs: Mapping[str, Mapping[str, Sequence[Record]]], langs: Sequence[str]
 ) -> dict[str, dict[str, pd.Series]]:

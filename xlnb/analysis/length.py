@@ -11,7 +11,6 @@ from xlnb.evaluation.annotations import Judged
 from xlnb.evaluation.biases import length_bias
 from xlnb.evaluation.leaderboard import Leaderboard
 from xlnb.evaluation.tables import win_rates
-from xlnb.evaluation.text_table import mean_over_languages
 from xlnb.winrates import length_controlled, win_rate
 
 
@@ -109,21 +108,6 @@ def two_forms(judged: Mapping[str, Judged], leaderboard: Leaderboard) -> pd.Data
         row |= {form: rates[model]["en"]["lc"] for form, rates in forms.items()}
         bias = length_bias(one.preference, one.len_output, one.len_baseline)
         rows[model] = row | {key: bias[key] for key in ("longer", "sds_apart", "w_len")}
-    return pd.DataFrame(rows).T
-
-
-def change_table(
-    before: Mapping[str, Mapping[str, float]], after: Mapping[str, Mapping[str, float]]
-) -> pd.DataFrame:
-    """Means over languages of WR, LC and characters: before, after, change.
-
-    `before`, `after`: one model's {lang: {"wr", "lc", "mean_chars"}}.
-    """
-    titles = {"wr": "WR (%)", "lc": "LC (%)", "mean_chars": "characters"}
-    rows = {}
-    for key, title in titles.items():
-        old, new = (mean_over_languages(rates, key)[0] for rates in (before, after))
-        rows[title] = {"before": old, "after": new, "change": new - old}
     return pd.DataFrame(rows).T
 
 
