@@ -34,9 +34,44 @@ MUTANTS = {
         (".sum()", ".mean()"),
         ("logps[prompt_length - 1 : -1]", "logps[:-1][: len(targets)]"),
     ],
+    "own_judge": [
+        ("len(model) - len(baseline)", "len(model) - 20"),
+        ("1.5 + 0.5 * np.sign(longer)", "1.5 + 0.5 * (longer >= 0)"),
+        ("1.5 + 0.5 * np.sign(longer)", "1.5"),
+        ("1.5 + 0.5 * np.sign(longer)", "1.5 + longer"),
+        ("1.5 + 0.5 * np.sign(longer)", "1.5 + 0.5 * np.random.uniform(-1, 1)"),
+    ],
+    "coverage": [
+        ("axis=1", "axis=0"),
+        ("mean(axis=0)", "mean(axis=1)"),
+        ("np.maximum.accumulate(np.asarray(right), axis=1)", "np.asarray(right)"),
+        ("np.maximum.accumulate(", "np.add.accumulate("),
+        ("np.maximum", "np.minimum"),
+    ],
+    "bootstrap_interval": [
+        ("np.unique(facts)", "np.unique(facts)[:10]"),
+        ("means.append(100 * wins[prompts].mean())",
+         "means.append(100 * np.mean([wins[of_fact[fact]].mean() for fact in drawn]))"),
+        ("np.flatnonzero(facts == fact) for fact in np.unique(facts)",
+         "np.array([row]) for row in range(len(wins))"),
+        ("rng.integers(len(of_fact), size=len(of_fact))", "rng.permutation(len(of_fact))"),
+        ("100 * wins", "wins"),
+        ("[0.025, 0.975]", "[0.25, 0.75]"),
+    ],
+    "paired_se": [
+        ("ddof=1", "ddof=0"),
+        ("after - before", "after + before"),
+        ("difference.std(ddof=1)", "100 * np.hypot(after.std(ddof=1), before.std(ddof=1))"),
+        (" / np.sqrt(len(difference))", ""),
+        ("100 * ", ""),
+    ],
 }  # fmt: skip
 # Exercises whose answer is a value: wrong ones.
-WRONG = {"beta_for_twice_the_reward": ["beta is halved", 2, None]}
+WRONG = {
+    "beta_for_twice_the_reward": ["beta is halved", 2, None],
+    "flips_that_halve": [0.5, 0.125, 0, "a quarter", None],
+    "planted_failure": ["another language", "baseline and model swapped", "noise", None],
+}
 
 
 def verdict(name, attempt, capsys):

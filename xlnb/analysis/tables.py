@@ -8,7 +8,9 @@ from xlnb.common.text import shorten
 # The most characters of a cell.
 LONGEST = 400
 
-LEFT = [{"selector": "td", "props": "text-align: left; white-space: normal"}]
+LEFT = [
+    {"selector": name, "props": "text-align: left; white-space: normal"} for name in ("td", "th")
+]
 
 
 def left(table: pd.DataFrame, uuid: str, *, precision: int = 3, index: bool = False) -> Styler:

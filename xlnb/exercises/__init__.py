@@ -15,10 +15,15 @@ import textwrap
 from typing import Any
 
 from xlnb.common.errors import InputError
-from xlnb.exercises import logprobs, reward
+from xlnb.exercises import judging, logprobs, reward, win_rates
 from xlnb.exercises.exercise import Exercise, NotAttempted, WrongAnswer
 
-EXERCISES: dict[str, Exercise] = {**reward.EXERCISES, **logprobs.EXERCISES}
+EXERCISES: dict[str, Exercise] = {
+    **reward.EXERCISES,
+    **logprobs.EXERCISES,
+    **judging.EXERCISES,
+    **win_rates.EXERCISES,
+}
 
 
 def check(name: str, attempt: Any) -> Any:

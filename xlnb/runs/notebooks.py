@@ -28,6 +28,17 @@ KERNEL = {
 }
 
 
+# What a run must have for a notebook: to be the lab's with its oracle, or judgements. Every run has
+# what the others show.
+NEEDS = {
+    "tour": "lab",
+    "reward_derivation": "lab",
+    "judging": "judgements",
+    "win_rates": "judgements",
+    "explore": "judgements",
+}
+
+
 class Kernels:
     """The kernels of one batch of notebooks, which are killed where it is interrupted."""
 
@@ -59,14 +70,14 @@ def numbered() -> list[Path]:
 
 
 def of_run(run: Run, *, judged: bool) -> list[Path]:
-    """The notebooks that a run can fill.
+    """The notebooks that a run can fill: see `NEEDS`."""
+    had = {"lab": run.is_lab and run.preset.evaluation.judge == "oracle", "judgements": judged}
+    return [path for path in numbered() if had.get(NEEDS.get(topic(path), ""), True)]
 
-    00 and 01 are about the lab and its oracle, 05 and 06 about judgements.
-    """
-    lab = run.is_lab and run.preset.evaluation.judge == "oracle"
-    return [
-        path for path in numbered() if (lab or path.name >= "02") and (judged or path.name < "05")
-    ]
+
+def topic(path: Path) -> str:
+    """What a notebook is about, its name without its number: "win_rates"."""
+    return path.stem[3:]
 
 
 def execute_all(paths: Sequence[Path], folder: Path, parameters: Mapping[str, object]) -> None:
