@@ -218,7 +218,7 @@ def test_which_notebooks_a_run_fills(with_adapter, two_checkpoints, tmp_path):
 @pytest.mark.parametrize("number", ["00", "01"])
 def test_a_notebook_about_the_lab_refuses_other_runs(two_checkpoints, number):
     sources = [cell.source for cell in code_cells(number)]
-    opens = next(i for i, source in enumerate(sources) if "run = open_run(" in source)
+    opens = next(i for i, source in enumerate(sources) if "nb.start(" in source)
     # the first cell has the parameters, those after it import
     given = {"run_dir": str(two_checkpoints.path), "preset": "", "overrides": ""}
     exec("\n".join(sources[1:opens]), given)

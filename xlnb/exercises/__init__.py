@@ -15,10 +15,14 @@ import textwrap
 from typing import Any
 
 from xlnb.common.errors import InputError
-from xlnb.exercises import logprobs, reward
+from xlnb.exercises import logprobs, reward, tour
 from xlnb.exercises.exercise import Exercise, NotAttempted, WrongAnswer
 
-EXERCISES: dict[str, Exercise] = {**reward.EXERCISES, **logprobs.EXERCISES}
+EXERCISES: dict[str, Exercise] = {
+    **tour.EXERCISES,
+    **reward.EXERCISES,
+    **logprobs.EXERCISES,
+}
 
 
 def check(name: str, attempt: Any) -> Any:

@@ -120,7 +120,7 @@ def batch_layout(
         if role != "pad":
             text = visible(tokens[row][column])
             color = "white" if role == "end of turn" else "black"
-            look: Look = {"color": color, "fontsize": 8, "rotation": 60, "parse_math": False}
+            look: Look = {"color": color, "fontsize": 9, "parse_math": False}
             ax.text(column + 0.5, row + 0.5, text, **look, **CENTRED)
     columns = width - prompt_width
     bottom = height + 0.15
