@@ -97,7 +97,7 @@ def duels(run: Run, lang: str = "en", n: int = 10) -> pd.DataFrame:
     }
     for sample in read.samples(run, 1, lang):
         rewards = scores[sample["prompt_id"]]["reward"]
-        by_text = {}
+        by_text: dict[str, float] = {}
         for response, reward in zip(sample["responses"], rewards, strict=True):
             by_text.setdefault(response["text"], reward)
         if sample["split"] != "reward" or len(by_text) < 2:

@@ -61,7 +61,7 @@ def alt_text(figure: Figure) -> str:
 def _with_alt_text() -> None:
     """In a notebook: figures are shown with `alt_text`, which nbconvert writes into its pages."""
     shell = get_ipython()
-    if shell is None or not hasattr(shell, "kernel"):
+    if shell is None or shell.display_formatter is None or not hasattr(shell, "kernel"):
         return
     # Loads the back end, which registers how figures are drawn.
     plt.switch_backend(plt.get_backend())
