@@ -52,7 +52,7 @@ def token_logprobs(table: Table, ax: Axes) -> None:
     room = max(0.2, -min(sft.min(), dpo.min()))
     for i, difference in enumerate(dpo - sft):
         ax.annotate(f"{difference:+.2f}", (i, 0.03 * room), ha="center", va="bottom", fontsize=9)
-    ax.set_xticks(x, [visible(token) for token in table["token"]], rotation=30, ha="right")
+    ax.set_xticks(x, [visible(token) for token in table["token"]])
     ax.set(ylabel="log-probability (nats)", ylim=(-1.08 * room, 0.14 * room))
     ax.grid(axis="x", visible=False)
     ax.legend(loc="lower right")
