@@ -13,6 +13,7 @@ from xlnb.exercises import EXERCISES, find
 
 # Of a solution's source, what a learner gets wrong: (what stands there, what they write).
 MUTANTS = {
+    "share_won": [("preference - 1 for", "preference for"), ("100 * ", "")],
     "optimum": [
         ("rewards / beta", "rewards * beta"),
         ("torch.exp(rewards", "torch.exp(-rewards"),
@@ -71,6 +72,8 @@ WRONG = {
     "beta_for_twice_the_reward": ["beta is halved", 2, None],
     "flips_that_halve": [0.5, 0.125, 0, "a quarter", None],
     "planted_failure": ["another language", "baseline and model swapped", "noise", None],
+    # Not told apart; longer than need be; no such token.
+    "failing_test": [([0], [1]), ([2, 0], [3]), ([2], [7])],
 }
 
 
@@ -148,7 +151,7 @@ def test_hints_come_in_steps(name, capsys):
 
 
 def test_an_unknown_exercise_names_the_others():
-    with pytest.raises(InputError, match="no exercise 'dpo'; there are optimum, "):
+    with pytest.raises(InputError, match="no exercise 'dpo'; there are share_won, "):
         exercises.check("dpo", ...)
 
 
@@ -157,8 +160,10 @@ def asked():
     found = []
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        text = "\n".join("".join(cell["source"]) for cell in cells)
-        found += [(path.stem, name, text) for name in re.findall(r'check\("(\w+)"', text)]
+        sources = ["".join(cell["source"]) for cell in cells]
+        folded = "\n".join(source for source in sources if source.startswith("<details>"))
+        for name in re.findall(r'check\("(\w+)"', "\n".join(sources)):
+            found.append((path.stem, name, folded))
     return found
 
 

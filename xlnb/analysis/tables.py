@@ -8,9 +8,8 @@ from xlnb.common.text import shorten
 # The most characters of a cell.
 LONGEST = 400
 
-LEFT = [
-    {"selector": name, "props": "text-align: left; white-space: normal"} for name in ("td", "th")
-]
+# Headers stand over their columns.
+LEFT = [{"selector": "th, td", "props": "text-align: left; white-space: normal"}]
 
 
 def left(table: pd.DataFrame, uuid: str, *, precision: int = 3, index: bool = False) -> Styler:

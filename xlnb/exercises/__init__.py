@@ -15,10 +15,11 @@ import textwrap
 from typing import Any
 
 from xlnb.common.errors import InputError
-from xlnb.exercises import judging, logprobs, reward, win_rates
+from xlnb.exercises import judging, logprobs, reward, tour, win_rates
 from xlnb.exercises.exercise import Exercise, NotAttempted, WrongAnswer
 
 EXERCISES: dict[str, Exercise] = {
+    **tour.EXERCISES,
     **reward.EXERCISES,
     **logprobs.EXERCISES,
     **judging.EXERCISES,
