@@ -1,6 +1,7 @@
 """metrics.json: win rates by model and language, rewards against the truth, seconds a stage."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ def report(run: Run) -> Path:
         for lang in here.langs:
             for scored in here.scored:
                 inputs += [scored.samples(lang), scored.scores(lang)]
+    # Seconds are the run's own, so that no other run's report will do.
     stage = Stage(
-        run,
+        replace(run, donors=()),
         "report",
         inputs=inputs,
         uses=fields(run.preset, "evaluation.resamples", "lab.taste"),
