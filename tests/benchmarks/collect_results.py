@@ -142,8 +142,10 @@ def main() -> None:
     draw_tastes(opposites, args.out)
     figure, ax = plt.subplots(figsize=(11, 4))
     seed_points({model: rows[model] for model in models}, ax)
-    ax.set_title(f"Win rate against {figures.model_label('sft')} on the lab, {len(records)} seeds")
-    figure.savefig(out / "win_rates.png")
+    seeds = f"{len(records)} seeds" if len(records) > 1 else "1 seed"
+    ax.set_title(f"Win rate against {figures.model_label('sft')} on the lab, {seeds}")
+    figure.savefig(args.out / "win_rates.png")
 
 
-main()
+if __name__ == "__main__":
+    main()

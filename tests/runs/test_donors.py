@@ -68,13 +68,14 @@ def test_another_key_a_changed_file_and_unfinished_work_are_not_copied(tmp_path,
 
 def test_killed_while_it_copies_it_copies_again(tmp_path, donor, monkeypatch):
     mine = stage(tmp_path / "b", [donor])
-    with monkeypatch.context() as patch, pytest.raises(InputError):
 
-        def full(*_):
-            raise InputError("disk full")
+    def full(*_):
+        raise InputError("disk full")
 
+    with monkeypatch.context() as patch:
         patch.setattr(shutil, "copy2", full)
-        mine.current()
+        with pytest.raises(InputError):
+            mine.current()
     assert find_record(mine.run, mine.name).record.state == "working"
     again = stage(tmp_path / "b", [donor])
     assert again.current()
