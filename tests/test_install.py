@@ -24,7 +24,7 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_the_package_and_its_data(wheel):
     assert wheel.name.startswith(f"xlnb-{xlnb.__version__}-")
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder in ("xlnb", "data/lab", "notebooks"):
+    for folder in ("xlnb", "data/lab", "data/checks", "notebooks"):
         inside = "" if folder == "xlnb" else "xlnb/"
         for path in (ROOT / folder).rglob("*.*"):
             if path.is_file() and path.suffix != ".pyc" and ".ipynb_checkpoints" not in path.parts:
@@ -39,6 +39,7 @@ def test_an_installed_kit_finds_its_data_from_any_folder(wheel, tmp_path):
     code = (
         "from pathlib import Path; from xlnb.models.base import base_path; "
         "from xlnb.planning.devices import CALIBRATION; from xlnb.runs import notebooks; "
+        "from xlnb.checks.instructions import split_kinds; split_kinds('json'); "
         "from xlnb.runs import provenance; from xlnb.lab.world import load_world; "
         "assert Path(base_path('data/lab/sft')).is_dir() and CALIBRATION.exists(); "
         "assert load_world().langs and len(notebooks.numbered()) > 5; print(provenance.revision())"

@@ -181,7 +181,7 @@ def test_no_number_of_a_preset_takes_a_value_that_is_not_finite(key, tmp_path):
         ),
         (
             {"evaluation.judge": "endpoint:"},
-            "evaluation.judge 'endpoint:': expected a judge, such as oracle, endpoint:MODEL or",
+            "evaluation.judge 'endpoint:': expected a judge, such as oracle, verifiable, endpoint:MODEL",
         ),
         (
             {"training.micro_batch": 3},

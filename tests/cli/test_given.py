@@ -7,10 +7,10 @@ from families import checkpoint, fp32, save_adapter
 
 from xlnb.cli.main import main
 from xlnb.common.files import read_jsonl
+from xlnb.explore.asking import english_question
 from xlnb.lab.world import load_world
 from xlnb.runs.run import open_run
 from xlnb.stages import given
-from xlnb.stages.comparing import english_question
 
 PLAIN = ["-p", "models.quantization=none", "-p", "models.dtype=float32"]
 ROWS = [

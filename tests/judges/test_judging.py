@@ -179,7 +179,7 @@ def test_equal_responses_are_a_tie_and_cost_nothing():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("gpt", "unknown judge 'gpt'; known: oracle, endpoint:MODEL, local:"),
+        ("gpt", "unknown judge 'gpt'; known: oracle, verifiable, endpoint:MODEL, local:"),
         ("endpoint:", "unknown judge"),
         ("local:", "unknown judge"),
     ],

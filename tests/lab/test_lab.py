@@ -15,12 +15,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from xlnb.common.files import ROOT, read_json
 from xlnb.common.records import Response, Sample, Score
 from xlnb.evaluation.alpaca_eval import Annotation
+from xlnb.evaluation.truth import reward_accuracy
 from xlnb.judges.registry import get_judge
 from xlnb.lab import pretrain
 from xlnb.lab.documents import AUTHORS, MANNERS, PREFIXED, documents, respond
 from xlnb.lab.oracle import judge
 from xlnb.lab.pretrain import IGNORED, Phase, encode
-from xlnb.lab.truth import reward_accuracy
+from xlnb.lab.truth import lab_truth
 from xlnb.lab.world import SPLITS, load_world
 from xlnb.presets import PRESETS, override
 from xlnb.prompts import cross_lingual
@@ -525,16 +526,16 @@ def test_reward_accuracy_by_hand():
         # The other score is the truth itself.
         values = {"translated": reward, "other": points}
         scores.append(Score(*ids, [len(text) for text in texts], values))
-    assert reward_accuracy(samples, scores, "other", "correct") == {
+    assert reward_accuracy(samples, scores, "other", lab_truth("correct")) == {
         "pair_accuracy": 1.0,
         "rank_correlation": 1.0,
         "n": 4,
     }
-    assert reward_accuracy(samples, scores, "translated", "correct") == {
+    assert reward_accuracy(samples, scores, "translated", lab_truth("correct")) == {
         "pair_accuracy": 0.5,
         "rank_correlation": 0.0,
         "n": 3,
     }
     nothing = {"pair_accuracy": None, "rank_correlation": None, "n": 0}
-    assert reward_accuracy(samples, scores, "absent", "correct") == nothing
-    assert reward_accuracy(samples, scores[3:], "translated", "correct") == nothing
+    assert reward_accuracy(samples, scores, "absent", lab_truth("correct")) == nothing
+    assert reward_accuracy(samples, scores[3:], "translated", lab_truth("correct")) == nothing

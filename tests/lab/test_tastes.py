@@ -7,16 +7,11 @@ import pytest
 
 from xlnb.common.errors import InputError
 from xlnb.common.records import Response, Sample, Score
+from xlnb.evaluation.truth import REJECTED, ceiling, english_preferences, reward_accuracy
 from xlnb.lab.documents import AUTHORS, MANNERS, respond
 from xlnb.lab.oracle import FEATURES, judge
 from xlnb.lab.tastes import OPPOSITE, TASTES, get_taste
-from xlnb.lab.truth import (
-    REJECTED,
-    ceiling,
-    english_preferences,
-    reward_accuracy,
-    true_scores,
-)
+from xlnb.lab.truth import lab_truth
 from xlnb.lab.world import load_world
 
 WORLD = load_world()
@@ -75,7 +70,7 @@ def test_a_score_that_is_blind_to_the_taste_is_right_half_of_the_time(name):
             ids = (sample.prompt_id, "en", sample.split)
             scores.append(Score(*ids, [0] * len(values), {"blind": values}))
         both = [
-            reward_accuracy(some, scores, "blind", taste)["pair_accuracy"]
+            reward_accuracy(some, scores, "blind", lab_truth(taste))["pair_accuracy"]
             for taste in (name, OPPOSITE + name)
         ]
         assert np.mean(both) == pytest.approx(0.5, abs=1e-4)
@@ -89,28 +84,28 @@ def test_the_ceiling_is_below_1_by_the_ties_alone(name):
         fact = WORLD.fact(sample.prompt_id)
         points = {judge(fact, "en", response.text).points(name) for response in sample.responses}
         tied += len(points) == 1
-    assert ceiling(some, name)["pair_accuracy"] == pytest.approx(1 - tied / 80)
-    assert ceiling(some, OPPOSITE + name) == ceiling(some, name)
+    assert ceiling(some, lab_truth(name))["pair_accuracy"] == pytest.approx(1 - tied / 80)
+    assert ceiling(some, lab_truth(OPPOSITE + name)) == ceiling(some, lab_truth(name))
 
 
 def test_english_pairs_are_the_best_response_before_others():
     some = samples()
     for taste in ("polite", OPPOSITE + "polite"):
-        pairs = english_preferences(some, 0, taste)
+        pairs = english_preferences(some, 0, lab_truth(taste))
         assert len({pair.prompt_id for pair in pairs}) == len(some)
         for sample in some:
             mine = [pair for pair in pairs if pair.prompt_id == sample.prompt_id]
-            truth = true_scores(sample, taste)
+            truth = lab_truth(taste)(sample)
             assert len(mine) == min(REJECTED, sum(score < max(truth) for score in truth))
             by_text = dict(zip((each.text for each in sample.responses), truth, strict=True))
             for pair in mine:
                 assert by_text[pair.chosen] == pair.score_chosen == max(truth)
                 assert by_text[pair.rejected] == pair.score_rejected < pair.score_chosen
                 assert pair.margin == pair.score_chosen - pair.score_rejected
-    assert english_preferences(some, 1, taste) != pairs
+    assert english_preferences(some, 1, lab_truth(taste)) != pairs
 
 
 def test_no_english_pair_without_a_difference_or_a_whole_response():
     tied = Sample("capital/peru/0", "en", "train", "?", [Response("Lima", [1], "stop")] * 3)
     cut = Sample("capital/peru/0", "en", "train", "?", [Response("Lima", [1], "length")] * 3)
-    assert english_preferences([tied, cut], 0, "polite") == []
+    assert english_preferences([tied, cut], 0, lab_truth("polite")) == []

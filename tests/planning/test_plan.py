@@ -31,6 +31,11 @@ PUBLISHED = {  # parameters
     "princeton-nlp/Llama-3-Base-8B-SFT-DPO": 8_030_261_248,
     "Qwen/Qwen2.5-0.5B-Instruct": 494_032_768,
     "Qwen/Qwen2.5-7B-Instruct": 7_615_616_512,
+    "Qwen/Qwen2-0.5B-Instruct": 494_032_768,
+    "trl-lib/Qwen2-0.5B-DPO": 494_032_768,
+    "utter-project/EuroLLM-1.7B-Instruct": 1_656_850_432,
+    "HuggingFaceTB/SmolLM3-3B": 3_075_098_624,
+    "google/gemma-3-270m-it": 268_098_176,
 }
 
 
@@ -428,6 +433,21 @@ def test_prompts_are_counted_where_they_are(tmp_path):
     assert 20 < work.prompt < 100  # with the template's system turn
     given = workload_module.workload(preset, prompts=100, prompt_tokens=7, response_tokens=9)
     assert (given.train, given.prompt, given.response) == (50, 7, 9)
+
+
+def test_prompts_with_checks_are_counted_by_what_becomes_of_them(tmp_path):
+    for lang in ("en", "de"):
+        asked = [{"id": f"q{i}", "question": "Q?", "answers": [{"text": "a"}]} for i in range(5)]
+        paragraphs = [{"context": "C.", "qas": asked} for _ in range(8)]
+        write_json(tmp_path / f"{lang}.json", {"data": [{"paragraphs": paragraphs}]})
+    changes = {
+        "prompts.path": f"xquad:{tmp_path}",
+        "prompts.reward": "10",
+        "prompts.parts": "2",
+        "evaluation.taste": "right",
+    }
+    work = workload_module.workload(get_preset("lab", changes))
+    assert (work.langs, work.english, work.train, work.reward) == (2, 30, 15, 10)
 
 
 def test_a_preset_without_prompts_is_planned_by_assumption():

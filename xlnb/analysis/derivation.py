@@ -8,7 +8,8 @@ from xlnb.analysis import read
 from xlnb.analysis.read import Record
 from xlnb.analysis.responses import centred, facts
 from xlnb.common.intervals import clustered_error
-from xlnb.lab.truth import reward_accuracy
+from xlnb.evaluation.truth import reward_accuracy
+from xlnb.lab.truth import lab_truth
 from xlnb.runs.layout import Run
 
 
@@ -39,6 +40,7 @@ def by_score(table: pd.DataFrame) -> pd.DataFrame:
 def accuracy(
     samples: Sequence[Record], scores: Sequence[Record], taste: str
 ) -> dict[str, float | int | None]:
-    """`lab.truth.reward_accuracy` of records as `read` gives them."""
+    """`evaluation.truth.reward_accuracy` in the lab, of records as `read` gives them."""
     typed = [read.as_score(record) for record in scores]
-    return reward_accuracy([read.as_sample(record) for record in samples], typed, "reward", taste)
+    typed_samples = [read.as_sample(record) for record in samples]
+    return reward_accuracy(typed_samples, typed, "reward", lab_truth(taste))

@@ -11,7 +11,7 @@ from xlnb.analysis.read import Record
 from xlnb.common.intervals import seed_interval
 from xlnb.lab.tastes import OPPOSITE
 
-# {scorer: {lang: what `lab.truth.reward_accuracy` returns}}
+# {scorer: {lang: what `evaluation.truth.reward_accuracy` returns}}
 Table = Mapping[str, Mapping[str, Record]]
 
 

@@ -118,7 +118,7 @@ def annotations(run: Run) -> dict[str, dict[str, list[Record]]]:
 
 def annotation_files(run: Run) -> list[Path]:
     """The same as files, for `evaluation.annotations.read_annotations`."""
-    return run.annotation_files
+    return sorted((run.path / "eval").rglob("annotations.json"))
 
 
 def lab_seeds() -> list[Record]:

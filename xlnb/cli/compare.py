@@ -24,24 +24,24 @@ def add_parser(commands: Commands) -> None:
 
 
 def print_answers(args: argparse.Namespace) -> None:
-    from xlnb.common.given import is_blank
-    from xlnb.common.languages import language_name
     from xlnb.evaluation.text_table import aligned
+    from xlnb.explore.asking import Player
     from xlnb.runs.run import open_run
-    from xlnb.stages.comparing import compare, english_question
 
-    if is_blank(args.question) or args.n < 1:
-        raise InputError("compare: expected a question and -n of at least 1")
-    language_name(args.lang)
+    if args.n < 1:
+        raise InputError("compare: expected -n of at least 1")
     run = open_run(args.run)
-    english = args.english or english_question(run, args.question, args.lang)
-    answers = compare(run, args.question, args.lang, english, args.n)
-    rewards = ["-" if one.reward is None else f"{one.reward:+.3f}" for one in answers]
-    texts = [" ".join(one.text.split()) for one in answers]
-    left = aligned(["model", *(one.model for one in answers)], [["R_c", *rewards]])
+    player = Player(run)
+    question = player.question(args.question, args.lang, args.english)
+    answers = player.ask(question, n=args.n, seed=run.preset.seed)
+    rewards = ["-"] * len(answers)
+    if question.english:
+        rewards = [f"{reward:+.3f}" for reward in answers["R_c"]]
+    texts = [" ".join(text.split()) for text in answers["answer"]]
+    left = aligned(["model", *answers["model"]], [["R_c", *rewards]])
     for line, text in zip(left.splitlines(), ["answer", *texts], strict=True):
         print(f"{line}  {text}")
-    if english:
-        print(f"\nR_c: by π^0 under '{english}', in β nats")
+    if question.english:
+        print(f"\nR_c: by π^0 under '{question.english}', in β nats")
     else:
         print(f"\nR_c needs the question in English: --english (of {args.lang} it is not known)")

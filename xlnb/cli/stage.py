@@ -36,7 +36,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--shared",
         action="store_true",
-        help="for translate, logps and score: of the lab's shared responses, not the policy's own",
+        help="for translate, logps and score: of the shared responses, not the policy's own",
     )
     parser.add_argument(
         "--again",

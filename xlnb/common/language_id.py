@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
@@ -44,8 +44,14 @@ def in_language(texts: Sequence[str], lang: str) -> list[bool] | None:
     """
     if lang not in _identifier().labels:
         return None
-    wrong = wrong_language(lang, list(LANGUAGES))
+    wrong = _among_all(lang)
     return [not wrong(text[:BEGINNING]) for text in texts]
+
+
+@cache
+def _among_all(lang: str) -> Callable[[str], bool]:
+    # A text is judged by several scores, checks and tables.
+    return lru_cache(maxsize=2**16)(wrong_language(lang, list(LANGUAGES)))
 
 
 @cache

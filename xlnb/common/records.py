@@ -4,7 +4,7 @@
 has one name from file to figure: `prompt_id`, `lang`, `instruction`, `responses`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -48,6 +48,8 @@ class Prompt(Record):
     instruction: str
     # train, reward (held out, to compare rewards with the truth) or eval
     split: str
+    # what a program can verify of a response: `xlnb.checks.kinds`
+    checks: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,10 @@ class Sample(Record):
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         responses = [Response.from_json(response) for response in values["responses"]]
         return super().from_json({**values, "responses": responses})
+
+
+# What knows the truth: the points of each of a prompt's responses.
+Truth = Callable[[Sample], list[float]]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from xlnb.checks.kinds import Check, given_checks
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, write_json
 from xlnb.common.given import given_id, given_number
@@ -60,6 +61,8 @@ class Annotation(AlpacaEvalRecord):
     annotator: str = ""
     # whether the model's response is in `lang`, by a detector or the judge; None: not known
     in_language_2: bool | None = None
+    # what a program can verify of both responses, where the prompt carries such checks
+    checks: list[Check] | None = None
     # from 1 (the baseline wins) to 2 (the model wins); None or NaN: not judged
     preference: float | None
     # what else the judge said, by its own names; in a file it stands behind the preference
@@ -119,6 +122,8 @@ def read_annotations(path: Path) -> list[Annotation]:
         checked = dict(values)
         if values.get("index") is not None:
             checked["index"] = given_number(where, "index", values["index"])
+        if "checks" in values:
+            checked["checks"] = given_checks(where, values["checks"], str(values.get("lang", "")))
         annotations.append(Annotation.from_json(checked))
     preferences = read_preferences(path, given)
     return [

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xlnb.checks.kinds import met
 from xlnb.common import language_id
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_numbered_csv
@@ -16,6 +17,7 @@ from xlnb.common.languages import LANGUAGES
 from xlnb.evaluation import alpaca_eval
 from xlnb.evaluation.alpaca_eval import Annotation, read_preferences
 from xlnb.evaluation.clusters import fact_of
+from xlnb.evaluation.pass_rates import Met
 
 COLUMNS = ("index", "len_output", "len_baseline", "preference")
 
@@ -55,6 +57,8 @@ class Judged:
     in_language: list[bool] | None = None
     # the judge's score of the model's response; None: it gives none
     score: list[float] | None = None
+    # of the checks that the prompts carry, which the model's response meets; None: they carry none
+    met: list[Met] | None = None
 
     @property
     def clusters(self) -> list[str]:
@@ -134,7 +138,17 @@ def judged_columns(
         len_baseline=[len(annotation.output_1) for annotation in annotations],
         in_language=in_language,
         score=_column(path, annotations, "score_2"),
+        met=_met(annotations, lang) if any(one.checks for one in annotations) else None,
     )
+
+
+def _met(annotations: Sequence[Annotation], lang: str) -> list[Met]:
+    found: list[Met] = []
+    for one in annotations:
+        checks = one.checks or []
+        are_met = met(one.output_2, checks, lang)
+        found.append([(c["kind"], is_met) for c, is_met in zip(checks, are_met, strict=True)])
+    return found
 
 
 def _files(path: Path) -> list[Path]:

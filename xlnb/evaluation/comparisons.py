@@ -1,15 +1,25 @@
 """What a judge is given: a model's outputs beside a baseline's."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
+from xlnb.checks.kinds import Check
 from xlnb.common.errors import InputError
 from xlnb.common.language_id import in_language
 from xlnb.evaluation.alpaca_eval import Annotation, Output, read_outputs
 
 
-def read_comparisons(mine: Path, theirs: Path, lang: str, *, annotator: str) -> list[Annotation]:
-    """A model's outputs beside a baseline's, for a judge named `annotator`.
+def read_comparisons(
+    mine: Path,
+    theirs: Path,
+    lang: str,
+    *,
+    annotator: str,
+    checks: Mapping[str, list[Check]] | None = None,
+) -> list[Annotation]:
+    """A model's outputs beside a baseline's, for a judge named `annotator`; `checks`: those that
+    prompts carry, by prompt_id.
 
     Outputs are matched by id, or by instruction where a file has no ids. A detector tells which of
     the model's are in `lang`, but for the oracle, which tells it by itself. Raises InputError
@@ -42,9 +52,10 @@ def read_comparisons(mine: Path, theirs: Path, lang: str, *, annotator: str) -> 
                 f"{theirs}: id {key} has another instruction than in {mine}; give both files the "
                 "ids of the same prompts, or none to match them by instruction"
             )
+        prompt_id = str(number) if output.prompt_id is None else output.prompt_id
         comparisons.append(
             Annotation(
-                prompt_id=str(number) if output.prompt_id is None else output.prompt_id,
+                prompt_id=prompt_id,
                 lang=lang,
                 instruction=output.instruction,
                 output_1=answered.output,
@@ -53,6 +64,7 @@ def read_comparisons(mine: Path, theirs: Path, lang: str, *, annotator: str) -> 
                 generator_2=output.generator or mine.stem,
                 annotator=annotator,
                 in_language_2=detected[number] if detected else None,
+                checks=(checks or {}).get(prompt_id),
                 preference=None,
             )
         )

@@ -9,6 +9,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.intervals import clusters_of
 from xlnb.evaluation.annotations import Judged
 from xlnb.evaluation.leaderboard import Leaderboard, leaderboard_lc
+from xlnb.evaluation.pass_rates import PassRate, pass_rates
 from xlnb.winrates import (
     bootstrap_interval,
     discrete_win_rate,
@@ -37,6 +38,8 @@ class WinRate(TypedDict):
     mean_score: NotRequired[float]
     # a share, 0 to 1, where it is known
     in_language: NotRequired[float]
+    # by kind, where prompts carry checks
+    checks: NotRequired[dict[str, PassRate]]
 
 
 def summarise(
@@ -76,4 +79,6 @@ def _entry(judged: Judged, resamples: int, leaderboard: Leaderboard | None) -> W
         entry["mean_score"] = float(np.mean(judged.score))
     if judged.in_language is not None:
         entry["in_language"] = float(np.mean(judged.in_language))
+    if judged.met is not None:
+        entry["checks"] = pass_rates(judged.met, clusters, resamples=resamples)
     return entry

@@ -1,6 +1,7 @@
 """Win rates as text: models by languages, a block each for what is shown of them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,10 @@ def format_table(
     """Models by languages as text, a block each for WR±SE and LC in points and for mean characters.
 
     `win_rates`: {model: {lang: what `summarise` returns}}. Where entries have `in_language`, a
-    block shows it. `mean` and `non-en` are plain means over languages, without an SE: on parallel
-    prompts the languages' errors depend on each other. A model that lacks a language has "-" there
-    and no means, which would be over other languages than its neighbours'. `pooled`, what
+    block shows it, and where they have `checks`, a block each the share of responses that meet
+    them. `mean` and `non-en` are plain means over languages, without an SE: on parallel prompts the
+    languages' errors depend on each other. A model that lacks a language has "-" there and no
+    means, which would be over other languages than its neighbours'. `pooled`, what
     `pooled_win_rates` returns, adds a column with an SE that knows of that dependence, and a block
     of 95% intervals, whose title says where prompts are clustered. Raises InputError where
     nothing is given.
@@ -69,7 +71,26 @@ def format_table(
     blocks["characters"] = values("mean_chars", ".0f")
     if any("in_language" in entry for rows in win_rates.values() for entry in rows.values()):
         blocks["in language"] = values("in_language", ".1%")
+    for kind in _checked(win_rates):
+        blocks[f"{kind} met, 95%"] = cells("checks", partial(_pass_rate, kind))
     return "\n\n".join(aligned([title, *win_rates], columns) for title, columns in blocks.items())
+
+
+def _checked(win_rates: Mapping[str, Mapping[str, Entry]]) -> list[str]:
+    """The kinds of checks that prompts carry."""
+    kinds: dict[str, None] = {}
+    for rows in win_rates.values():
+        for entry in rows.values():
+            kinds |= dict.fromkeys(entry.get("checks", {}))
+    return list(kinds)
+
+
+def _pass_rate(kind: str, entry: Entry) -> str:
+    if kind not in entry["checks"]:
+        return "-"
+    found = entry["checks"][kind]
+    low, high = found["ci"]
+    return f"{100 * found['rate']:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _with_error(entry: Entry) -> str:

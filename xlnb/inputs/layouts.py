@@ -17,10 +17,10 @@ from xlnb.inputs.reader import Row, Source, missing_key
 from xlnb.inputs.sources import parse_source, read_rows
 
 # the columns of a prompt
-ROW = ("instruction", "instruction_id", "id")
+ROW = ("instruction", "instruction_id", "id", "checks")
 
 # what a source's columns may be named for, beside languages
-FIELDS = ("instruction", "instruction_id", "lang")
+FIELDS = ("instruction", "instruction_id", "lang", "checks")
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ def languages_in_columns(source: Source) -> dict[str, Table]:
         numbered = f"{source.reader.table(source.where)}#{number}"
         prompt_id = row.get("instruction_id", row.get("id", numbered))
         for lang, column in called.items():
-            prompt = {"id": prompt_id, "instruction": row[lang]}
+            prompt = {"id": prompt_id, "instruction": row[lang], "checks": row.get("checks")}
             tables[lang].rows.append((f"{where}, column {column}", prompt))
     return tables
 

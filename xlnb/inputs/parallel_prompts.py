@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from xlnb.checks.kinds import given_checks
 from xlnb.common.errors import InputError
 from xlnb.common.given import given_id, given_text, is_blank
 from xlnb.common.languages import split_langs
@@ -27,7 +28,8 @@ def read_parallel(source: str | Path, langs: str = "") -> dict[str, list[Record]
 
     In the second and third layout a code names what the source calls the language,
     `lang=language,de=German`, and only those named are read. Rows hold "instruction" and
-    "instruction_id" (or "id"); with a language in each column an id may be missing and is then
+    "instruction_id" (or "id"), and "checks" where a program can verify responses, which the record
+    then holds as well; with a language in each column an id may be missing and is then
     FILE#ROW or SPLIT#ROW. Every language must hold the same ids once each; English, whose
     instructions the cross-lingual reward needs, must be there. `langs` ("en,es") picks languages,
     empty takes all. Raises InputError naming file and line, or id.
@@ -68,7 +70,8 @@ def join(records: list[Record], reference: list[Record], where: str) -> list[Rec
 
 
 def _prompts(rows: Sequence[Row], lang: str) -> list[Record]:
-    """Rows as prompt records. Raises InputError for an id that is there twice, and as `_prompt`."""
+    """Rows as prompt records. Raises InputError for an id that is there twice, and as `_prompt`
+    and `given_checks`."""
     prompts: dict[str, Record] = {}
     for where, row in rows:
         prompt_id, instruction = _prompt(where, row)
@@ -76,7 +79,9 @@ def _prompts(rows: Sequence[Row], lang: str) -> list[Record]:
             raise InputError(
                 f"{where}: id {prompt_id} is there twice; ids must be unique in a language"
             )
-        prompts[prompt_id] = {"prompt_id": prompt_id, "lang": lang, "instruction": instruction}
+        record = {"prompt_id": prompt_id, "lang": lang, "instruction": instruction}
+        checks = given_checks(f"{where}: id {prompt_id}", row.get("checks"), lang)
+        prompts[prompt_id] = record | ({"checks": checks} if checks else {})
     return list(prompts.values())
 
 

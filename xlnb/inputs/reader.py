@@ -11,6 +11,9 @@ from typing import Any
 
 from xlnb.common.errors import InputError
 
+# In the place of a name, where what is named lies here.
+HERE = "(files)"
+
 # where it stands ("prompts.csv, line 7"), and what it holds
 Row = tuple[str, dict[str, Any]]
 
@@ -65,6 +68,10 @@ class Reader(ABC):
     def version(self, source: Source) -> str:
         """What tells one state of the source from another, where `files` does not."""
         return ""
+
+    def known_as(self, where: str) -> str:
+        """`where` without the place of what lies here, whose content counts."""
+        return HERE if Path(where).exists() else where
 
     def name(self, where: str) -> str:
         """What its data set is called, in AlpacaEval's outputs."""

@@ -2,8 +2,8 @@
 
 A preset names a source in one text, WHERE[,OURS=THEIRS…]. WHERE is a folder, a file (.jsonl, .json
 with a list, .csv with a header) or a dataset, hub:ORG/NAME[/CONFIGURATION][:SPLIT][@REVISION],
-whose split is `train` unless named. OURS=THEIRS says which column of theirs holds what is ours,
-such as instruction_id=prompt_id.
+whose split is `train` unless named; or xquad:FOLDER[:PART], questions with known answers.
+OURS=THEIRS says which column of theirs holds what is ours, such as instruction_id=prompt_id.
 """
 
 import re
@@ -15,10 +15,12 @@ from xlnb.common.errors import InputError
 from xlnb.inputs.files import FILE, Folder
 from xlnb.inputs.hub import Hub
 from xlnb.inputs.reader import Reader, Row, Source
+from xlnb.inputs.xquad import XQuAD
 
 # The first that handles a source reads it. Your own goes before the last, which handles any.
 READERS: list[Reader] = [
     Hub(),
+    XQuAD(),
     Folder(),
     FILE,
 ]

@@ -3,16 +3,17 @@
 from collections.abc import Callable
 
 from xlnb.common.errors import InputError
-from xlnb.judges import endpoint, local, oracle
+from xlnb.judges import endpoint, local, oracle, verifiable
 from xlnb.judges.protocol import Judge
 from xlnb.presets import Preset
 
 # What makes a judge: of what its name has behind the colon ("" without one), and of the preset,
-# which says how a judge is asked, how a local model is loaded and what the oracle likes.
+# which says how a judge is asked, how a local model is loaded and what a judge by tastes likes.
 Make = Callable[[str, Preset], Judge]
 
 JUDGES: dict[str, Make] = {
     "oracle": oracle.make,
+    "verifiable": verifiable.make,
     "endpoint:MODEL": endpoint.make,
     "local:FOLDER_OR_HUB_ID": local.make,
 }

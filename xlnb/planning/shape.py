@@ -44,12 +44,51 @@ QWEN_7B: Config = {
     "tie_word_embeddings": False,
 }
 
+EUROLLM_1_7B: Config = {
+    "model_type": "llama",
+    "vocab_size": 128000,
+    "hidden_size": 2048,
+    "intermediate_size": 5632,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "tie_word_embeddings": False,
+}
+
+SMOLLM3_3B: Config = {
+    "model_type": "smollm3",
+    "vocab_size": 128256,
+    "hidden_size": 2048,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 4,
+    "tie_word_embeddings": True,
+}
+
+GEMMA3_270M: Config = {
+    "model_type": "gemma3_text",
+    "vocab_size": 262144,
+    "hidden_size": 640,
+    "intermediate_size": 2048,
+    "num_hidden_layers": 18,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 1,
+    "head_dim": 256,
+    "tie_word_embeddings": True,
+}
+
 # Planning with these needs no network and no licence.
 KNOWN = {
     "princeton-nlp/Llama-3-Base-8B-SFT": LLAMA3_8B,
     "princeton-nlp/Llama-3-Base-8B-SFT-DPO": LLAMA3_8B,
     "Qwen/Qwen2.5-0.5B-Instruct": QWEN_0_5B,
     "Qwen/Qwen2.5-7B-Instruct": QWEN_7B,
+    "Qwen/Qwen2-0.5B-Instruct": QWEN_0_5B,
+    "trl-lib/Qwen2-0.5B-DPO": QWEN_0_5B,
+    "utter-project/EuroLLM-1.7B-Instruct": EUROLLM_1_7B,
+    "HuggingFaceTB/SmolLM3-3B": SMOLLM3_3B,
+    "google/gemma-3-270m-it": GEMMA3_270M,
 }
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from xlnb.common.languages import split_langs
 from xlnb.inputs.parallel_prompts import read_parallel
+from xlnb.inputs.xquad import PREFIX
 from xlnb.lab.world import load_world
 from xlnb.models.base import base_path
 from xlnb.models.chat import load_tokenizer, prompt_ids
@@ -23,7 +24,7 @@ class Workload(NamedTuple):
     english: int
     # an iteration's training prompts, a language
     train: int
-    # the lab's held-out prompts on which rewards are compared, a language
+    # held-out prompts on which rewards are compared, a language
     reward: int
     # evaluation prompts, a language
     eval: int
@@ -51,11 +52,15 @@ def workload(
     response = response_length(preset, response_tokens)
     langs = len(texts or split_langs(config.langs) or PAPER_LANGS)
     parts = config.parts or 1
+    # Of prompts of one's own they are some of the training prompts.
+    trained = train.value - config.reward
+    # Prompts that carry checks give English pairs as well.
+    own = config.path and preset.evaluation.taste
     return Workload(
         langs=langs,
-        english=preset.lab.english,
-        train=math.ceil(train.value / parts),
-        reward=0 if config.path else preset.lab.reward,
+        english=int(trained) if own else preset.lab.english,
+        train=math.ceil(trained / parts),
+        reward=config.reward if config.path else preset.lab.reward,
         eval=eval_prompts(preset, texts),
         prompt=prompt.value,
         response=response.value,
@@ -117,11 +122,11 @@ def response_length(preset: Preset, given: float) -> Assumed:
 
 
 def instructions(preset: Preset, path: str) -> dict[str, list[str]]:
-    """By language; none where `path` names no folder here, and the lab's, if it asks any, where it
-    is empty."""
+    """By language; none where `path` names no folder here, plain or XQuAD's, and the lab's, if it
+    asks any, where it is empty."""
     langs = preset.prompts.langs
     texts = {}
-    if path and Path(path).is_dir():
+    if path and (Path(path).is_dir() or path.startswith(PREFIX)):
         for lang, records in read_parallel(path, langs).items():
             texts[lang] = [record["instruction"] for record in records]
     elif not path and preset.lab.train:

@@ -88,4 +88,34 @@ LLAMA_8B = replace(
     preferences=Preferences(),
 )
 
-PRESETS = {preset.name: preset for preset in (LAB, LAB_QUICK, QWEN_SMALL, QWEN_7B, LLAMA_8B)}
+# Small models: 300 prompts in each of five languages, once an iteration; responses of at most 512
+# tokens. None was run. By `python -m xlnb plan --gpu rtx4090`, whose speeds are assumed, two
+# iterations take 1.1 hours (qwen2-0.5b), 2.3 (eurollm-1.7b), 4.2 (smollm3-3b), 0.8 (gemma3-270m).
+SMALL_TRAINING = replace(REAL_TRAINING, steps=47, save_steps=10, lr=2e-5)
+# The start with a public pair: π^0 is trl-lib's DPO of π_I.
+QWEN2 = replace(
+    QWEN_7B,
+    name="qwen2-0.5b",
+    models=Models(base="Qwen/Qwen2-0.5B-Instruct", dpo="trl-lib/Qwen2-0.5B-DPO"),
+    prompts=Prompts(limit=300),
+    preferences=Preferences(),
+    sampling=Sampling(max_new_tokens=512, batch_tokens=65536),
+    training=SMALL_TRAINING,
+    evaluation=Evaluation(max_new_tokens=512),
+)
+# 35 languages, fine-tuned on instructions only: π^0 is trained here, on 9,600 pairs.
+EUROLLM = replace(
+    QWEN2,
+    name="eurollm-1.7b",
+    models=Models(base="utter-project/EuroLLM-1.7B-Instruct"),
+    preferences=replace(QWEN_7B.preferences, limit=9600),
+    english=replace(SMALL_TRAINING, steps=300, save_steps=30),
+)
+# Its SFT checkpoint is a revision, which `models.base` cannot name: this is the finished model,
+# which is aligned already and thinks aloud unless its template is told not to.
+SMOLLM3 = replace(EUROLLM, name="smollm3-3b", models=Models(base="HuggingFaceTB/SmolLM3-3B"))
+# The smallest with 140 languages in pretraining; its terms have to be accepted on the Hub.
+GEMMA3 = replace(EUROLLM, name="gemma3-270m", models=Models(base="google/gemma-3-270m-it"))
+
+REAL = (QWEN_SMALL, QWEN_7B, LLAMA_8B, QWEN2, EUROLLM, SMOLLM3, GEMMA3)
+PRESETS = {preset.name: preset for preset in (LAB, LAB_QUICK, *REAL)}

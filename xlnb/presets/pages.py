@@ -31,7 +31,9 @@ def _judge(name: str) -> str:
     # Which judges there are is known where a run is opened.
     kind, colon, model = name.partition(":")
     if not kind or (colon and not model):
-        raise ValueError("a judge, such as oracle, endpoint:MODEL or local:FOLDER_OR_HUB_ID")
+        raise ValueError(
+            "a judge, such as oracle, verifiable, endpoint:MODEL or local:FOLDER_OR_HUB_ID"
+        )
     return name
 
 
@@ -87,6 +89,11 @@ class Prompts:
     # training prompts are dealt into so many parts, and iterations take them in turn; 0: all,
     # every time
     parts: AtLeast0 = 0
+    # at most so many training prompts a language are held out, whole paragraphs of them chosen by
+    # their ids, to compare scores with the truth (`evaluation.taste`); 0: none
+    reward: AtLeast0 = 0
+    # kinds of `xlnb.checks.kinds`, "points,json": one of them is asked for behind each prompt
+    checks: str = ""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -237,8 +244,12 @@ class Evaluation:
     top_p: Share = 0.9
     # of a response; a longer one is cut
     max_new_tokens: AtLeast1 = 2048
-    # the lab's ground truth; or endpoint:MODEL, local:FOLDER_OR_HUB_ID: `xlnb.judges.registry`
+    # the lab's ground truth; or verifiable, what a program verifies; or endpoint:MODEL,
+    # local:FOLDER_OR_HUB_ID: `xlnb.judges.registry`
     judge: Annotated[str, AfterValidator(_judge)] = "oracle"
+    # prompts that carry checks have a truth by a name of `xlnb.checks.tastes.TASTES`, or anti-NAME,
+    # its exact opposite: for English pairs, rewards and judge verifiable; empty: none
+    taste: str = ""
     # of a model judge: a response is shown first by a hash, or both: twice, averaged
     judge_order: Literal["random", "both"] = "random"
     # calls of an endpoint at once

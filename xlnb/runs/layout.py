@@ -9,7 +9,7 @@ runs/<name>/
   icr1/scores/<lang>.jsonl             Score (arithmetic on them)
   icr1/pairs/<lang>.jsonl              Pair, and report.json
   icr1/adapter/                        π^1
-  shared/samples/<lang>.jsonl          Sample: π_I's, of the `reward` prompts of the lab
+  shared/samples/<lang>.jsonl          Sample: π_I's, of the `reward` prompts
   icr1/shared/logps, scores            what the policy makes of those
   eval/<model>/<lang>/                 model_outputs.json, annotations.json
   metrics.json
@@ -58,6 +58,11 @@ class Run:
     def taste(self) -> str:
         """What the oracle goes by; empty where the prompts are not the lab's."""
         return self.preset.lab.taste if self.is_lab else ""
+
+    @property
+    def verifies_by(self) -> str:
+        """The taste by which a program verifies responses; empty where none does."""
+        return "" if self.is_lab else self.preset.evaluation.taste
 
     @property
     def trains_dpo(self) -> bool:
@@ -126,11 +131,6 @@ class Run:
         return self.path / "notebooks"
 
     @property
-    def annotation_files(self) -> list[Path]:
-        """Every model's and language's annotations."""
-        return sorted((self.path / "eval").rglob("annotations.json"))
-
-    @property
     def prompts(self) -> Path:
         return self.path / "prompts"
 
@@ -141,7 +141,7 @@ class Run:
     @property
     def has_shared(self) -> bool:
         """Whether there are prompts on which scores are compared with the truth."""
-        return self.is_lab and self.preset.lab.reward > 0
+        return (self.preset.lab if self.is_lab else self.preset.prompts).reward > 0
 
     @property
     def shared_samples(self) -> Path:
@@ -228,7 +228,7 @@ class Iteration:
 
     @property
     def scored(self) -> list["Iteration"]:
-        """Whose samples it scores: its own and, in the lab, the shared ones."""
+        """Whose samples it scores: its own and the shared ones, where there are."""
         return [self, self.shared] if self.run.has_shared else [self]
 
     @property

@@ -76,6 +76,7 @@ def check_run(run: Run) -> None:
     split_scorers(run.preset.scoring.scorers)
     find_judge(run.preset.evaluation.judge)
     get_taste(run.preset.lab.taste)
+    _check_verified(run)
     check_loss(run.preset.english, "english")
     check_loss(run.preset.training, "training")
     choose_backend(run.preset.sampling.backend, run.preset.models)
@@ -96,6 +97,27 @@ def check_run(run: Run) -> None:
         raise InputError(
             f"{run.path}: only {free / 2**20:.0f} MiB of disk are free, a run needs "
             f"{MIN_FREE / 2**20:.0f}; free some"
+        )
+
+
+def _check_verified(run: Run) -> None:
+    """What a program verifies: of prompts of one's own, by a taste that there is."""
+    from xlnb.checks.instructions import split_kinds
+    from xlnb.checks.tastes import TASTES, get_taste
+
+    prompts, config = run.preset.prompts, run.preset.evaluation
+    split_kinds(prompts.checks)
+    if config.taste:
+        get_taste(config.taste)
+    if run.is_lab and (config.taste or prompts.reward or prompts.checks):
+        raise InputError(
+            "evaluation.taste, prompts.reward and prompts.checks: the lab's prompts carry no "
+            "checks; set prompts.path, or lab.taste and lab.reward for the lab"
+        )
+    if not run.verifies_by and (config.judge == "verifiable" or prompts.reward):
+        raise InputError(
+            "evaluation.judge=verifiable and prompts.reward need a truth: set prompts.path to "
+            f"prompts that carry checks, and evaluation.taste to one of {', '.join(TASTES)}"
         )
 
 

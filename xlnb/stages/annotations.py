@@ -9,13 +9,13 @@ from xlnb.common.processes import main_alone
 from xlnb.common.questions import ask_again, unanswered
 from xlnb.evaluation.alpaca_eval import Annotation, write_records
 from xlnb.evaluation.comparisons import read_comparisons
+from xlnb.inputs.reader import HERE
 from xlnb.judges.asking import ask_consent, judge_records, with_answers
 from xlnb.judges.registry import get_judge
 from xlnb.models.checkpoint import checkpoint_files
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
-from xlnb.stages.keys import HERE
-from xlnb.stages.reading import eval_prompts
+from xlnb.stages.reading import carried_checks, eval_prompts
 
 
 @main_alone
@@ -27,22 +27,25 @@ def judge(run: Run, model_name: str, *, yes: bool = False, again: bool = False) 
     """
     here = run.evaluated(model_name)
     config = run.preset.evaluation
-    langs = list(eval_prompts(run))
+    checks = {lang: carried_checks(some) for lang, some in eval_prompts(run).items()}
+    langs = list(checks)
     mine = [outputs_file(run, model_name, lang) for lang in langs]
     theirs = [outputs_file(run, config.baseline, lang) for lang in langs]
     kind, _, name = config.judge.partition(":")
     files = checkpoint_files(name) if kind == "local" else {}
     uses: dict[str, object] = {"judge": {"local": files} if files else config.judge}
     uses["baseline"] = config.baseline if config.baseline in run.models else HERE
-    # The oracle is blind to the order, the others to its taste.
+    # Judges by a taste are blind to the order.
     if config.judge == "oracle":
         uses |= fields(run.preset, "lab.taste")
+    elif config.judge == "verifiable":
+        uses |= fields(run.preset, "evaluation.taste")
     else:
         uses["judge_order"] = config.judge_order
     stage = Stage(
         run,
         f"eval/{model_name}/annotations",
-        inputs=sorted({*mine, *theirs}),
+        inputs=[*sorted({*mine, *theirs}), *(run.prompt_files if any(checks.values()) else [])],
         uses=uses,
         out=here.folder / "annotations",
         beside=[here.annotations(lang) for lang in langs],
@@ -56,7 +59,9 @@ def judge(run: Run, model_name: str, *, yes: bool = False, again: bool = False) 
         comparisons: dict[str, list[Annotation]] = {}
         todo: list[Annotation] = []
         for lang, ours, base in zip(langs, mine, theirs, strict=True):
-            comparisons[lang] = read_comparisons(ours, base, lang, annotator=asked.name)
+            comparisons[lang] = read_comparisons(
+                ours, base, lang, annotator=asked.name, checks=checks[lang]
+            )
             order = [one.prompt_id for one in comparisons[lang]]
             if not is_finished(here.verdicts(lang), order):
                 done = Journal(here.verdicts(lang)).done

@@ -33,7 +33,7 @@ REWARDS = "cross_lingual,multilingual,translated"
 def evidence(run: Run) -> Path:
     """Rewards under every taste, and win rates of π^1 from pairs without a preference, beside the
     run's own. Finished parts are kept."""
-    if not run.has_shared:
+    if not (run.is_lab and run.has_shared):
         raise InputError(f"{run.path}: evidence needs the lab's truth; make a run of preset lab")
     run_until(run)
     names = [name for taste in TASTES for name in (taste, OPPOSITE + taste)]

@@ -6,14 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from xlnb.inputs.reader import Source
+from xlnb.inputs.reader import HERE, Source
 from xlnb.inputs.sources import parse_source, source_versions
 from xlnb.models.checkpoint import checkpoint_files
 from xlnb.presets import Models, Sampling
 from xlnb.runs.layout import Run
-
-# In the place of a name, where what is named lies here.
-HERE = "(files)"
 
 
 def sampling_fields(config: Sampling, *names: str) -> dict[str, object]:
@@ -52,7 +49,7 @@ def source_fields(texts: Sequence[str], sources: Sequence[Source]) -> dict[str, 
     versions of those that are not here}. Files are inputs of the stage."""
     read = []
     for source in map(parse_source, texts):
-        where = HERE if Path(source.where).exists() else source.where
+        where = source.reader.known_as(source.where)
         read.append({"where": where, "columns": dict(source.columns)})
     return {"sources": read, **source_versions(sources)}
 

@@ -99,6 +99,12 @@ def localise(run: Run, *, yes: bool = False, again: bool = False) -> Path:
 def _english(run: Run) -> list[Prompt]:
     records = read_parallel(run.preset.prompts.path, "en")["en"]
     some = records[: run.preset.prompts.limit] if run.preset.prompts.limit else records
+    for record in some:
+        if "checks" in record:
+            raise InputError(
+                f"{run.preset.prompts.path}: id {record['prompt_id']} carries checks, which are "
+                "not translated; name parallel prompts, or have checks added by prompts.checks"
+            )
     return [Prompt(**record, split="train") for record in some]
 
 

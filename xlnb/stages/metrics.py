@@ -10,17 +10,18 @@ from xlnb.common.processes import main_alone
 from xlnb.common.records import Sample, Score, each_record
 from xlnb.evaluation.annotations import read_judged
 from xlnb.evaluation.summaries import WinRate, summarise
-from xlnb.lab.truth import ceiling, reward_accuracy
+from xlnb.evaluation.truth import ceiling, reward_accuracy
 from xlnb.rewards import split_scorers
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.records import stage_seconds
 from xlnb.runs.stage import Stage, fields
 from xlnb.stages.reading import eval_prompts
+from xlnb.stages.truth import truth_of
 
 
 @main_alone
 def report(run: Run) -> Path:
-    """Win rates from all annotations, and how far rewards agree with the lab's truth."""
+    """Win rates from all annotations, and how far rewards agree with the truth."""
     langs = list(eval_prompts(run))
     inputs = []
     for model in run.models:
@@ -29,12 +30,16 @@ def report(run: Run) -> Path:
         for lang in here.langs:
             for scored in here.scored:
                 inputs += [scored.samples(lang), scored.scores(lang)]
+    uses = ["evaluation.resamples", "lab.taste"]
+    if run.verifies_by:
+        inputs += run.prompt_files
+        uses.append("evaluation.taste")
     # Seconds are the run's own, so that no other run's report will do.
     stage = Stage(
         replace(run, donors=()),
         "report",
         inputs=inputs,
-        uses=fields(run.preset, "evaluation.resamples", "lab.taste"),
+        uses=fields(run.preset, *uses),
         out=run.metrics,
     )
 
@@ -43,7 +48,7 @@ def report(run: Run) -> Path:
             "preset": run.preset.name,
             "seed": run.preset.seed,
             "win_rates": {model: win_rates(run, model, langs) for model in run.models},
-            "taste": run.taste,
+            "taste": run.taste or run.verifies_by,
             "rewards": {here.source: rewards_against_truth(here) for here in run.iterations},
             "rewards_shared": {
                 here.source: rewards_against_truth(here.shared)
@@ -83,13 +88,15 @@ def rewards_against_truth(here: Iteration) -> dict[str, dict[str, dict]]:
     scorers = split_scorers(here.run.preset.scoring.scorers)
     tables: dict[str, dict[str, dict]] = {scorer: {} for scorer in scorers}
     tables["oracle"] = {}
-    for lang in here.langs if here.run.taste else []:
+    truth = truth_of(here.run)
+    for lang in here.langs if truth else []:
+        assert truth
         samples = [s for s in each_record(here.samples(lang), Sample) if s.split == "reward"]
         if samples:
-            tables["oracle"][lang] = ceiling(samples, here.run.taste)
+            tables["oracle"][lang] = ceiling(samples, truth)
         scores = [s for s in each_record(here.scores(lang), Score) if s.split == "reward"]
         for scorer in scorers:
-            table = reward_accuracy(samples, scores, scorer, here.run.taste)
+            table = reward_accuracy(samples, scores, scorer, truth)
             if table["n"]:
                 tables[scorer][lang] = table
     return {scorer: by_lang for scorer, by_lang in tables.items() if by_lang}

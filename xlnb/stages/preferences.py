@@ -9,13 +9,15 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import write_json
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Sample, read_records, write_records
+from xlnb.evaluation.truth import english_preferences
 from xlnb.inputs.preferences import COLUMNS, preference_pairs
 from xlnb.inputs.sources import parse_source, read_rows, source_files
-from xlnb.lab.truth import english_preferences
+from xlnb.lab.truth import lab_truth
 from xlnb.models.chat import load_tokenizer, response_ids
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
 from xlnb.stages.keys import model_fields, source_fields
+from xlnb.stages.truth import truth_of
 
 
 @main_alone
@@ -23,8 +25,8 @@ def prefer(run: Run) -> Path:
     """English preferences from `preferences.path`, with counts in report.json. What π_I's tokenizer
     and chat template do not give back as it is makes no pair, and is counted.
 
-    Without a path the lab's stand-in for them: π_I's samples in random pairs, ordered by the taste
-    of its oracle (`xlnb.lab.truth`).
+    Without a path what stands in for them: pairs of π_I's samples, ordered by the truth
+    (`truth_of`), of the lab's questions or of prompts that carry checks.
     """
     if not run.trains_dpo:
         raise InputError(
@@ -35,6 +37,9 @@ def prefer(run: Run) -> Path:
     config = run.preset.preferences
     inputs = [here.samples("en")]
     uses: dict[str, object] = fields(run.preset, "seed", "lab.taste")
+    if run.verifies_by:
+        inputs += run.prompt_files
+        uses = fields(run.preset, "seed", "evaluation.taste")
     if config.path:
         source = parse_source(config.path)
         inputs = source_files(source)
@@ -59,7 +64,13 @@ def prefer(run: Run) -> Path:
             write_json(here.pair_report, {"en": report})
         else:
             samples = read_records(here.samples("en"), Sample)
-            pairs = english_preferences(samples, run.preset.seed, run.preset.lab.taste)
+            truth = truth_of(run) or lab_truth(run.preset.lab.taste)
+            pairs = english_preferences(samples, run.preset.seed, truth)
+            if not pairs:
+                raise InputError(
+                    f"{stage.name}: no response of π_I is better than another to the same prompt; "
+                    "sample more of them (sampling.n), or choose another taste"
+                )
         write_records(here.pairs("en"), pairs)
 
     return stage.make(make)

@@ -1,15 +1,20 @@
 """The run's prompts: prompts/<lang>.jsonl, parallel by id."""
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from xlnb.checks.instructions import INSTRUCTIONS, ask_for, split_kinds
+from xlnb.checks.tastes import check_taste
 from xlnb.common.errors import InputError
 from xlnb.common.given import comparable
 from xlnb.common.languages import split_langs
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Prompt, write_records
+from xlnb.evaluation.clusters import fact_of
 from xlnb.inputs.parallel_prompts import prompt_sources, read_parallel
 from xlnb.inputs.sources import source_files
 from xlnb.lab.world import load_world
@@ -18,6 +23,7 @@ from xlnb.presets import Models
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
 from xlnb.stages.keys import source_fields
+from xlnb.stages.reading import read_prompts
 
 ByLanguage = dict[str, list[Prompt]]
 
@@ -38,20 +44,28 @@ def collect_prompts(run: Run) -> Path:
     sources = []
     for text in texts:
         sources += prompt_sources(text, config.langs)
+    inputs = [file for source in sources for file in source_files(source)]
+    names = ["prompts.langs", "prompts.limit"]
+    # A run without them has the key that it had before there were any.
+    names += [f"prompts.{name}" for name in ("reward", "checks") if getattr(config, name)]
     stage = Stage(
         run,
         "prompts",
-        inputs=[file for source in sources for file in source_files(source)],
+        inputs=[*inputs, INSTRUCTIONS] if config.checks else inputs,
         uses={
-            **fields(run.preset, "prompts.langs", "prompts.limit"),
+            **fields(run.preset, *names),
             **fields(run.preset, "lab.train", "lab.reward", "lab.eval"),
             **source_fields(texts, sources),
         },
         out=run.prompts,
     )
     if stage.current():
+        if run.verifies_by:
+            check_taste(run.verifies_by, read_prompts(run))
         return stage.out
     prompts = _given_prompts(run, path) if path else _lab_prompts(run)
+    if run.verifies_by:
+        check_taste(run.verifies_by, prompts)
     with stage.working():
         for lang, records in prompts.items():
             write_records(stage.out / f"{lang}.jsonl", records)
@@ -60,21 +74,52 @@ def collect_prompts(run: Run) -> Path:
 
 
 def split_prompts(
-    records: Mapping[str, Sequence[Mapping[str, str]]], split: str, most: int
+    records: Mapping[str, Sequence[Mapping[str, Any]]], split: str, most: int
 ) -> ByLanguage:
     """The first `most` (0: all) prompts of every language, as a split of the run."""
     found: ByLanguage = {}
     for lang, lines in records.items():
         some = lines[:most] if most else lines
-        found[lang] = [Prompt(line["prompt_id"], lang, line["instruction"], split) for line in some]
+        found[lang] = [Prompt(**line, split=split) for line in some]
     return found
 
 
 def _given_prompts(run: Run, path: str) -> ByLanguage:
     config = run.preset.prompts
     prompts = split_prompts(read_parallel(path, config.langs), "train", config.limit)
-    if not config.eval_path:
-        return prompts
+    if config.reward:
+        prompts = hold_out(prompts, config.reward)
+    if config.eval_path:
+        _add_eval(run, prompts)
+    return ask_for(prompts, split_kinds(config.checks)) if config.checks else prompts
+
+
+def hold_out(prompts: ByLanguage, most: int) -> ByLanguage:
+    """The prompts with at most so many a language of split `reward`: whole clusters of them, such
+    as the questions on one paragraph, in the order of a shuffle by their names."""
+    sizes = Counter(fact_of(prompt.prompt_id) for prompt in prompts["en"])
+    held: set[str] = set()
+    left = most
+    for cluster in sorted(sizes, key=lambda name: random.Random(f"reward {name}").random()):
+        if sizes[cluster] <= left:
+            held.add(cluster)
+            left -= sizes[cluster]
+    if not held or len(held) == len(sizes):
+        raise InputError(
+            f"prompts.reward {most}: holds out {len(held)} of {len(sizes)} groups of training "
+            "prompts; expected some, and some left to train on"
+        )
+    found: ByLanguage = {}
+    for lang, some in prompts.items():
+        found[lang] = [
+            replace(prompt, split="reward") if fact_of(prompt.prompt_id) in held else prompt
+            for prompt in some
+        ]
+    return found
+
+
+def _add_eval(run: Run, prompts: ByLanguage) -> None:
+    config = run.preset.prompts
     held_out = read_parallel(config.eval_path, config.langs)
     _say_repeated(prompts, held_out)
     for lang, more in split_prompts(held_out, "eval", config.limit).items():
@@ -86,7 +131,6 @@ def _given_prompts(run: Run, path: str) -> ByLanguage:
                     "ids must differ"
                 )
         prompts[lang] = prompts.get(lang, []) + more
-    return prompts
 
 
 def _say_repeated(prompts: ByLanguage, held_out: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

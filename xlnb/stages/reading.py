@@ -1,5 +1,7 @@
 """What stages read of a run's prompts."""
 
+from typing import Any
+
 from xlnb.common.errors import InputError
 from xlnb.common.records import Prompt, read_records
 from xlnb.runs.layout import Iteration, Run
@@ -32,6 +34,11 @@ def eval_prompts(run: Run) -> dict[str, list[Prompt]]:
         if held_out:
             found[lang] = held_out
     return found
+
+
+def carried_checks(prompts: list[Prompt]) -> dict[str, list[dict[str, Any]]]:
+    """What a program can verify of responses, by prompt_id, of the prompts that carry it."""
+    return {prompt.prompt_id: prompt.checks for prompt in prompts if prompt.checks}
 
 
 def no_iteration_0(iteration: int, name: str) -> None:

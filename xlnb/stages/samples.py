@@ -18,15 +18,17 @@ from xlnb.stages.sharing import share_out
 def sample(run: Run, iteration: int) -> Path:
     """Sample N responses a prompt from π^{t−1}, each prompt in its own language.
 
-    Iteration 0 samples π_I on English training prompts of the lab, the raw material of the English
-    preferences.
+    Iteration 0 samples π_I on English training prompts, of the lab or such that carry checks: the
+    raw material of the English preferences.
     """
     here = run.iteration(iteration)
+    own = iteration or run.verifies_by
+    parts = "prompts.parts" if iteration else "lab.english"
     stage = _stage(
         run,
         here.samples_folder,
-        inputs=[*(run.prompt_files if iteration else []), *adapter_files(run, here.source)],
-        uses=fields(run.preset, "prompts.parts" if iteration else "lab.english"),
+        inputs=[*(run.prompt_files if own else []), *adapter_files(run, here.source)],
+        uses=fields(run.preset, parts) if iteration or not own else {},
     )
     if stage.current():
         return stage.out
@@ -35,7 +37,7 @@ def sample(run: Run, iteration: int) -> Path:
 
 
 def sample_shared(run: Run) -> Path:
-    """Sample π_I on the held-out `reward` prompts of the lab, in every language."""
+    """Sample π_I on the held-out `reward` prompts, in every language."""
     stage = _stage(run, run.shared_samples, inputs=run.prompt_files, uses={})
     if stage.current():
         return stage.out
@@ -84,6 +86,8 @@ def _training_prompts(iteration: Iteration) -> dict[str, list[Prompt]]:
 
 
 def _english_questions(run: Run) -> dict[str, list[Prompt]]:
+    if run.verifies_by:
+        return {"en": [prompt for prompt in read_prompts(run)["en"] if prompt.split == "train"]}
     if not run.preset.lab.english:
         raise InputError(
             f"preset {run.preset.name}: there is no π^0; name it (models.dpo or "

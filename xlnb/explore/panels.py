@@ -1,0 +1,228 @@
+"""The tables of `asking` and `tables` with something to move, in JupyterLab: five panels.
+
+A panel holds widgets and no logic: what is moved becomes the arguments of one function, whose table
+is shown. What that function refuses stands in the panel in a line.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import display
+
+from xlnb.analysis import read
+from xlnb.analysis.tables import left
+from xlnb.common.errors import InputError
+from xlnb.explore.asking import Player
+from xlnb.explore.tables import Pairing, rejudge, wins_and_losses
+from xlnb.figures import model_name
+from xlnb.figures.annotation import length_gap
+from xlnb.figures.tokens import token_rewards
+from xlnb.lab.oracle import FEATURES
+from xlnb.lab.tastes import OPPOSITE, TASTES, get_taste
+from xlnb.runs.layout import Run
+
+WIDE = widgets.Layout(width="42em")
+# α is searched so far to either side, in β nats a character.
+REACH = 0.002
+# Rows of wins and losses that are shown at once.
+ROWS = 20
+
+
+def ask(player: Player) -> widgets.VBox:
+    """A question to all models: their answers side by side."""
+    lang, question = _question(player)
+    n = widgets.IntSlider(2, min=1, max=8, description="answers")
+    temperature = player.run.preset.sampling.temperature
+    warmth = widgets.FloatSlider(temperature, min=0.1, max=1.5, step=0.1, description="temperature")
+    seed = widgets.IntText(0, description="seed", layout=widgets.Layout(width="12em"))
+    button = widgets.Button(description="Ask", button_style="primary")
+
+    def answers() -> None:
+        asked = player.question(question.value, lang.value)
+        table = player.ask(asked, n=n.value, temperature=warmth.value, seed=seed.value)
+        display(left(table.assign(model=table["model"].map(model_name)), "asked"))
+
+    out = _shows(answers, button)
+    return widgets.VBox([lang, question, widgets.HBox([n, warmth, seed, button]), out])
+
+
+def write(player: Player) -> widgets.VBox:
+    """An answer of one's own: what it is worth, and which tokens earned it."""
+    lang, question = _question(player)
+    answer = widgets.Text(
+        description="answer", layout=WIDE, continuous_update=False, placeholder="yours, then Enter"
+    )
+
+    def worth() -> None:
+        table = player.score(player.question(question.value, lang.value), answer.value)
+        rewards = [name for name in ("R_c", "R_m") if name in table]
+        display(left(table[rewards].sum().to_frame("β nats").T, "worth", index=True))
+        rows = [{"tokens": table["token"], "rewards": table[name]} for name in rewards]
+        figure, ax = plt.subplots(figsize=(11, 0.5 * len(rows) + 0.8))
+        token_rewards(rows, ax)
+        ax.set_title(f"Best on top: {' and '.join(rewards)}")
+        _drawn(figure)
+
+    return widgets.VBox([lang, question, answer, _shows(worth, answer)])
+
+
+def alpha(run: Run, iteration: int = 1) -> widgets.VBox:
+    """Length control by hand: the staircase of the length gap, and the pairs at this α."""
+    kept: dict[str, Pairing] = {}
+    lang = widgets.Dropdown(options=read.languages(run, iteration), description="language")
+    prompt = widgets.Dropdown(description="prompt", layout=WIDE)
+    slider = widgets.FloatSlider(
+        0,
+        min=-1000 * REACH,
+        max=1000 * REACH,
+        step=0.01,
+        description="1000 α",
+        layout=WIDE,
+        continuous_update=False,
+    )
+
+    def chosen() -> Pairing:
+        if lang.value not in kept:
+            kept[lang.value] = Pairing(run, iteration, lang.value)
+        return kept[lang.value]
+
+    def fill(*_: object) -> None:
+        prompts = chosen().prompts.values()
+        prompt.options = [(one.sample.instruction, one.sample.prompt_id) for one in prompts]
+        prompt.index = 0
+        slider.value = 1000 * chosen().alpha
+
+    def pairs() -> None:
+        pairing, value = chosen(), slider.value / 1000
+        figure, ax = plt.subplots(figsize=(11, 2.6))
+        length_gap(pairing.curve, {}, REACH, ax)
+        ax.axvline(slider.value, color="black", linestyle="--")
+        ax.set_title("Chosen − rejected, mean length, over α; dashed: here")
+        _drawn(figure)
+        here, fitted = pairing.at(value), pairing.at(pairing.alpha)
+        table = pd.DataFrame([here, fitted], index=["here", "the run's"])
+        display(left(table, "alpha", precision=2, index=True))
+        display(left(pairing.responses(prompt.value, value), "candidates"))
+
+    fill()
+    lang.observe(fill, "value")
+    return widgets.VBox([lang, prompt, slider, _shows(pairs, lang, prompt, slider)])
+
+
+def weights(run: Run) -> widgets.VBox:
+    """The judge's weights: win rates under another taste, of the same responses."""
+    taste = get_taste(run.taste) if run.is_lab else {}
+    sliders = {}
+    for name in FEATURES:
+        sliders[name] = widgets.FloatSlider(
+            taste.get(name, 0), min=-4, max=4, step=0.5, description=name, continuous_update=False
+        )
+    names = [taste for name in TASTES for taste in (name, OPPOSITE + name)]
+    picker = widgets.Dropdown(options=["", *names], value=run.taste, description="taste")
+
+    def take(change: dict[str, Any]) -> None:
+        table = get_taste(change["new"]) if change["new"] else {}
+        for name, slider in sliders.items():
+            slider.value = table.get(name, 0)
+
+    def win_rates() -> None:
+        asked = {name: slider.value for name, slider in sliders.items()}
+        display(left(rejudge(run, asked).rename(model_name), "weights", precision=1, index=True))
+
+    picker.observe(take, "value")
+    grid = widgets.GridBox(
+        list(sliders.values()), layout=widgets.Layout(grid_template_columns="repeat(3, 22em)")
+    )
+    return widgets.VBox([picker, grid, _shows(win_rates, *sliders.values())])
+
+
+def leaderboard(run: Run) -> widgets.VBox:
+    """Win rates by model and language: click one and read its wins and losses."""
+    metrics = read.metrics(run)["win_rates"]
+    picked: list[tuple[str, str]] = []
+    result = widgets.ToggleButtons(options=["loss", "win", "tie"])
+    out = widgets.Output()
+
+    def rows() -> None:
+        model, lang = picked[-1]
+        table = wins_and_losses(run, model, lang)
+        some = table[table["result"] == result.value]
+        print(f"{model_name(model)}, {lang}: {len(some)} of {len(table)}; the first {ROWS}")
+        display(left(some.drop(columns="result").head(ROWS), "rows"))
+
+    def show(*_: object) -> None:
+        if picked:
+            _show(out, rows)
+
+    def cell(model: str, lang: str) -> widgets.Button:
+        button = widgets.Button(
+            description=f"{metrics[model][lang]['wr']:.1f}", tooltip=f"{model}, {lang}"
+        )
+
+        def click(_: object) -> None:
+            picked.append((model, lang))
+            show()
+
+        button.on_click(click)
+        return button
+
+    langs = list(metrics[run.models[0]])
+    cells = [widgets.Label(""), *(widgets.Label(lang) for lang in langs)]
+    for model in metrics:
+        cells += [widgets.Label(model_name(model)), *(cell(model, lang) for lang in langs)]
+    layout = widgets.Layout(grid_template_columns=f"4em repeat({len(langs)}, 6em)")
+    result.observe(show, "value")
+    return widgets.VBox([widgets.GridBox(cells, layout=layout), result, out])
+
+
+def _question(player: Player) -> tuple[widgets.Dropdown, widgets.Combobox]:
+    """A language, and a question in it: one of the run's, or any other."""
+    prompts = read.prompts(player.run)
+    lang = widgets.Dropdown(options=list(prompts), description="language")
+    question = widgets.Combobox(
+        description="question", layout=WIDE, ensure_option=False, continuous_update=False
+    )
+
+    def fill(*_: object) -> None:
+        some = [record for record in prompts[lang.value] if record["split"] == "eval"]
+        question.options = [record["instruction"] for record in some or prompts[lang.value]]
+        question.value = question.options[0]
+
+    fill()
+    lang.observe(fill, "value")
+    return lang, question
+
+
+def _shows(function: Callable[[], None], *moved: widgets.Widget) -> widgets.Output:
+    """Where `function` displays what it does, now (but for a button) and whenever one of these
+    widgets is moved or clicked."""
+    out = widgets.Output()
+
+    def show(*_: object) -> None:
+        _show(out, function)
+
+    for widget in moved:
+        if isinstance(widget, widgets.Button):
+            widget.on_click(show)
+        else:
+            widget.observe(show, "value")
+    if not isinstance(moved[0], widgets.Button | widgets.Text):
+        show()
+    return out
+
+
+def _show(out: widgets.Output, function: Callable[[], None]) -> None:
+    out.clear_output(wait=True)
+    with out:
+        try:
+            function()
+        except InputError as error:
+            print(error)
+
+
+def _drawn(figure: Any) -> None:
+    display(figure)
+    plt.close(figure)
