@@ -72,7 +72,7 @@ def unfounded(notebook):
 
 @pytest.mark.parametrize("name", CLAIMING)
 def test_what_a_run_shows_is_in_the_outputs(name):
-    claims, wrong = unfounded(nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4))
+    claims, wrong = unfounded(nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4))
     assert claims and wrong == []
 
 
