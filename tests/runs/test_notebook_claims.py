@@ -11,6 +11,8 @@ from decimal import Decimal
 import nbformat
 import pytest
 
+from xlnb.runs.notebooks import NOTEBOOKS
+
 LABEL = "**What this run shows.**"
 # Notebooks that make such claims of outputs alone; others also speak of pictures and scales.
 CLAIMING = ("06_judging", "07_win_rates")
