@@ -22,7 +22,7 @@ lint: $(VENV)/installed
 	$(BIN)/mypy xlnb
 
 lab: $(VENV)/installed
-	$(BIN)/jupyter lab --notebook-dir=notebooks
+	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
 
 # Execute the committed notebooks anew, from a finished `make run`.
 notebooks: run

@@ -1,10 +1,10 @@
-"""Put lab runs with their evidence under data/results, with what has to stand beside a result, and
-draw and print them together, as README shows them:
+"""Put lab runs with their evidence into a folder, with what has to stand beside a result, and draw
+and print them together, as README shows them:
 
-python tests/benchmarks/collect_results.py runs/seed0 runs/seed1 runs/seed2
+python tests/benchmarks/collect_results.py --out data/results runs/seed0 runs/seed1 runs/seed2
 """
 
-import sys
+import argparse
 from pathlib import Path
 from statistics import mean
 
@@ -14,22 +14,30 @@ import pandas as pd
 from xlnb import figures
 from xlnb.analysis import evidence
 from xlnb.analysis.evidence import in_words
-from xlnb.common.files import ROOT, read_json, write_json
+from xlnb.common.errors import InputError
+from xlnb.common.files import read_json, write_json
 from xlnb.figures.scores import SCORER_NAMES, opposite_tastes
 from xlnb.figures.win_rates import seed_points
-
-RESULTS = ROOT / "data" / "results"
 
 Columns = dict[str, list[float]]
 
 
-def collect(folder: Path) -> dict:
-    """A run's record, with its whole preset, written under data/results."""
-    record = read_json(folder / "evidence.json") | {
-        "preset": read_json(folder / "preset.json")["preset"]
-    }
-    write_json(RESULTS / f"lab_seed{record['seed']}.json", record)
-    return record
+def read_runs(folders: list[Path]) -> list[dict]:
+    """The runs' records, each with its whole preset. Raises InputError where a run or a seed is
+    there twice: its interval would be over fewer draws than it says."""
+    found: dict[int, Path] = {}
+    records = []
+    for folder in folders:
+        record = read_json(folder / "evidence.json")
+        record["preset"] = read_json(folder / "preset.json")["preset"]
+        seed = record["seed"]
+        if seed in found:
+            same = folder.resolve() == found[seed].resolve()
+            what = "is given twice" if same else f"has seed {seed}, as {found[seed]} has"
+            raise InputError(f"{folder} {what}; give one run a seed")
+        found[seed] = folder
+        records.append(record)
+    return records
 
 
 def by_column(tables: list[dict[str, float]]) -> Columns:
@@ -84,9 +92,10 @@ def accuracies(records: list[dict], policy: str) -> dict[str, Columns]:
     return rows
 
 
-def draw_tastes(rows: pd.DataFrame) -> None:
+def draw_tastes(rows: pd.DataFrame, out: Path) -> None:
     tastes = list(dict.fromkeys(rows["taste"]))
-    figure, axes = plt.subplots(1, len(tastes), figsize=(13, 3.6), sharey=True)
+    figure, grid = plt.subplots(1, len(tastes), figsize=(13, 3.6), sharey=True, squeeze=False)
+    axes = list(grid.flat)
     for taste, ax in zip(tastes, axes, strict=True):
         opposite_tastes(rows[rows["taste"] == taste], ax)
         ax.set_title(taste)
@@ -94,23 +103,35 @@ def draw_tastes(rows: pd.DataFrame) -> None:
     figure.legend(handles, labels, loc="outside lower right", ncols=2)
     what = "share of prompts whose best response by the score is better than its worst"
     figure.supxlabel(what, fontsize=11, x=0.02, ha="left")
-    figure.savefig(RESULTS / "tastes.png")
+    figure.savefig(out / "tastes.png")
 
 
 def main() -> None:
-    records = [collect(Path(folder)) for folder in sys.argv[1:]]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="where records and pictures go")
+    parser.add_argument("runs", type=Path, nargs="+", help="run folders, a seed each")
+    args = parser.parse_args()
+    try:
+        records = read_runs(args.runs)
+    except InputError as error:
+        parser.exit(2, f"error: {error}\n")
+    for record in records:
+        write_json(args.out / f"lab_seed{record['seed']}.json", record)
+    models = list(records[0]["win_rates"])[: records[0]["preset"]["iterations"] + 2]
+    last = models[-1]
     rows = win_rates(records)
     named = {figures.model_name(model): values for model, values in rows.items()}
-    named["π^0 → π^2"] = gain(rows, "dpo", "icr2")
+    named[f"π^0 → {figures.model_name(last)}"] = gain(rows, "dpo", last)
     show("Win rates", named, 1)
-    for policy in ("dpo", "icr1"):
+    for policy in models[1:-1]:
         title = f"Pair accuracy on π_I's responses, policy {figures.model_name(policy)}"
         show(title, accuracies(records, policy), 2)
     opposites = evidence.opposites(records)
     show_frame("Mean over a taste and its opposite", evidence.opposites_table(opposites))
     noises = evidence.translators(records)
     noises["cell"] = [
-        f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in noises.itertuples(index=False)
+        f"{row.mean:.3f} [{row.low:.3f}, {row.high:.3f}]" if len(records) > 1 else f"{row.mean:.3f}"
+        for row in noises.itertuples(index=False)
     ]
     show_frame(
         "By a translator's errors", noises.pivot(index="scorer", columns="noise", values="cell")
@@ -118,11 +139,13 @@ def main() -> None:
     print([round(sum(record["seconds"].values())) for record in records], "seconds in stages")
 
     figures.style()
-    draw_tastes(opposites)
+    draw_tastes(opposites, args.out)
     figure, ax = plt.subplots(figsize=(11, 4))
-    seed_points({model: rows[model] for model in ("sft", "dpo", "icr1", "icr2")}, ax)
-    ax.set_title(f"Win rate against {figures.model_label('sft')} on the lab, {len(records)} seeds")
-    figure.savefig(RESULTS / "win_rates.png")
+    seed_points({model: rows[model] for model in models}, ax)
+    seeds = f"{len(records)} seeds" if len(records) > 1 else "1 seed"
+    ax.set_title(f"Win rate against {figures.model_label('sft')} on the lab, {seeds}")
+    figure.savefig(args.out / "win_rates.png")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,7 @@ from xlnb.exercises import EXERCISES, find
 
 # Of a solution's source, what a learner gets wrong: (what stands there, what they write).
 MUTANTS = {
+    "share_won": [("preference - 1 for", "preference for"), ("100 * ", "")],
     "optimum": [
         ("rewards / beta", "rewards * beta"),
         ("torch.exp(rewards", "torch.exp(-rewards"),
@@ -33,6 +34,37 @@ MUTANTS = {
         ("logits.float()", "logits"),
         (".sum()", ".mean()"),
         ("logps[prompt_length - 1 : -1]", "logps[:-1][: len(targets)]"),
+    ],
+    "own_judge": [
+        ("len(model) - len(baseline)", "len(model) - 20"),
+        ("1.5 + 0.5 * np.sign(longer)", "1.5 + 0.5 * (longer >= 0)"),
+        ("1.5 + 0.5 * np.sign(longer)", "1.5"),
+        ("1.5 + 0.5 * np.sign(longer)", "1.5 + longer"),
+        ("1.5 + 0.5 * np.sign(longer)", "1.5 + 0.5 * np.random.uniform(-1, 1)"),
+    ],
+    "coverage": [
+        ("axis=1", "axis=0"),
+        ("mean(axis=0)", "mean(axis=1)"),
+        ("np.maximum.accumulate(np.asarray(right), axis=1)", "np.asarray(right)"),
+        ("np.maximum.accumulate(", "np.add.accumulate("),
+        ("np.maximum", "np.minimum"),
+    ],
+    "bootstrap_interval": [
+        ("np.unique(facts)", "np.unique(facts)[:10]"),
+        ("means.append(100 * wins[prompts].mean())",
+         "means.append(100 * np.mean([wins[of_fact[fact]].mean() for fact in drawn]))"),
+        ("np.flatnonzero(facts == fact) for fact in np.unique(facts)",
+         "np.array([row]) for row in range(len(wins))"),
+        ("rng.integers(len(of_fact), size=len(of_fact))", "rng.permutation(len(of_fact))"),
+        ("100 * wins", "wins"),
+        ("[0.025, 0.975]", "[0.25, 0.75]"),
+    ],
+    "paired_se": [
+        ("ddof=1", "ddof=0"),
+        ("after - before", "after + before"),
+        ("difference.std(ddof=1)", "100 * np.hypot(after.std(ddof=1), before.std(ddof=1))"),
+        (" / np.sqrt(len(difference))", ""),
+        ("100 * ", ""),
     ],
     "matched_accuracy": [
         ('on=["lang", "prompt_id"]', 'how="cross"'),
@@ -80,6 +112,10 @@ MUTANTS = {
 # Exercises whose answer is a value: wrong ones.
 WRONG = {
     "beta_for_twice_the_reward": ["beta is halved", 2, None],
+    "flips_that_halve": [0.5, 0.125, 0, "a quarter", None],
+    "planted_failure": ["another language", "baseline and model swapped", "noise", None],
+    # Not told apart; longer than need be; no such token.
+    "failing_test": [([0], [1]), ([2, 0], [3]), ([2], [7])],
     "first_loss": [0.0, 0.5, 1.0, "ln 2", None],
     "chosen_falls": ["the rate is too high", "the chosen responses are wrong", None],
 }
@@ -159,7 +195,7 @@ def test_hints_come_in_steps(name, capsys):
 
 
 def test_an_unknown_exercise_names_the_others():
-    with pytest.raises(InputError, match="no exercise 'dpo'; there are optimum, "):
+    with pytest.raises(InputError, match="no exercise 'dpo'; there are share_won, "):
         exercises.check("dpo", ...)
 
 
@@ -168,8 +204,10 @@ def asked():
     found = []
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        text = "\n".join("".join(cell["source"]) for cell in cells)
-        found += [(path.stem, name, text) for name in re.findall(r'check\("(\w+)"', text)]
+        sources = ["".join(cell["source"]) for cell in cells]
+        folded = "\n".join(source for source in sources if source.startswith("<details>"))
+        for name in re.findall(r'check\("(\w+)"', "\n".join(sources)):
+            found.append((path.stem, name, folded))
     return found
 
 

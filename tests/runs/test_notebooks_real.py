@@ -158,7 +158,7 @@ def cell_by_cell(monkeypatch, tmp_path, capsys):
     plt.close("all")
 
 
-OF_ANY_RUN = [("log_probabilities", 5), ("rewards", 1), ("pairs", 2), ("training", 4)]
+OF_ANY_RUN = [("log_probabilities", 4), ("rewards", 1), ("pairs", 2), ("training", 4)]
 OF_JUDGED_RUNS = [("judging", 0), ("win_rates", 5)]
 
 
@@ -223,7 +223,7 @@ def test_which_notebooks_a_run_fills(with_adapter, two_checkpoints, tmp_path):
 @pytest.mark.parametrize("about", ["tour", "reward_derivation"])
 def test_a_notebook_about_the_lab_refuses_other_runs(two_checkpoints, about):
     sources = [cell.source for cell in code_cells(about)]
-    opens = next(i for i, source in enumerate(sources) if "run = open_run(" in source)
+    opens = next(i for i, source in enumerate(sources) if "nb.start(" in source)
     # the first cell has the parameters, those after it import
     given = {"run_dir": str(two_checkpoints.path), "preset": "", "overrides": ""}
     exec("\n".join(sources[1:opens]), given)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from filelock import FileLock
 
 from xlnb import stages
@@ -598,11 +599,12 @@ def test_other_english_questions_make_the_english_samples_stale(tmp_path, monkey
     # Of the iterations' questions nothing changes, so that their files stay the same.
     asked = []
 
-    def generate(run, sampler, tokenizer, prompts, path, **options):
+    def generation(run, sampler, tokenizer, prompts, path, **options):
         asked.append(len(prompts))
 
-    monkeypatch.setattr(samples, "load_sampler", lambda run, name: (None, None))
-    monkeypatch.setattr(samples, "generate", generate)
+    loaded = SimpleNamespace(model=torch.nn.Identity())
+    monkeypatch.setattr(samples, "load_sampler", lambda run, name: (loaded, None))
+    monkeypatch.setattr(samples, "generation", generation)
     for english in ("16", "24"):
         run = open_run(tmp_path / "run", "lab-quick", {"lab.english": english})
         stages.collect_prompts(run)

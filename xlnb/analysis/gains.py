@@ -7,8 +7,11 @@ import pandas as pd
 
 from xlnb.analysis.read import Record
 from xlnb.common.columns import Floats
+from xlnb.common.errors import InputError
 from xlnb.common.intervals import seed_interval
+from xlnb.evaluation.annotations import Judged
 from xlnb.evaluation.clusters import fact_of as fact_of
+from xlnb.evaluation.tables import pooled_win_rates
 from xlnb.evaluation.text_table import mean_over_languages
 from xlnb.winrates import PairedDifference, paired_difference
 
@@ -53,22 +56,71 @@ def gain_table(gain: Mapping[str, PairedDifference], before: Rates, after: Rates
     return table
 
 
-def clustered_table(
-    after: Preferences, before: Preferences, prompt_ids: Sequence[str]
+def parallel_ids(annotations: Mapping[str, Mapping[str, Sequence[Record]]]) -> list[str]:
+    """The ids of the prompts, the same in every language and of every model, as a mean over
+    languages needs. Raises InputError where they are not."""
+    found: list[str] = []
+    for model, by_lang in annotations.items():
+        for lang, records in by_lang.items():
+            ids = [record["id"] for record in records]
+            found = found or ids
+            if ids != found:
+                raise InputError(
+                    f"{model}, {lang}: not the prompts of the others, in their order; expected "
+                    "parallel prompts"
+                )
+    return found
+
+
+def beside_paper(before: Rates, after: Rates, names: Sequence[str]) -> pd.DataFrame:
+    """Mean win rates of two models, `names`, and the gain: this run's languages but English, all of
+    them, and the paper's."""
+    all_0, rest_0 = mean_over_languages(before, "wr")
+    all_1, rest_1 = mean_over_languages(after, "wr")
+    rows = {
+        "this run, languages but English": (rest_0, rest_1),
+        "this run, all languages": (all_0, all_1),
+        "paper, 5 languages with English": (13.71, 26.43),
+    }
+    table = pd.DataFrame(rows, index=list(names)).T
+    return table.assign(gain=table.iloc[:, 1] - table.iloc[:, 0])
+
+
+def pooled_table(
+    annotations: Mapping[str, Mapping[str, Judged]], models: Sequence[str]
 ) -> pd.DataFrame:
-    """A row a language: the gain with its 95% interval over prompts and over facts."""
-    over_prompts = gains(after, before)
-    over_facts = gains(after, before, prompt_ids)
+    """`pooled_win_rates` of these models, those that have several languages: a row each."""
     rows = {}
-    for name, plain in over_prompts.items():
-        clustered = over_facts[name]
-        rows[name] = {
-            "gain": plain["difference"],
-            "interval over prompts": "[{:.1f}, {:.1f}]".format(*plain["ci"]),
-            "interval over facts": "[{:.1f}, {:.1f}]".format(*clustered["ci"]),
-            "SE ratio": clustered["se"] / plain["se"] if plain["se"] else np.nan,
-        }
+    pooled = pooled_win_rates(annotations)
+    for model in models:
+        if model in pooled:
+            low, high = pooled[model]["wr_ci"]
+            wr, se = pooled[model]["wr"], pooled[model]["wr_se"]
+            rows[model] = {"WR": wr, "SE": se, "95% from": low, "to": high}
     return pd.DataFrame(rows).T
+
+
+def explained(
+    gain: Mapping[str, PairedDifference],
+    accuracy: Mapping[str, Mapping[str, float]],
+    changed: pd.DataFrame,
+) -> pd.DataFrame:
+    """A row a language, the smallest gain first: its gain, the accuracy of its pairs
+    (`pair_accuracy`), and how kinds of responses changed (`kinds.change`), in points."""
+    table = pd.DataFrame({"gain": {lang: gain[lang]["difference"] for lang in changed}})
+    for model, by_lang in accuracy.items():
+        table[f"pair accuracy, rewards of {model}"] = pd.Series(by_lang)
+    kinds = ["right, polite", "refuses", "wrong", "off topic or garbled"]
+    return table.join(changed.T[kinds]).sort_values("gain")
+
+
+def told_from_zero(gain: PairedDifference) -> str:
+    """What a gain's interval says of it, in words."""
+    low, high = gain["ci"]
+    direction = "not told from 0"
+    if low > 0 or high < 0:
+        direction = "up" if low > 0 else "down"
+    return f"{gain['difference']:+.1f} points, 95% interval {low:+.1f} to {high:+.1f}: {direction}"
 
 
 def measures(rates: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:

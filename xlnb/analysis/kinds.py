@@ -23,6 +23,11 @@ def of_annotations(records: Sequence[Record], lang: str) -> pd.Series:
     return shares(verdict(record["id"], lang, record["output_2"]).kind for record in records)
 
 
+def of_language(records: Sequence[Record]) -> pd.Series:
+    """`of_annotations` of the language that they are in."""
+    return of_annotations(records, records[0]["lang"])
+
+
 def of_pairs(pairs: Sequence[Record], side: str) -> pd.Series:
     """`shares` of one side, "chosen" or "rejected", of pairs."""
     texts = ((pair["prompt_id"], pair["lang"], pair[side][0]["content"]) for pair in pairs)
@@ -40,12 +45,6 @@ def change(
     return pd.DataFrame(columns)
 
 
-def moved_most(change: pd.Series) -> str:
-    """What gained and what lost most, in a sentence; `change`: of shares, in points."""
-    gained = f"'{change.idxmax()}' gained most ({change.max():+.1f})"
-    return f"{gained}, '{change.idxmin()}' lost most ({change.min():+.1f})"
-
-
 def chosen_and_rejected(
     all_kinds: Mapping[str, Iterable[str]], pairs: Mapping[str, Sequence[Record]]
 ) -> dict[str, dict[str, pd.Series]]:
@@ -56,3 +55,23 @@ def chosen_and_rejected(
         sides = {side: of_pairs(pairs[lang], side) for side in ("chosen", "rejected")}
         found[lang] = {"all samples": shares(kinds), **sides}
     return found
+
+
+def of_each_side(
+    pairs: Mapping[str, Mapping[str, Sequence[Record]]], langs: Sequence[str]
+) -> dict[str, dict[str, pd.Series]]:
+    """{lang: {"chosen, for <model>", and "rejected, …": `shares`}}, of the pairs of each model."""
+    found: dict[str, dict[str, pd.Series]] = {lang: {} for lang in langs}
+    for model, by_lang in pairs.items():
+        for lang, some in by_lang.items():
+            for side in ("chosen", "rejected"):
+                found[lang][f"{side}, for {model}"] = of_pairs(some, side)
+    return found
+
+
+def of_every_pair(sides: Mapping[str, Mapping[str, pd.Series]], kind: str) -> pd.DataFrame:
+    """Of `of_each_side`, the share of one kind: languages by sides, in percent."""
+    rows = {}
+    for lang, by_side in sides.items():
+        rows[lang] = {side: shares[kind] for side, shares in by_side.items()}
+    return pd.DataFrame(rows).T

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from xlnb.evaluation.annotations import Judged
 from xlnb.evaluation.biases import length_bias
-from xlnb.evaluation.text_table import mean_over_languages
+from xlnb.evaluation.leaderboard import Leaderboard
+from xlnb.evaluation.tables import win_rates
 from xlnb.winrates import length_controlled, win_rate
 
 
@@ -77,18 +79,35 @@ def planted_row(judged: Planted, w_b: float = 0.4) -> dict[str, float]:
     return row | {key: bias[key] for key in ("difference", "se", "w_len", "sds_apart")}
 
 
-def change_table(
-    before: Mapping[str, Mapping[str, float]], after: Mapping[str, Mapping[str, float]]
-) -> pd.DataFrame:
-    """Means over languages of WR, LC and characters: before, after, change.
+# A model that is better 60% of the time, length aside: the weight of length, and the mean of the
+# baseline's characters less the model's.
+SIMULATED = {
+    "blind to length": (0.0, -300.0),
+    "likes length, model longer": (-1.5, -300.0),
+    "likes length, model shorter": (-1.5, 300.0),
+}
 
-    `before`, `after`: one model's {lang: {"wr", "lc", "mean_chars"}}.
-    """
-    titles = {"wr": "WR (%)", "lc": "LC (%)", "mean_chars": "characters"}
+
+def simulated(seed: int) -> dict[str, Planted]:
+    """Three judges of `SIMULATED`, drawn one after the other."""
+    rng = np.random.default_rng(seed)
+    return {title: planted(w_len, gap, rng) for title, (w_len, gap) in SIMULATED.items()}
+
+
+def two_forms(judged: Mapping[str, Judged], leaderboard: Leaderboard) -> pd.DataFrame:
+    """A row a model of AlpacaEval's leaderboard: WR, its LC in the leaderboard's form and from
+    length alone, and `length_bias`."""
+    of_all = {model: {"en": one} for model, one in judged.items()}
+    forms = {
+        "LC, leaderboard": win_rates(of_all, leaderboard),
+        "LC, length alone": win_rates(of_all),
+    }
     rows = {}
-    for key, title in titles.items():
-        old, new = (mean_over_languages(rates, key)[0] for rates in (before, after))
-        rows[title] = {"before": old, "after": new, "change": new - old}
+    for model, one in judged.items():
+        row = {"WR": forms["LC, leaderboard"][model]["en"]["wr"]}
+        row |= {form: rates[model]["en"]["lc"] for form, rates in forms.items()}
+        bias = length_bias(one.preference, one.len_output, one.len_baseline)
+        rows[model] = row | {key: bias[key] for key in ("longer", "sds_apart", "w_len")}
     return pd.DataFrame(rows).T
 
 

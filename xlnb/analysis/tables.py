@@ -8,7 +8,8 @@ from xlnb.common.text import shorten
 # The most characters of a cell.
 LONGEST = 400
 
-LEFT = [{"selector": "td", "props": "text-align: left; white-space: normal"}]
+# Headers stand over their columns.
+LEFT = [{"selector": "th, td", "props": "text-align: left; white-space: normal"}]
 
 
 def left(table: pd.DataFrame, uuid: str, *, precision: int = 3, index: bool = False) -> Styler:

@@ -25,6 +25,7 @@ from xlnb.cli import (
     run,
     score,
     stage,
+    sweep,
     winrate,
 )
 from xlnb.cli import list as list_
@@ -32,6 +33,7 @@ from xlnb.common import processes
 
 COMMANDS = (
     run,
+    sweep,
     evidence,
     stage,
     winrate,

@@ -30,6 +30,11 @@ def add_parser(commands: Commands) -> None:
         help="how many processes share the stages out, each with its part of the cores (default: "
         "1; the lab's models are too small to use a second core in another way)",
     )
+    parser.add_argument(
+        "--share",
+        action="store_true",
+        help="copy stages that a run beside this one has finished with the same inputs and values",
+    )
     add_yes(parser)
     add_overrides(parser)
     parser.set_defaults(function=run_all)
@@ -46,7 +51,8 @@ def run_all(args: argparse.Namespace) -> None:
     preset = args.preset
     if not preset and not record_of(folder).exists():
         preset = "lab"
-    run = open_run(folder, preset, parse_overrides(args.overrides))
+    donors = sorted(folder.parent.glob("*/")) if args.share else []
+    run = open_run(folder, preset, parse_overrides(args.overrides), donors=donors)
     last = args.until or stages.steps(run)[-1].name
     _make(run, last, args)
     if not args.until:

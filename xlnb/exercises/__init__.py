@@ -15,15 +15,18 @@ import textwrap
 from typing import Any
 
 from xlnb.common.errors import InputError
-from xlnb.exercises import logprobs, pairs, reward, rewards, training
+from xlnb.exercises import judging, logprobs, pairs, reward, rewards, tour, training, win_rates
 from xlnb.exercises.exercise import Exercise, NotAttempted, WrongAnswer
 
 EXERCISES: dict[str, Exercise] = {
+    **tour.EXERCISES,
     **reward.EXERCISES,
     **logprobs.EXERCISES,
     **rewards.EXERCISES,
     **pairs.EXERCISES,
     **training.EXERCISES,
+    **judging.EXERCISES,
+    **win_rates.EXERCISES,
 }
 
 

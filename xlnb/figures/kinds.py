@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from xlnb.figures.style import BLUE, BROWN, GREEN, GREY, RED, SKY, YELLOW, model_label
+from xlnb.common.languages import language_name
+from xlnb.figures.style import BLUE, BROWN, GREEN, GREY, RED, SKY, YELLOW, model_label, panels
 from xlnb.lab.oracle import KINDS
 
 KIND_COLORS = dict(zip(KINDS, (BLUE, SKY, GREEN, YELLOW, GREY, RED, BROWN), strict=True))
@@ -27,6 +28,18 @@ def kind_shares(shares: Mapping[str, Mapping[str, float]], ax: Axes) -> None:
     ax.grid(visible=False)
     ax.tick_params(axis="y", labelsize="large")
     ax.set(xlim=(0, 100), ylim=(len(shares) - 0.5, -0.5), xlabel="responses (%)")
+
+
+def kind_panels(by_lang: Mapping[str, Mapping[str, Mapping[str, float]]], title: str) -> Figure:
+    """`kind_shares` of every language, a panel each, with the one legend."""
+    figure, axes = panels(len(by_lang), height=2.2, sharex=True, sharey=True)
+    for (lang, shares), ax in zip(by_lang.items(), axes, strict=True):
+        kind_shares(shares, ax)
+        ax.set_title(language_name(lang))
+        ax.label_outer()
+    kind_legend(figure)
+    figure.suptitle(title, fontweight="bold")
+    return figure
 
 
 def kind_legend(figure: Figure) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import seaborn as sns
+from IPython.core.getipython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -43,6 +44,37 @@ def style() -> None:
         "legend.frameon": False,
         "legend.fontsize": 11,
     }
+    _with_alt_text()
+
+
+def alt_text(figure: Figure) -> str:
+    """What a reader who cannot see the picture is told: its titles, or what its axes are."""
+    titles = [figure.get_suptitle()]
+    for ax in figure.axes:
+        titles.append(ax.get_title(loc="left") or ax.get_title())
+    found = [title for title in titles if title]
+    if not found:
+        found = [f"{ax.get_ylabel()} by {ax.get_xlabel()}" for ax in figure.axes]
+    return "; ".join(found).replace("$", "").replace("\n", " ")
+
+
+def _with_alt_text() -> None:
+    """In a notebook: figures are shown with `alt_text`, which nbconvert's classic pages hold."""
+    shell = get_ipython()
+    if shell is None or shell.display_formatter is None or not hasattr(shell, "kernel"):
+        return
+    # Loads the back end, which registers how figures are drawn.
+    plt.switch_backend(plt.get_backend())
+    formatter = shell.display_formatter.formatters["image/png"]
+    draw = formatter.for_type(Figure)
+    if draw is None or getattr(draw, "has_alt_text", False):
+        return
+
+    def described(figure: Figure) -> Any:
+        return draw(figure), {"alt": alt_text(figure)}
+
+    described.has_alt_text = True  # type: ignore[attr-defined]
+    formatter.for_type(Figure, described)
 
 
 def model_name(model: str) -> str:

@@ -52,7 +52,7 @@ def token_logprobs(table: Table, ax: Axes) -> None:
     room = max(0.2, -min(sft.min(), dpo.min()))
     for i, difference in enumerate(dpo - sft):
         ax.annotate(f"{difference:+.2f}", (i, 0.03 * room), ha="center", va="bottom", fontsize=9)
-    ax.set_xticks(x, [visible(token) for token in table["token"]], rotation=30, ha="right")
+    ax.set_xticks(x, [visible(token) for token in table["token"]])
     ax.set(ylabel="log-probability (nats)", ylim=(-1.08 * room, 0.14 * room))
     ax.grid(axis="x", visible=False)
     ax.legend(loc="lower right")
@@ -120,7 +120,7 @@ def batch_layout(
         if role != "pad":
             text = visible(tokens[row][column])
             color = "white" if role == "end of turn" else "black"
-            look: Look = {"color": color, "fontsize": 8, "rotation": 60, "parse_math": False}
+            look: Look = {"color": color, "fontsize": 9, "parse_math": False}
             ax.text(column + 0.5, row + 0.5, text, **look, **CENTRED)
     columns = width - prompt_width
     bottom = height + 0.15

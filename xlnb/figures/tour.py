@@ -15,6 +15,30 @@ DARK = "#444444"
 # Half of a box's width and height.
 HALF_WIDTH, HALF_HEIGHT = 0.9, 0.32
 
+MODEL, ENGLISH, OTHER = "#eeeeee", "#fdebd0", "#d6eaf8"
+
+# The method: boxes, and the arrows that join them, as `diagram` takes them.
+METHOD = {
+    "base": (0, 2, "$\\pi_I$\ninstruction-tuned", MODEL),
+    "dpo": (2.5, 2, "$\\pi^t$, at first $\\pi^0$\naligned in English", MODEL),
+    "next": (7.5, 2, "$\\pi^{t+1}$\naligned in every ℓ", MODEL),
+    "prompt": (0, 0, "prompt in ℓ", OTHER),
+    "samples": (2.5, 0, "N responses in ℓ", OTHER),
+    "english": (5, 1.05, "“answer in ℓ” +\nprompt in English", ENGLISH),
+    "reward": (5, 0, "implicit reward\n$\\beta\\,(\\log\\pi^t - \\log\\pi_I)$", ENGLISH),
+    "pair": (7.5, 0, "chosen, rejected\n(length-controlled)", OTHER),
+}
+METHOD_ARROWS = (
+    ("base", "dpo", "DPO"),
+    ("prompt", "samples", ""),
+    ("dpo", "samples", "samples"),
+    ("samples", "reward", ""),
+    ("english", "reward", ""),
+    ("reward", "pair", ""),
+    ("pair", "next", "DPO + NLL"),
+    ("next", "dpo", "next iteration"),
+)
+
 ROLE_COLORS = {"chosen": BLUE, "rejected": ORANGE, "": "#cccccc"}
 
 

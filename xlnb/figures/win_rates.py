@@ -1,4 +1,4 @@
-"""Notebook 06, win rates: models by languages, gains with their intervals, length, seeds.
+"""Notebook 07, win rates: models by languages, gains with their intervals, length, seeds.
 
 `win_rates` is that of metrics.json: {model: {lang: {"wr", "wr_ci", "lc", …}}}, in points.
 """
@@ -6,10 +6,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from xlnb.evaluation.summaries import WinRate
 from xlnb.figures.style import (
@@ -165,6 +167,18 @@ def win_rate_by_length(
     ax.set(ylabel="win rate (%)", ylim=(-2, 102))
     ax.locator_params(axis="x", nbins=5)
     ax.legend()
+
+
+def length_panels(
+    cases: Mapping[str, tuple[pd.DataFrame, pd.DataFrame, float, float]],
+) -> Figure:
+    """`win_rate_by_length` of each case, a panel each."""
+    figure, axes = plt.subplots(1, len(cases), figsize=(11, 3.6), sharey=True, squeeze=False)
+    for (title, case), ax in zip(cases.items(), axes[0], strict=True):
+        win_rate_by_length(*case, ax)
+        ax.set_title(title, fontsize=11)
+        ax.label_outer()
+    return figure
 
 
 def seed_points(values: Mapping[str, Mapping[str, Sequence[float]]], ax: Axes) -> None:

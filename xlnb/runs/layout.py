@@ -36,15 +36,14 @@ def record_of(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and its resolved preset.
-
-    Its models are named sft (π_I), dpo (π^0), icr1 (π^1), icr2 (π^2) …
-    """
+    """A run folder and its resolved preset. Its models are named sft (π_I), dpo (π^0), icr1 …"""
 
     path: Path
     preset: Preset
     # whether a finished stage that is no longer current is made again, or an error
     redo: bool = True
+    # runs from which a stage that they have finished with the same key is copied
+    donors: tuple[Path, ...] = ()
 
     @property
     def models(self) -> list[str]:

@@ -193,7 +193,9 @@ def _kept(output: NotebookNode) -> bool:
 
 def _clean(output: NotebookNode, count: int) -> NotebookNode:
     if "metadata" in output:
-        output.metadata = NotebookNode()
+        # Of a figure's metadata its alternative text.
+        alt = output.metadata.get("image/png", {}).get("alt")
+        output.metadata = NotebookNode({"image/png": {"alt": alt}} if alt else {})
     if "execution_count" in output:
         output.execution_count = count
     if "text/plain" in output.get("data", {}):

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from xlnb.common import processes
@@ -25,13 +25,14 @@ def open_run(
     overrides: Mapping[str, object] | None = None,
     *,
     redo: bool = True,
+    donors: Iterable[Path] = (),
 ) -> Run:
     """Open a run folder, making it where it is new.
 
     Without `preset`, the folder's own `preset.json` is used, with `overrides` on top. A changed
     preset does not undo anything here: each stage finds out by itself whether what it made is still
     current. Without `redo` such a stage is not made again but an InputError, and so is a preset
-    that shows beforehand that there would be one.
+    that shows beforehand that there would be one. `donors`: see `Run`.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
@@ -40,10 +41,8 @@ def open_run(
     if not above.is_dir():
         raise InputError(f"{path}: {above} is a file, not a folder; name another")
     chosen = get_preset(preset, overrides) if preset else _kept_preset(path, overrides)
-    run = Run(path, chosen, redo)
-    if not redo and run.record.exists():
-        refuse_outdated(run, _kept_preset(path, None))
-    _check(run)
+    run = Run(path, chosen, redo, tuple(donors))
+    check_run(run)
     _record(run)
     if processes.is_main():
         sweep(run.path)
@@ -63,8 +62,10 @@ def _kept_preset(path: Path, overrides: Mapping[str, object] | None) -> Preset:
     return override(preset_from_dict(saved["preset"]), overrides or {})
 
 
-def _check(run: Run) -> None:
+def check_run(run: Run) -> None:
     """What of a preset only the method's steps, this machine and this folder can tell."""
+    if not run.redo and run.record.exists():
+        refuse_outdated(run, _kept_preset(run.path, None))
     # They import torch, which takes a second.
     from xlnb.judges.registry import find_judge
     from xlnb.lab.tastes import get_taste

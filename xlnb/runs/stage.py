@@ -1,6 +1,8 @@
 """A stage of a run: whether what it made is still current, and the record that says so."""
 
 import json
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -10,10 +12,10 @@ from typing import Any
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
-from xlnb.common.files import aside, relative, sha256
+from xlnb.common.files import aside, relative, sha256, temporary_file
 from xlnb.presets import Preset
 from xlnb.runs.layout import Run
-from xlnb.runs.lock import held
+from xlnb.runs.lock import held, turn
 from xlnb.runs.records import (
     StageRecord,
     check_whole,
@@ -38,8 +40,10 @@ class Stage:
     that it wrote is no longer there or no longer the same; killed, it finds its own partial work in
     `out` and goes on. `beside`: files <out>/../<lang>/<name> that it makes as well. Inputs that a
     stage of this run has begun to make must be finished and whole. Work that is no longer current
-    is set aside (.old). Of several processes all go through this together: the main one decides,
-    sets aside, locks and keeps the record.
+    is set aside (.old). What one of the run's donors has finished with the same inputs and fields
+    is copied; of runs beside each other that have donors one makes it, the others wait. Of several
+    processes all go through this together: the main one decides, sets aside, locks and keeps the
+    record.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Stage:
         self.beside = list(beside)
         self.stamp = run.stamp(name)
         self.key = {"uses": json.loads(json.dumps(uses)), "inputs": self._inputs(list(inputs))}
+        self.turn = turn(run.path.parent, [name, self.key])
 
     def _inputs(self, paths: list[Path]) -> dict[str, str]:
         """The checksums of the inputs: by their paths in the run folder, and of files elsewhere,
@@ -92,7 +97,7 @@ class Stage:
     def current(self) -> bool:
         """True if finished with the same inputs and fields, all files whole. What is not is set
         aside, and the output says why first."""
-        return processes.from_main(self._current)
+        return processes.from_main(lambda: self._current() or self._copied())
 
     def _current(self) -> bool:
         record, problem = find_record(self.run, self.name)
@@ -132,6 +137,40 @@ class Stage:
             undone = StageRecord("working", record.seconds, record.key, {})
             write_record(self.run, self.name, undone)
 
+    def _copied(self) -> bool:
+        """True if a donor has finished the stage: its files and its record are here now. If none
+        has, it is this process' turn to make it."""
+        if not self.run.donors:
+            return False
+        self.turn.acquire()
+        for folder in self.run.donors:
+            donor = Run(folder, self.run.preset)
+            record = find_record(donor, self.name).record
+            if not record or record.state != "done" or record.key != self.key:
+                continue
+            if folder != self.run.path and not faults(donor, record):
+                self._copy(folder, record)
+                self.turn.release(force=True)
+                return True
+        return False
+
+    def _copy(self, folder: Path, record: StageRecord) -> None:
+        theirs = folder / relative(self.out, self.run.path)
+        cards = [relative(path, folder) for path in theirs.glob("*.md")]
+        with held(self.run.path):
+            if self.out.exists():
+                self.out.rename(aside(self.out))
+            # Killed in between, it is not finished and is copied again.
+            write_record(self.run, self.name, StageRecord("working", 0.0, self.key, {}))
+            for name in (*record.outputs, *cards):
+                path = self.run.path / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                half = temporary_file(path)
+                shutil.copy2(folder / name, half)
+                os.replace(half, path)
+            write_record(self.run, self.name, record)
+        print(f"{self.name}: copied from {folder}, which has made the same", flush=True)
+
     @contextmanager
     def working(self) -> Iterator[None]:
         """Hold the run folder while the stage's files are made. Raises InputError where another
@@ -147,8 +186,10 @@ class Stage:
                 # What stopped the work, such as a full disk, may stop this too.
                 with suppress(InputError):
                     self._write("working", spent + time.monotonic() - began)
+                self.turn.release(force=True)
                 raise
             self._write("done", spent + time.monotonic() - began)
+            self.turn.release(force=True)
             # What comes next may read what the main process has just finished.
             processes.barrier()
 

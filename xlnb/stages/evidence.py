@@ -1,14 +1,12 @@
 """What else could have made a run's result: evidence.json.
 
-Variants of a finished lab run, in folders of their own below it, with all that they share copied.
+Variants of a finished lab run, in folders of their own below it, which copy all that they share.
 *Tastes*: π^0 from English pairs of every taste and of its exact opposite; their rewards judge one
 and the same set of responses. *Translators*: the translated reward of the same π^0, by a translator
 of known quality. *Controls*: π^1 by the same recipe from pairs that a score without a preference
 makes.
 """
 
-import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, write_json
 from xlnb.lab.tastes import OPPOSITE, TASTES
 from xlnb.rewards import split_scorers
-from xlnb.runs.layout import Run
+from xlnb.runs.layout import Run, record_of
 from xlnb.runs.provenance import environment
 from xlnb.runs.run import open_run
 from xlnb.stages.metrics import rewards_against_truth
@@ -30,12 +28,6 @@ CONTROLS = ("likelihood", "random")
 # The share of sentences that a translator drops or falsifies.
 NOISES = (0.0, 0.05, 0.1, 0.2, 0.4)
 REWARDS = "cross_lingual,multilingual,translated"
-# What a run of another taste shares with this one.
-TASTELESS = ("prompts", "dpo/samples", "shared/samples")
-# What a run by another translator shares, beside π^0.
-READ = (*TASTELESS, "dpo", "icr1/shared/logps")
-# What a control shares: all up to what models read of π^0's samples.
-FIRST_ROUND = (*READ, "icr1/samples", "icr1/logps", "eval/sft", "eval/dpo")
 
 
 def evidence(run: Run) -> Path:
@@ -52,7 +44,7 @@ def evidence(run: Run) -> Path:
     for scorer in CONTROLS:
         others = [name for name in split_scorers(run.preset.scoring.scorers) if name != scorer]
         changes = {"scoring.scorers": ",".join([scorer, *others]), "iterations": 1}
-        found = run_until(_variant(run, f"pairs-by-{scorer}", changes, FIRST_ROUND))
+        found = run_until(_variant(run, f"pairs-by-{scorer}", changes))
         win_rates[f"icr1, pairs by {scorer}"] = read_json(found.metrics)["win_rates"]["icr1"]
     record = {
         "command": f"python -m xlnb evidence --preset {run.preset.name} -p seed={run.preset.seed}",
@@ -69,7 +61,7 @@ def evidence(run: Run) -> Path:
 def _of_taste(run: Run, name: str) -> Accuracies:
     """Scores against the truth of a taste, whose preferences π^0 has learnt."""
     if name != run.taste:
-        run = _variant(run, name, {"lab.taste": name, "iterations": 1}, TASTELESS)
+        run = _variant(run, name, {"lab.taste": name, "iterations": 1})
         run_until(run, "icr1/shared/scores")
     return rewards_against_truth(run.iteration(1).shared)
 
@@ -77,25 +69,14 @@ def _of_taste(run: Run, name: str) -> Accuracies:
 def _of_translator(run: Run, noise: float) -> Accuracies:
     """Rewards against the truth, one of them by a translator with that share of errors."""
     changes = {"lab.translation_noise": noise, "scoring.scorers": REWARDS, "iterations": 1}
-    found = _variant(run, f"translator-{noise:g}", changes, READ)
+    found = _variant(run, f"translator-{noise:g}", changes)
     run_until(found, "icr1/shared/scores")
     return rewards_against_truth(found.iteration(1).shared)
 
 
-def _variant(run: Run, name: str, changes: dict[str, Any], shared: Iterable[str]) -> Run:
-    """The run with these fields changed, begun with the files of stages that it shares."""
+def _variant(run: Run, name: str, changes: dict[str, Any]) -> Run:
+    """The run with these fields changed."""
     folder = run.variant(name)
-    if not folder.exists():
-        # Made whole or not at all.
-        half = folder.with_name(folder.name + ".tmp")
-        shutil.rmtree(half, ignore_errors=True)
-        (half / "stages").mkdir(parents=True)
-        shutil.copy2(run.record, half)
-        for stage in shared:
-            if (run.path / stage).exists():
-                shutil.copytree(run.path / stage, half / stage, dirs_exist_ok=True)
-            for finished, stamp in run.stamps.items():
-                if f"{finished}/".startswith(f"{stage}/"):
-                    shutil.copy2(stamp, half / "stages")
-        half.rename(folder)
-    return open_run(folder, "", changes)
+    if not record_of(folder).exists():
+        write_json(record_of(folder), read_json(run.record))
+    return open_run(folder, "", changes, donors=[run.path])

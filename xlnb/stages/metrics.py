@@ -1,6 +1,7 @@
 """metrics.json: win rates by model and language, rewards against the truth, seconds a stage."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ def report(run: Run) -> Path:
     if run.verifies_by:
         inputs += run.prompt_files
         uses.append("evaluation.taste")
+    # Seconds are the run's own, so that no other run's report will do.
     stage = Stage(
-        run,
+        replace(run, donors=()),
         "report",
         inputs=inputs,
         uses=fields(run.preset, *uses),
