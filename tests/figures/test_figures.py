@@ -82,7 +82,7 @@ def test_panels_are_a_language_each_and_models_stand_in_mathematics():
     groups = pd.DataFrame({"longer": [-5.0, 5.0], "wr": [40.0, 60.0], "se": [1.0, 1.0]})
     case = (groups, groups[["longer", "wr"]], 50.0, 52.0)
     figure = length_panels({"one": case, "two": case})
-    assert [ax.get_title() for ax in figure.axes] == ["one", "two"]
+    assert [ax.get_title(loc="left") or ax.get_title() for ax in figure.axes] == ["one", "two"]
     plt.close("all")
 
 
