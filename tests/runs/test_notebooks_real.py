@@ -159,7 +159,7 @@ def cell_by_cell(monkeypatch, tmp_path, capsys):
 
 
 OF_ANY_RUN = [("log_probabilities", 4), ("rewards", 1), ("pairs", 2), ("training", 4)]
-OF_JUDGED_RUNS = [("judging", 0), ("win_rates", 5)]
+OF_JUDGED_RUNS = [("judging", 0), ("win_rates", 5), ("explore", 1)]
 
 
 @pytest.mark.parametrize(("about", "figures"), OF_ANY_RUN + OF_JUDGED_RUNS)
