@@ -159,7 +159,9 @@ def leaderboard(run: Run) -> widgets.VBox:
 
     def cell(model: str, lang: str) -> widgets.Button:
         button = widgets.Button(
-            description=f"{metrics[model][lang]['wr']:.1f}", tooltip=f"{model}, {lang}"
+            description=f"{metrics[model][lang]['wr']:.1f}",
+            tooltip=f"{model}, {lang}",
+            layout=widgets.Layout(width="auto"),
         )
 
         def click(_: object) -> None:
