@@ -23,6 +23,16 @@ def logs(folder):
     return {path.stem: path.read_text() for path in sorted(folder.glob("*.log"))}
 
 
+def finished(folder):
+    """The metrics of points that were made to their end: a kill may fall between the file and the
+    stage's record."""
+    found = []
+    for path in folder.glob("*/stages/report.json"):
+        if '"done"' in path.read_text(encoding="utf-8"):
+            found.append(path.parents[1] / "metrics.json")
+    return found
+
+
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     """A finished sweep that was ended by SIGTERM in the middle, and what the last command said."""
@@ -30,7 +40,7 @@ def swept(tmp_path_factory):
     command = [*SWEEP, "--out", str(folder), *FIXED, *AXES]
     first = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     begun = time.monotonic()
-    while not list(folder.glob("*/metrics.json")) and time.monotonic() - begun < 300:
+    while not finished(folder) and time.monotonic() - begun < 300:
         time.sleep(0.1)
     first.send_signal(signal.SIGTERM)
     _, said = first.communicate(timeout=90)
@@ -39,7 +49,7 @@ def swept(tmp_path_factory):
     # All of its processes have ended with it.
     ps = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(folder) not in ps
-    made = {path: path.stat().st_mtime_ns for path in folder.glob("*/metrics.json")}
+    made = {path: path.stat().st_mtime_ns for path in finished(folder)}
     assert 1 <= len(made) < 8
     again = subprocess.run(
         command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True
