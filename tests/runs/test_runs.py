@@ -364,6 +364,20 @@ def test_a_run_opened_later_keeps_the_record_of_what_made_it(tmp_path, monkeypat
     assert read_json(record)["git"] == "later"
 
 
+def test_a_revision_with_more_fields_keeps_the_record_of_what_made_a_run(tmp_path, monkeypatch):
+    record = open_run(tmp_path / "run", "lab-quick").path / "preset.json"
+    made_by = read_json(record)
+    del made_by["preset"]["prompts"]["reward"]
+    write_json(record, made_by)
+    later = {"versions": made_by["versions"], "device": made_by["device"], "git": "later"}
+    monkeypatch.setattr("xlnb.runs.run.environment", lambda: later)
+    open_run(tmp_path / "run", "lab-quick")
+    assert read_json(record) == made_by
+    # Another value than the field's own is written down.
+    open_run(tmp_path / "run", "lab-quick", {"seed": "3"})
+    assert read_json(record)["git"] == "later" and read_json(record)["preset"]["seed"] == 3
+
+
 def test_without_a_preset_a_run_is_opened_as_it_was(tmp_path):
     first = open_run(tmp_path / "run", "lab-quick", {"seed": "3"})
     assert open_run(str(first.path)) == first

@@ -126,13 +126,21 @@ def _record(run: Run) -> None:
 
     Reading a run with a later revision, or on another machine, leaves the record as it is.
     """
-    wanted = {"preset": json.loads(to_json(run.preset)), "versions": versions()}
-    if run.record.exists():
-        saved = read_json(run.record)
-        if {name: saved.get(name) for name in wanted} == wanted:
-            return
+    if run.record.exists() and _is_recorded(run):
+        return
     if processes.is_main():
         # A command at work here goes by the record that there is.
         with held(run.path):
-            record = {"preset": wanted["preset"], **environment()}
+            record = {"preset": json.loads(to_json(run.preset)), **environment()}
             write_text(run.record, json.dumps(record, indent=2) + "\n")
+
+
+def _is_recorded(run: Run) -> bool:
+    """Whether the record says these values, be it of a revision that had fewer fields, and these
+    versions."""
+    if read_json(run.record).get("versions") != versions():
+        return False
+    try:
+        return _kept_preset(run.path, None) == run.preset
+    except InputError:
+        return False
