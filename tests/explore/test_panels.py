@@ -5,6 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from xlnb.analysis import read
+from xlnb.common.errors import InputError
 from xlnb.explore import panels, tables
 from xlnb.explore.asking import Player
 from xlnb.figures import style
@@ -82,11 +83,21 @@ def test_alpha_is_moved_by_hand(run, shown):
     )
 
 
+def test_a_language_without_pairs_is_a_line_in_the_panel(run, shown, monkeypatch, capsys):
+    def refused(run, iteration, lang):
+        raise InputError(f"no prompt in {lang} gives a pair")
+
+    monkeypatch.setattr(panels, "Pairing", refused)
+    panels.alpha(run)
+    assert not shown and capsys.readouterr().out.endswith("no prompt in en gives a pair\n")
+
+
 def test_a_taste_moves_the_weights_and_the_weights_the_win_rates(run, shown):
     panel = panels.weights(run)
-    own = shown[-1]
+    (own,) = shown
     assert own.loc["π_I", "en"] == 50
     one(panel, widgets.Dropdown, "taste").value = "anti-polite"
+    assert len(shown) == 2
     for name, weight in get_taste("anti-polite").items():
         assert one(panel, widgets.FloatSlider, name).value == weight
     assert ((shown[-1] + own) == 100).all(axis=None)

@@ -47,6 +47,8 @@ def run_all(args: argparse.Namespace) -> None:
         raise InputError(
             "run: the notebooks need one process; with several, name the last stage: --until STAGE"
         )
+    if args.processes < 1 or (args.processes > 1 and processes.world() > 1):
+        raise InputError("run: --processes is at least 1, and not for processes of a launcher")
     folder = args.run or Path("runs") / get_preset(args.preset or "lab").name
     preset = args.preset
     if not preset and not record_of(folder).exists():
@@ -68,8 +70,6 @@ def _make(run: Run, last: str, args: argparse.Namespace) -> None:
     if args.processes == 1:
         stages.run_until(run, last, yes=args.yes)
         return
-    if args.processes < 1 or processes.world() > 1:
-        raise InputError("run: --processes is at least 1, and not for processes of a launcher")
     # The folder's own preset is what this process has just opened.
     command = [sys.executable, "-m", "xlnb", "run", "--run", str(run.path), "--until", last]
     command += ["--yes"] if args.yes else []

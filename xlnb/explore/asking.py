@@ -10,7 +10,7 @@ from xlnb.analysis.responses import graded
 from xlnb.common.errors import InputError
 from xlnb.common.given import is_blank
 from xlnb.common.languages import language_name
-from xlnb.common.records import Response
+from xlnb.common.records import Prompt, Response
 from xlnb.lab.world import load_world
 from xlnb.models.adapters import active, load_model
 from xlnb.models.chat import check_same_tokens, load_tokenizer, prompt_ids, response_ids
@@ -52,8 +52,9 @@ class Player:
         if is_blank(text):
             raise InputError("expected a question, got nothing")
         language_name(lang)
-        prompt_id = _known(self.run, text, lang)
-        return Question(text, lang, english or english_question(self.run, text, lang), prompt_id)
+        prompt_id, parallel = _parallel(self.run, text, lang)
+        english = english or (text if lang == "en" else parallel)
+        return Question(text, lang, english, prompt_id if self.run.is_lab else "")
 
     def ask(
         self,
@@ -165,34 +166,20 @@ def made(run: Run) -> list[str]:
 def english_question(run: Run, text: str, lang: str) -> str:
     """The question itself in English; of one of the run's, or of the lab's, its parallel; else
     nothing."""
-    if lang == "en":
-        return text
-    for prompts in _asked(run):
-        ids = {asked: prompt_id for prompt_id, asked in prompts.get(lang, {}).items()}
-        if ids.get(text) in prompts.get("en", {}):
-            return prompts["en"][ids[text]]
-    return ""
+    return text if lang == "en" else _parallel(run, text, lang)[1]
 
 
-def _known(run: Run, text: str, lang: str) -> str:
-    """The id of one of the lab's questions; empty for others."""
-    if not run.is_lab or lang not in load_world().langs:
-        return ""
-    ids = {prompt.instruction: prompt.prompt_id for prompt in load_world().prompts(lang)}
-    return ids.get(text, "")
-
-
-def _asked(run: Run) -> list[dict[str, dict[str, str]]]:
-    """{lang: {prompt_id: question}} of the run and, in the lab, of the whole world."""
-    found = []
+def _parallel(run: Run, text: str, lang: str) -> tuple[str, str]:
+    """The id of a question of the run, or of the lab's world, and the same in English; both empty
+    where it is none."""
+    known: list[dict[str, list[Prompt]]] = []
     if run.prompt_files:
-        found.append(read_prompts(run))
+        known.append(read_prompts(run))
     if run.is_lab:
-        found.append({lang: load_world().prompts(lang) for lang in load_world().langs})
-    questions = []
-    for by_lang in found:
-        some = {}
-        for lang, prompts in by_lang.items():
-            some[lang] = {prompt.prompt_id: prompt.instruction for prompt in prompts}
-        questions.append(some)
-    return questions
+        known.append({each: load_world().prompts(each) for each in load_world().langs})
+    for prompts in known:
+        for prompt in prompts.get(lang, []):
+            if prompt.instruction == text:
+                english = {one.prompt_id: one.instruction for one in prompts.get("en", [])}
+                return prompt.prompt_id, english.get(prompt.prompt_id, "")
+    return "", ""

@@ -15,13 +15,14 @@ from IPython.display import display
 from xlnb.analysis import read
 from xlnb.analysis.tables import left
 from xlnb.common.errors import InputError
+from xlnb.common.tastes import OPPOSITE
 from xlnb.explore.asking import Player
 from xlnb.explore.tables import Pairing, rejudge, wins_and_losses
 from xlnb.figures import model_name
 from xlnb.figures.annotation import length_gap
 from xlnb.figures.tokens import token_rewards
 from xlnb.lab.oracle import FEATURES
-from xlnb.lab.tastes import OPPOSITE, TASTES, get_taste
+from xlnb.lab.tastes import TASTES, get_taste
 from xlnb.runs.layout import Run
 
 WIDE = widgets.Layout(width="42em")
@@ -90,10 +91,16 @@ def alpha(run: Run, iteration: int = 1) -> widgets.VBox:
         return kept[lang.value]
 
     def fill(*_: object) -> None:
-        prompts = chosen().prompts.values()
-        prompt.options = [(one.sample.instruction, one.sample.prompt_id) for one in prompts]
+        try:
+            pairing = chosen()
+        except InputError:
+            # `pairs`, which comes next, says why.
+            prompt.options = []
+            return
+        some = pairing.prompts.values()
+        prompt.options = [(one.sample.instruction, one.sample.prompt_id) for one in some]
         prompt.index = 0
-        slider.value = 1000 * chosen().alpha
+        slider.value = 1000 * pairing.alpha
 
     def pairs() -> None:
         pairing, value = chosen(), slider.value / 1000
@@ -123,12 +130,19 @@ def weights(run: Run) -> widgets.VBox:
     names = [taste for name in TASTES for taste in (name, OPPOSITE + name)]
     picker = widgets.Dropdown(options=["", *names], value=run.taste, description="taste")
 
+    taking: list[str] = []
+
     def take(change: dict[str, Any]) -> None:
         table = get_taste(change["new"]) if change["new"] else {}
+        # The table once for all sliders, not once for each.
+        taking.append(change["new"])
         for name, slider in sliders.items():
             slider.value = table.get(name, 0)
+        taking.clear()
 
     def win_rates() -> None:
+        if taking:
+            return
         asked = {name: slider.value for name, slider in sliders.items()}
         display(left(rejudge(run, asked).rename(model_name), "weights", precision=1, index=True))
 
@@ -136,7 +150,7 @@ def weights(run: Run) -> widgets.VBox:
     grid = widgets.GridBox(
         list(sliders.values()), layout=widgets.Layout(grid_template_columns="repeat(3, 22em)")
     )
-    return widgets.VBox([picker, grid, _shows(win_rates, *sliders.values())])
+    return widgets.VBox([picker, grid, _shows(win_rates, picker, *sliders.values())])
 
 
 def leaderboard(run: Run) -> widgets.VBox:

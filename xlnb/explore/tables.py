@@ -7,8 +7,9 @@ import pandas as pd
 
 from xlnb.analysis import read
 from xlnb.analysis.pairing import made_pairs, oracle_prefers, text, train_candidates
-from xlnb.analysis.responses import graded, preference
+from xlnb.analysis.responses import graded
 from xlnb.common.errors import InputError
+from xlnb.evaluation.alpaca_eval import preference_of
 from xlnb.lab import oracle
 from xlnb.lab.tastes import points
 from xlnb.lab.world import load_world
@@ -115,7 +116,7 @@ def rejudge(run: Run, weights: Mapping[str, float]) -> pd.DataFrame:
         rows[model] = {}
         for lang, records in by_lang.items():
             sides = [_worth(records, lang, side, weights) for side in ("output_2", "output_1")]
-            rows[model][lang] = win_rate(preference(*sides))[0]
+            rows[model][lang] = win_rate(preference_of(*sides))[0]
     table = pd.DataFrame(rows).T
     others = [lang for lang in table.columns if lang != "en"]
     return table.assign(**{"non-en": table[others].mean(axis=1)})
