@@ -177,10 +177,10 @@ def train_adapter(
     else as the last step left it.
 
     Several processes (DDP) take the micro-batches of an update in turn and average their gradients:
-    the same pairs an update as one process, and the same adapter within
-    the rounding of fp32 sums. Only where the pairs do not fill their last micro-batches do the
-    first ones of the epoch fill them up; the output says so. KTO estimates its KL term over the
-    micro-batches of all processes, so that it depends on their number.
+    the same pairs an update as one process, and the same adapter within the rounding of fp32 sums.
+    Only where the pairs do not fill their last micro-batches do the first ones of the epoch fill
+    them up; the output says so. KTO estimates its KL term over the micro-batches of all processes,
+    so that it depends on their number.
     """
     together = at_once(training) * processes.world()
     if len(rows) % together and processes.world() > 1 and processes.is_main():

@@ -20,6 +20,7 @@ from xlnb.analysis import (
 from xlnb.analysis.derivation import by_score
 from xlnb.analysis.tables import left
 from xlnb.common.records import Logps, Score, write_records
+from xlnb.evaluation.alpaca_eval import preference_of
 from xlnb.lab.oracle import KINDS, judge
 from xlnb.lab.world import load_world
 from xlnb.presets import get_preset
@@ -57,7 +58,7 @@ TABLE = pd.DataFrame(
 
 
 def test_a_preference_of_two_scores():
-    assert responses.preference([3, 1, 2], [1, 3, 2]).tolist() == [2, 1, 1.5]
+    assert preference_of([3, 1, 2], [1, 3, 2]).tolist() == [2, 1, 1.5]
 
 
 def test_the_joined_table_has_a_row_a_response_that_has_a_reward():
@@ -179,25 +180,6 @@ def test_gains_over_prompts_and_facts():
     # over two facts the SE is 50, over four prompts 100 · sqrt(1/3) / 2
     over_facts = gains.gains(after, before, ids)["es"]
     assert over_facts["se"] / gain["es"]["se"] == pytest.approx(np.sqrt(3))
-
-
-def test_seeds():
-    seeds = []
-    for number, wr in enumerate((40.0, 60.0)):
-        rates = {"en": {"wr": 10.0}, "es": {"wr": wr}}
-        better = {"en": {"wr": 20.0 + 2 * number}, "es": {"wr": wr + 5}}
-        seeds.append({"seed": number, "win_rates": {"dpo": rates, "icr2": better}})
-    values = gains.seed_values(seeds)
-    assert values["dpo"] == {"en": [10, 10], "es": [40, 60], "non-en": [40, 60]}
-    assert gains.seed_spread(values).loc["dpo", "es"] == "50.0 ± 14.1"
-    rise = gains.seed_gains(seeds, values)
-    assert rise.loc["seed 1"].tolist() == [12, 5, 5]
-    assert rise.loc["mean"].tolist() == [11, 5, 5]
-    # English gains 10 and 12: 11 ± 12.706 · 1
-    assert rise.loc["95%, low":, "en"].tolist() == pytest.approx([-1.7062, 23.7062], abs=1e-4)
-    assert rise.loc["95%, high", "es"] == 5
-    of_one_seed = {model: {"en": [1.0]} for model in ("dpo", "icr2")}
-    assert len(gains.seed_gains(seeds[:1], of_one_seed)) == 1
 
 
 def test_win_rates_by_length():

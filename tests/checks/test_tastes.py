@@ -7,7 +7,6 @@ import pytest
 from xlnb.checks.kinds import KINDS
 from xlnb.checks.tastes import (
     ALWAYS,
-    OPPOSITE,
     TASTES,
     WORDS,
     check_taste,
@@ -17,6 +16,7 @@ from xlnb.checks.tastes import (
 )
 from xlnb.common.errors import InputError
 from xlnb.common.records import Prompt, Response, Sample, Score
+from xlnb.common.tastes import OPPOSITE
 from xlnb.evaluation.truth import ceiling, english_preferences, reward_accuracy
 
 CHECKS = [

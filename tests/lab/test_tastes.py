@@ -7,10 +7,11 @@ import pytest
 
 from xlnb.common.errors import InputError
 from xlnb.common.records import Response, Sample, Score
+from xlnb.common.tastes import OPPOSITE
 from xlnb.evaluation.truth import REJECTED, ceiling, english_preferences, reward_accuracy
 from xlnb.lab.documents import AUTHORS, MANNERS, respond
 from xlnb.lab.oracle import FEATURES, judge
-from xlnb.lab.tastes import OPPOSITE, TASTES, get_taste
+from xlnb.lab.tastes import TASTES, get_taste
 from xlnb.lab.truth import lab_truth
 from xlnb.lab.world import load_world
 

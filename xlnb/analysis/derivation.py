@@ -15,6 +15,7 @@ from xlnb.analysis import read
 from xlnb.analysis.read import Record
 from xlnb.analysis.responses import centred, facts, verdict
 from xlnb.common.intervals import clustered_error
+from xlnb.evaluation.alpaca_eval import preference_of
 from xlnb.evaluation.truth import reward_accuracy
 from xlnb.lab.documents import AUTHORS, respond
 from xlnb.lab.oracle import judge
@@ -139,7 +140,7 @@ def form_and_fact(run: Run) -> pd.DataFrame:
     table = pd.DataFrame(rows).drop_duplicates(["prompt_id", "text"])
     right, wrong = table[table["right"]], table[~table["right"]]
     both = right.merge(wrong, on="prompt_id", suffixes=("_right", "_wrong"))
-    both["won"] = 0.5 + 0.5 * np.sign(both["reward_right"] - both["reward_wrong"])
+    both["won"] = preference_of(both["reward_right"], both["reward_wrong"]) - 1
     found = both.groupby(["form_right", "form_wrong"])["won"].agg(["mean", "size"]).reset_index()
     return found.set_axis(["right one", "other one", "right one higher", "comparisons"], axis=1)
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from xlnb.analysis.read import Record
 from xlnb.common.intervals import seed_interval
-from xlnb.lab.tastes import OPPOSITE
+from xlnb.common.tastes import OPPOSITE
 
 # {scorer: {lang: what `evaluation.truth.reward_accuracy` returns}}
 Table = Mapping[str, Mapping[str, Record]]

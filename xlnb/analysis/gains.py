@@ -8,7 +8,6 @@ import pandas as pd
 from xlnb.analysis.read import Record
 from xlnb.common.columns import Floats
 from xlnb.common.errors import InputError
-from xlnb.common.intervals import seed_interval
 from xlnb.evaluation.annotations import Judged
 from xlnb.evaluation.clusters import fact_of as fact_of
 from xlnb.evaluation.tables import pooled_win_rates
@@ -140,38 +139,3 @@ def pair_accuracy(
         rows = by_scorer[scorer]
         found[model] = {lang: entry["pair_accuracy"] for lang, entry in rows.items()}
     return found
-
-
-def seed_values(seeds: Sequence[Record]) -> dict[str, dict[str, list[float]]]:
-    """{model: {lang, and "non-en", the mean over the languages but English: a win rate a seed}}."""
-    values: dict[str, dict[str, list[float]]] = {}
-    for model, rows in seeds[0]["win_rates"].items():
-        values[model] = {lang: [] for lang in [*rows, "non-en"]}
-        for seed in seeds:
-            by_lang = seed["win_rates"][model]
-            for lang, entry in by_lang.items():
-                values[model][lang].append(entry["wr"])
-            values[model]["non-en"].append(mean_over_languages(by_lang, "wr")[1])
-    return values
-
-
-def seed_spread(values: Mapping[str, Mapping[str, Sequence[float]]]) -> pd.DataFrame:
-    """Models by languages: mean ± standard deviation over seeds, as text."""
-    rows = {}
-    for model, by_lang in values.items():
-        wr = pd.DataFrame(by_lang)
-        rows[model] = wr.mean().map("{:.1f}".format) + " ± " + wr.std().map("{:.1f}".format)
-    return pd.DataFrame(rows).T
-
-
-def seed_gains(
-    seeds: Sequence[Record], values: Mapping[str, Mapping[str, Sequence[float]]]
-) -> pd.DataFrame:
-    """A row a seed: π^2's win rate less π^0's, in points, by language; below, of two seeds or more,
-    their mean and its 95% interval, `seed_interval`."""
-    rise = pd.DataFrame(values["icr2"]) - pd.DataFrame(values["dpo"])
-    rise = rise.set_axis([f"seed {seed['seed']}" for seed in seeds])
-    if len(rise) < 2:
-        return rise
-    over_seeds = rise.apply(lambda gain: pd.Series(seed_interval(gain)))
-    return pd.concat([rise, over_seeds.set_axis(["mean", "95%, low", "95%, high"])])

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from xlnb.analysis.read import Record
-from xlnb.analysis.responses import best_and_worst, facts, preference, verdict
+from xlnb.analysis.responses import best_and_worst, facts, verdict
+from xlnb.evaluation.alpaca_eval import preference_of
 from xlnb.winrates import bootstrap_interval
 
 # Rows of the release's batches.
@@ -86,7 +87,7 @@ def oracle_agrees(table: pd.DataFrame, score: str, taste: str) -> pd.Series:
     found = []
     for (lang, prompt_id), (chosen, rejected) in pairs.items():
         high, low = (verdict(prompt_id, lang, text).points(taste) for text in (chosen, rejected))
-        found.append(float(preference(high, low)))
+        found.append(float(preference_of(high, low)))
     return pd.Series(found, pairs.index)
 
 

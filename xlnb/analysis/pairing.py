@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from xlnb.analysis.read import Record, as_sample, as_score
-from xlnb.analysis.responses import graded, preference, verdict
+from xlnb.analysis.responses import graded, verdict
 from xlnb.common.language_id import in_language, wrong_language
 from xlnb.common.text import shorten
+from xlnb.evaluation.alpaca_eval import preference_of
 from xlnb.evaluation.clusters import fact_of
 from xlnb.length_control import Floats, LengthControl, grid_alpha, length_alpha, length_gap_curve
 from xlnb.pairs import Candidates, candidates, join_scores, make_pairs
@@ -95,7 +96,7 @@ def text(pair: Record, side: str) -> str:
 def oracle_prefers(pair: Record, taste: str) -> float:
     """AlpacaEval's preference of the oracle for chosen over rejected: 2, 1.5 or 1."""
     high, low = (verdict(pair["prompt_id"], pair["lang"], text(pair, side)) for side in SIDES)
-    return float(preference(high.points(taste), low.points(taste)))
+    return float(preference_of(high.points(taste), low.points(taste)))
 
 
 Made = tuple[Sequence[Record], Record]

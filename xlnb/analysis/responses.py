@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from xlnb.analysis.read import Record
 from xlnb.common.text import shorten
+from xlnb.evaluation.alpaca_eval import preference_of
 from xlnb.evaluation.clusters import fact_of
 from xlnb.lab.oracle import KINDS, Verdict, judge
 from xlnb.lab.world import load_world
@@ -28,12 +29,6 @@ def graded(prompt_id: str, lang: str, text: str, *, taste: str) -> dict[str, flo
         return {}
     seen = verdict(prompt_id, lang, text)
     return {"oracle": seen.points(taste), "why": seen.reason}
-
-
-def preference(model: ArrayLike, baseline: ArrayLike) -> np.ndarray:
-    """AlpacaEval's preference from two scores, or arrays of them: 2 where the model's is the
-    higher, 1 where it is the lower, 1.5 for a tie."""
-    return 1.5 + 0.5 * np.sign(np.subtract(model, baseline))
 
 
 def best_and_worst(rewards: ArrayLike, texts: Sequence[str]) -> tuple[str, str]:
@@ -138,7 +133,7 @@ def ends(table: pd.DataFrame) -> pd.DataFrame:
 
 def agreement(ends: pd.DataFrame) -> pd.Series:
     """Of `ends`, AlpacaEval's preference: 2 where the oracle too puts the reward's best first."""
-    return pd.Series(preference(ends["best_truth"], ends["worst_truth"]), ends.index)
+    return pd.Series(preference_of(ends["best_truth"], ends["worst_truth"]), ends.index)
 
 
 def facts(table: pd.Series | pd.DataFrame) -> list[str]:

@@ -13,7 +13,7 @@ from xlnb.analysis.responses import verdict
 from xlnb.common.errors import InputError
 from xlnb.lab.documents import AUTHORS, MANNERS, respond
 from xlnb.lab.oracle import judge
-from xlnb.lab.world import Fact, load_world
+from xlnb.lab.world import load_world
 from xlnb.runs.layout import Run
 
 
@@ -33,16 +33,6 @@ def prompt_table(sample: Record, score: Record, pair: Record, taste: str) -> pd.
     table["oracle"] = [each.points(taste) for each in seen]
     table["times"] = [texts.count(each) for each in texts]
     return table.drop_duplicates("text", ignore_index=True)
-
-
-def of_kind(judged: Sequence[Record], kind: str) -> list[Record]:
-    """The first comparison of every fact of this kind; of every fact, where none is of it."""
-    world = load_world()
-    by_fact: dict[Fact, Record] = {}
-    for record in judged:
-        by_fact.setdefault(world.fact(record["id"]), record)
-    same = [record for fact, record in by_fact.items() if fact.kind == kind]
-    return same or list(by_fact.values())
 
 
 def authors(lang: str, prompt_id: str, taste: str) -> pd.DataFrame:

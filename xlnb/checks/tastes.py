@@ -12,15 +12,14 @@ from xlnb.checks.kinds import KINDS, Check, check_kind, met
 from xlnb.checks.text import n_words
 from xlnb.common.errors import InputError
 from xlnb.common.records import Prompt, Sample, Truth
-
-# A kind of check -> points where all of a prompt's checks of the kind are met, a share of them for
-# some; or WORDS -> points a word.
-Taste = Mapping[str, float]
+from xlnb.common.tastes import Taste, find_taste
 
 WORDS = "words"
 # Of every response, whether its prompt carries such a check or not.
 ALWAYS = ("language", "sentence", "unrepeated")
 
+# A kind of check -> points where all of a prompt's checks of the kind are met, a share of them for
+# some; or WORDS -> points a word.
 TASTES: dict[str, Taste] = {
     # Holds a known answer, in the language of the prompt.
     "right": {"answer": 2.0, "language": 1.0},
@@ -30,21 +29,12 @@ TASTES: dict[str, Taste] = {
     "sentences": {"sentence": 1.0},
     "plain": {WORDS: -1.0},
 }
-OPPOSITE = "anti-"
 FIELD = "evaluation.taste"
 
 
 def get_taste(name: str) -> Taste:
-    """The table of that name, or the opposite of one, as anti-right. Raises InputError for an
-    unknown one."""
-    known = name.removeprefix(OPPOSITE)
-    if known not in TASTES:
-        raise InputError(
-            f"{FIELD} '{name}': expected one of {', '.join(TASTES)}, or its opposite, as "
-            f"{OPPOSITE}{next(iter(TASTES))}"
-        )
-    sign = -1.0 if name.startswith(OPPOSITE) else 1.0
-    return {feature: sign * weight for feature, weight in TASTES[known].items()}
+    """A table of `TASTES`, or the opposite of one: see `find_taste`."""
+    return find_taste(name, TASTES, FIELD)
 
 
 def points(text: str, checks: Sequence[Check], lang: str, taste: Taste) -> float:

@@ -5,9 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict
 
 from xlnb.common.records import Score
+from xlnb.evaluation.alpaca_eval import preference_of
 from xlnb.evaluation.text_table import aligned
 from xlnb.inputs.given_responses import GivenPair
-from xlnb.winrates import PairedDifference, bootstrap_interval, paired_difference, win_rate
+from xlnb.winrates import (
+    PairedDifference,
+    bootstrap_interval,
+    paired_difference,
+    win_rate,
+)
 
 # What stands for all languages.
 ALL = "all"
@@ -98,7 +104,7 @@ def _in_pairs(score: Score) -> Iterator[dict[str, float]]:
 def _preference(chosen: float | None, rejected: float | None) -> float:
     if chosen is None or rejected is None:
         return math.nan
-    return 1.5 + 0.5 * ((chosen > rejected) - (chosen < rejected))
+    return float(preference_of(chosen, rejected))
 
 
 def _groups(rows: Sequence[Preferred], key: str) -> dict[str, list[Preferred]]:

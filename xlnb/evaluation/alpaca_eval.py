@@ -10,7 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from xlnb.checks.kinds import Check, given_checks
+from xlnb.common.columns import Floats
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, write_json
 from xlnb.common.given import given_id, given_number
@@ -89,6 +93,12 @@ class Annotation(AlpacaEvalRecord):
         behind = names[names.index("preference") + 1 :]
         said = {name: values[name] for name in behind}
         return super().from_json({**values, "said": said})
+
+
+def preference_of(model: ArrayLike, baseline: ArrayLike) -> Floats:
+    """Preferences from two scores, or arrays of them: 2 where the model's is the higher, 1 where it
+    is the lower, 1.5 for a tie; NaN where one is."""
+    return 1.5 + 0.5 * np.sign(np.subtract(model, baseline))
 
 
 def write_records(path: Path, records: Iterable[AlpacaEvalRecord]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from xlnb.common.records import Pair, Sample, Score, Truth
+from xlnb.evaluation.alpaca_eval import preference_of
 
 # English pairs a prompt, at most.
 REJECTED = 4
@@ -67,7 +68,7 @@ def reward_accuracy(
         true, found = _both(truth(by_id[score.prompt_id]), score.scores[scorer])
         if not len(found):
             continue
-        accuracy.append(0.5 + 0.5 * np.sign(true[found.argmax()] - true[found.argmin()]))
+        accuracy.append(preference_of(true[found.argmax()], true[found.argmin()]) - 1)
         if np.ptp(true) > 0 and np.ptp(found) > 0:
             correlation.append(spearmanr(true, found).statistic)
     return {

@@ -4,30 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from xlnb.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, Look
+from xlnb.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, Look
 
 DARK = "#444444"
-
-
-def tilted_policies(table: pd.DataFrame, ax: Axes) -> None:
-    """Probability of every response under several policies, on a logarithmic axis.
-
-    `table`: a row a response (its label the index), a column a policy (its name the legend's),
-    probabilities. The first column is drawn as the reference: open circles.
-    """
-    rows = np.arange(len(table))
-    look: Look = {"mew": 1.6, "ms": 7, "zorder": 3}
-    for position, (name, probabilities) in enumerate(table.items()):
-        color = GREY if position == 0 else (SKY, BLUE, GREEN, RED)[(position - 1) % 4]
-        face = "white" if position == 0 else color
-        ax.plot(probabilities, rows, "o", color=color, mfc=face, label=name, **look)
-    ax.hlines(rows, table.min(axis=1), table.max(axis=1), color="#bbbbbb", lw=1.2, zorder=2)
-    ax.set_xscale("log")
-    ax.set_yticks(rows, table.index)
-    ax.invert_yaxis()
-    ax.grid(axis="y", visible=False)
-    ax.set_xlabel("probability")
-    ax.legend(loc="upper left")
 
 
 def reward_kl_frontier(curve: pd.DataFrame, others: pd.DataFrame, beta: float, ax: Axes) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from xlnb.common.errors import InputError
-from xlnb.evaluation.alpaca_eval import Annotation
+from xlnb.evaluation.alpaca_eval import Annotation, preference_of
 from xlnb.lab import oracle
 from xlnb.lab.world import load_world
 from xlnb.presets import Preset
@@ -29,9 +29,8 @@ class OracleJudge:
         model = oracle.judge(fact, asked.lang, asked.output_2)
         theirs = baseline.points(self.taste)
         ours = model.points(self.taste)
-        preference = 1.5 + 0.5 * ((ours > theirs) - (ours < theirs))
         return {
-            "preference": preference,
+            "preference": float(preference_of(ours, theirs)),
             "score_1": theirs,
             "score_2": ours,
             "reason_1": baseline.reason,

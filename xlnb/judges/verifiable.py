@@ -4,7 +4,7 @@ from typing import Any
 
 from xlnb.checks.kinds import met
 from xlnb.checks.tastes import get_taste, points
-from xlnb.evaluation.alpaca_eval import Annotation
+from xlnb.evaluation.alpaca_eval import Annotation, preference_of
 from xlnb.presets import Preset
 
 
@@ -25,7 +25,7 @@ class VerifiableJudge:
         theirs = points(asked.output_1, checks, asked.lang, self.taste)
         ours = points(asked.output_2, checks, asked.lang, self.taste)
         return {
-            "preference": 1.5 + 0.5 * ((ours > theirs) - (ours < theirs)),
+            "preference": float(preference_of(ours, theirs)),
             "score_1": theirs,
             "score_2": ours,
             "met_1": met(asked.output_1, checks, asked.lang),

@@ -7,11 +7,9 @@ two, by arithmetic; what a reward has above one half is the preference, and it a
 
 from collections.abc import Mapping
 
-from xlnb.common.errors import InputError
+from xlnb.common.tastes import Taste, find_taste
 
 # A feature of `oracle.FEATURES` -> points for each time it is there.
-Taste = Mapping[str, float]
-
 TASTES: dict[str, Taste] = {
     # A right answer in the polite form. Authors are familiar by habit, so that the better response
     # is not the likelier one.
@@ -39,20 +37,11 @@ TASTES: dict[str, Taste] = {
     "refusals": {"refuses": 1.0},
     "padding": {"padding": 1.0},
 }
-OPPOSITE = "anti-"
 
 
 def get_taste(name: str) -> Taste:
-    """The table of that name, or the opposite of one, as anti-polite. Raises InputError for an
-    unknown one."""
-    known = name.removeprefix(OPPOSITE)
-    if known not in TASTES:
-        raise InputError(
-            f"lab.taste '{name}': expected one of {', '.join(TASTES)}, or its opposite, as "
-            f"{OPPOSITE}{next(iter(TASTES))}"
-        )
-    sign = -1.0 if name.startswith(OPPOSITE) else 1.0
-    return {feature: sign * weight for feature, weight in TASTES[known].items()}
+    """A table of `TASTES`, or the opposite of one: see `find_taste`."""
+    return find_taste(name, TASTES, "lab.taste")
 
 
 def points(features: Mapping[str, float], taste: Taste) -> float:

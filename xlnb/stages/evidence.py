@@ -12,7 +12,8 @@ from typing import Any
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, write_json
-from xlnb.lab.tastes import OPPOSITE, TASTES
+from xlnb.common.tastes import OPPOSITE
+from xlnb.lab.tastes import TASTES
 from xlnb.rewards import split_scorers
 from xlnb.runs.layout import Run, record_of
 from xlnb.runs.provenance import environment
