@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: run test lab lint notebooks clean
 
 run: $(VENV)/installed
-	$(BIN)/python -m xlnb run --preset lab
+	$(BIN)/python -m xlnb run --preset lab --processes 2
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov=xlnb --cov-report=term --cov-fail-under=90
