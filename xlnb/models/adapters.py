@@ -11,9 +11,10 @@ from transformers import PreTrainedModel
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json
-from xlnb.models.base import base_path, deal_out, read_base
+from xlnb.models.base import deal_out, read_base
 from xlnb.models.checkpoint import checkpoint_files
 from xlnb.models.hub import ADAPTER_FILES, is_hub_id
+from xlnb.models.places import base_path
 from xlnb.presets import Models, Training
 
 MAKE_AGAIN = "the file is damaged: train or download the adapter again"

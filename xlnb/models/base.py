@@ -1,5 +1,5 @@
-"""The base: a checkpoint in a folder or on the Hub, in 4-bit NF4, in 8 bits or as it is, on the
-device there is."""
+"""The base: a checkpoint in a folder, a GGUF file or on the Hub, in 4-bit NF4, in 8 bits or as it
+is, on the device there is."""
 
 import importlib.util
 import os
@@ -15,8 +15,9 @@ from transformers.utils import logging as transformers_logging
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
-from xlnb.common.files import ROOT
+from xlnb.models.gguf import unpacked
 from xlnb.models.hub import explain
+from xlnb.models.places import base_path, is_gguf
 from xlnb.models.sharding import shard
 from xlnb.presets import Models
 
@@ -30,13 +31,10 @@ if DEVICE.type == "cuda" and processes.world() > 1:
     DEVICE = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
-def base_path(base: str) -> str:
-    """The folder that a preset names as a base (a relative one also from the project's root), else
-    the Hub id that it is."""
-    for path in (ROOT / base, Path(base)):
-        if path.is_dir():
-            return str(path)
-    return base
+def loaded_from(base: str) -> str:
+    """What transformers loads a base from: a folder, a GGUF file's among them, or a Hub id."""
+    path = base_path(base)
+    return str(unpacked(Path(path))) if is_gguf(path) else path
 
 
 def compute_dtype(models: Models) -> torch.dtype:
@@ -80,9 +78,10 @@ def read_base(models: Models) -> PreTrainedModel:
     Raises InputError where it cannot be loaded, saying why and what to do.
     """
     sharded = is_to_be_sharded(models)
+    path = loaded_from(models.base)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            base_path(models.base),
+            path,
             quantization_config=quantization(models),
             dtype=compute_dtype(models),
             attn_implementation=attention(models),
@@ -93,7 +92,7 @@ def read_base(models: Models) -> PreTrainedModel:
     # ImportError: of an attention that is not installed
     except (OSError, ValueError, ImportError) as error:
         raise InputError(
-            f"model {models.base}: could not be loaded ({explain(error, base_path(models.base))})"
+            f"model {models.base}: could not be loaded ({explain(error, path)})"
         ) from None
     for module in model.modules():
         if isinstance(module, Linear4bit):
@@ -135,7 +134,7 @@ def read_weight(base: str, name: str) -> torch.Tensor:
     holds it.
     """
     # of a folder or of the Hub's cache
-    config = cached_file(base_path(base), "config.json")
+    config = cached_file(loaded_from(base), "config.json")
     for path in sorted(Path(config or "").parent.glob("*.safetensors")):
         with safe_open(path, "pt") as file:
             names = file.keys()

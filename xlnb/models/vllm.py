@@ -21,7 +21,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import read_json
 from xlnb.common.records import Response
 from xlnb.models.adapters import check_adapter
-from xlnb.models.base import DEVICE, base_path, compute_dtype
+from xlnb.models.base import DEVICE, compute_dtype, loaded_from
 from xlnb.models.batches import Rows
 from xlnb.models.chat import end_ids, response_record
 from xlnb.presets import Models
@@ -75,7 +75,7 @@ class VLLM:
                 f"models.quantization '{models.quantization}': vLLM is used with "
                 f"{' or '.join(QUANTIZATION)} only; set sampling.backend=transformers"
             )
-        path = base_path(models.base)
+        path = loaded_from(models.base)
         options: dict[str, Any] = {}
         self.lora = None
         if adapter is not None:

@@ -245,9 +245,11 @@ def _model(name: str, config: str) -> tuple[str, str]:
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
-    from xlnb.models.base import base_path
+    from xlnb.models.places import base_path, is_gguf
 
     folder = Path(base_path(name))
+    if is_gguf(name):
+        return _gguf(folder)
     if folder.is_dir():
         for needed in (config, "*.safetensors"):
             if not list(folder.glob(needed)):
@@ -268,6 +270,14 @@ def _model(name: str, config: str) -> tuple[str, str]:
     except (RepositoryNotFoundError, HFValidationError):
         where = "neither a folder nor on the Hub (a private one needs HF_TOKEN)"
         return "FAIL", f"{where}; mend the name"
+
+
+def _gguf(path: Path) -> tuple[str, str]:
+    if not path.is_file():
+        return "FAIL", "no such file; mend the name"
+    if find_spec("gguf") is None:
+        return "FAIL", "a GGUF file needs the package gguf; pip install gguf"
+    return "OK", "a GGUF file here, dequantised when first used"
 
 
 def _hub_in_reach() -> bool:

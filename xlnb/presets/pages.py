@@ -48,12 +48,14 @@ def _translator(name: str) -> str:
 class Models:
     """π_I and π^0, and how they are loaded."""
 
-    # π_I: a folder (in the project or anywhere) or a Hub id
+    # π_I: a folder or a GGUF file (in the project or anywhere), or a Hub id
     base: str = "data/lab/sft"
     # π^0 as a checkpoint of its own, which adapters are then trained on; or
     dpo: str = ""
     # π^0 as a LoRA adapter on `base`, a folder or a Hub id; both empty: trained on English pairs
     dpo_adapter: str = ""
+    # a Jinja file, for checkpoints without a chat template or in place of theirs; empty: their own
+    chat_template: str = ""
     # of the base's weights: nf4 (double quantisation), int8, or none (of type `dtype`)
     quantization: Literal["nf4", "int8", "none"] = "nf4"
     # compute type; auto: bfloat16 on a GPU, float32 on a CPU
