@@ -68,7 +68,7 @@ def test_a_real_file_is_a_base(name, is_bare, parameters, tmp_path, monkeypatch,
         models = Models(str(file), chat_template=str(tmp_path / "turns.jinja"), quantization="none")
     tokenizer, model = load_tokenizer(models), load_base(models)
     assert capsys.readouterr().out.count("dequantised to float32") == 1
-    assert loaded_from(str(file)).startswith(str(tmp_path))
+    assert loaded_from(str(file))[0].startswith(str(tmp_path))
     assert find_shape(str(file))[0].parameters == parameters
 
     # As transformers reads the file itself.

@@ -17,7 +17,7 @@ from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.models.gguf import unpacked
 from xlnb.models.hub import explain
-from xlnb.models.places import base_path, is_gguf
+from xlnb.models.places import base_path, hub_place, is_gguf
 from xlnb.models.sharding import shard
 from xlnb.presets import Models
 
@@ -31,10 +31,11 @@ if DEVICE.type == "cuda" and processes.world() > 1:
     DEVICE = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
-def loaded_from(base: str) -> str:
-    """What transformers loads a base from: a folder, a GGUF file's among them, or a Hub id."""
+def loaded_from(base: str) -> tuple[str, dict[str, Any]]:
+    """What transformers loads a base from: a folder, a GGUF file's among them, or a Hub id and,
+    where it names one, its revision."""
     path = base_path(base)
-    return str(unpacked(Path(path))) if is_gguf(path) else path
+    return (str(unpacked(Path(path))), {}) if is_gguf(path) else hub_place(path)
 
 
 def compute_dtype(models: Models) -> torch.dtype:
@@ -78,10 +79,11 @@ def read_base(models: Models) -> PreTrainedModel:
     Raises InputError where it cannot be loaded, saying why and what to do.
     """
     sharded = is_to_be_sharded(models)
-    path = loaded_from(models.base)
+    path, revision = loaded_from(models.base)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             path,
+            **revision,
             quantization_config=quantization(models),
             dtype=compute_dtype(models),
             attn_implementation=attention(models),
@@ -134,9 +136,10 @@ def read_weight(base: str, name: str) -> torch.Tensor:
     holds it.
     """
     # of a folder or of the Hub's cache
-    config = cached_file(loaded_from(base), "config.json")
-    for path in sorted(Path(config or "").parent.glob("*.safetensors")):
-        with safe_open(path, "pt") as file:
+    path, revision = loaded_from(base)
+    config = cached_file(path, "config.json", **revision)
+    for weights in sorted(Path(config or "").parent.glob("*.safetensors")):
+        with safe_open(weights, "pt") as file:
             names = file.keys()
             if name in names:
                 return file.get_tensor(name).float()

@@ -35,9 +35,9 @@ REASONED = f"<think>\nFirst.\n</think>\n\n{PROBE}"
 def load_tokenizer(models: Models) -> PreTrainedTokenizerBase:
     """The base's own tokenizer, and its chat template or the one that it is given. Raises
     InputError where either is missing or cannot be used."""
-    path = loaded_from(models.base)
+    path, revision = loaded_from(models.base)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(path, **revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InputError(
             f"model {models.base}: no tokenizer could be loaded ({explain(error, path)})"

@@ -1,6 +1,8 @@
-"""Where a checkpoint lies that a preset names: a folder, a GGUF file or a Hub id."""
+"""Where a checkpoint lies that a preset names: a folder, a GGUF file, or a Hub id, which may end in
+@REVISION."""
 
 from pathlib import Path
+from typing import Any
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT
@@ -18,6 +20,13 @@ def template_path(name: str) -> Path:
     if not found.is_file():
         raise InputError(f"models.chat_template {name}: no such file; name a Jinja file")
     return found
+
+
+def hub_place(name: str) -> tuple[str, dict[str, Any]]:
+    """ORG/NAME of ORG/NAME[@REVISION], and {"revision": its branch, tag or commit} where it has
+    one. A folder that is called so is itself."""
+    repo, at, revision = name.partition("@")
+    return (repo, {"revision": revision}) if at and not is_here(name) else (name, {})
 
 
 def is_gguf(base: str) -> bool:

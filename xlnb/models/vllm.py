@@ -75,20 +75,20 @@ class VLLM:
                 f"models.quantization '{models.quantization}': vLLM is used with "
                 f"{' or '.join(QUANTIZATION)} only; set sampling.backend=transformers"
             )
-        path = loaded_from(models.base)
-        options: dict[str, Any] = {}
+        path, revision = loaded_from(models.base)
+        options: dict[str, Any] = dict(revision)
         self.lora = None
         if adapter is not None:
             check_adapter(adapter, models.base)
             rank = read_json(adapter / "adapter_config.json")["r"]
             room = next((most for most in RANKS if most >= rank), rank)
-            options = {"enable_lora": True, "max_lora_rank": room}
+            options |= {"enable_lora": True, "max_lora_rank": room}
             self.lora = LoRARequest("policy", 1, str(adapter.resolve()))
         try:
-            self.generation_config = GenerationConfig.from_pretrained(path)
+            self.generation_config = GenerationConfig.from_pretrained(path, **revision)
         except OSError:
             # The checkpoint has none of its own.
-            config = AutoConfig.from_pretrained(path)
+            config = AutoConfig.from_pretrained(path, **revision)
             self.generation_config = GenerationConfig.from_model_config(config)
         self.tokenizer = tokenizer
         self.ends = end_ids(self, tokenizer)

@@ -123,11 +123,11 @@ class Shape(NamedTuple):
 
 def find_shape(base: str) -> tuple[Shape, str]:
     """The shape of a model (a folder, one of `KNOWN`, or another Hub id), and where it is from."""
-    if base in KNOWN:
-        return shape_of(AutoConfig.for_model(**KNOWN[base])), "shape from the kit's table"
-    path = loaded_from(base)
+    path, revision = loaded_from(base)
+    if path in KNOWN:
+        return shape_of(AutoConfig.for_model(**KNOWN[path])), "shape from the kit's table"
     try:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(path, **revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InputError(
             f"model {base}: no config.json could be read ({str(error).strip().splitlines()[0]}); "

@@ -48,7 +48,8 @@ def _translator(name: str) -> str:
 class Models:
     """π_I and π^0, and how they are loaded."""
 
-    # π_I: a folder or a GGUF file (in the project or anywhere), or a Hub id
+    # π_I: a folder or a GGUF file (in the project or anywhere), or a Hub id, of which
+    # ORG/NAME@REVISION names a branch, a tag or a commit, here and below
     base: str = "data/lab/sft"
     # π^0 as a checkpoint of its own, which adapters are then trained on; or
     dpo: str = ""
