@@ -7,41 +7,21 @@ ValidationError; `overrides.override` makes InputErrors of one line of it.
 from dataclasses import field
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-# True is no number, 1.5 no whole one, and nan and inf are refused.
-STRICT = ConfigDict(strict=True, allow_inf_nan=False)
-
-AtLeast0 = Annotated[int, Field(ge=0)]
-AtLeast1 = Annotated[int, Field(ge=1)]
-Amount = Annotated[float, Field(ge=0)]
-Above0 = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, le=1)]
-
-
-def _scorers(names: str) -> str:
-    found = [name.strip() for name in names.split(",")]
-    if "" in found or len(set(found)) < len(found):
-        raise ValueError("names with commas between, each once")
-    return names
-
-
-def _judge(name: str) -> str:
-    # Which judges there are is known where a run is opened.
-    kind, colon, model = name.partition(":")
-    if not kind or (colon and not model):
-        raise ValueError(
-            "a judge, such as oracle, verifiable, endpoint:MODEL or local:FOLDER_OR_HUB_ID"
-        )
-    return name
-
-
-def _translator(name: str) -> str:
-    kind, _, model = name.partition(":")
-    if name and not (kind in ("endpoint", "local") and model):
-        raise ValueError("endpoint:MODEL, local:FOLDER_OR_HUB_ID or nothing for π_I")
-    return name
+from xlnb.presets.values import (
+    STRICT,
+    Above0,
+    Amount,
+    AtLeast0,
+    AtLeast1,
+    Judge,
+    Scorers,
+    Share,
+    Translator,
+    option,
+)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -91,9 +71,9 @@ class Prompts:
     parts: AtLeast0 = 0
     # at most so many training prompts a language are held out, whole paragraphs of them chosen by
     # their ids, to compare scores with the truth (`evaluation.taste`); 0: none
-    reward: AtLeast0 = 0
+    reward: AtLeast0 = option(0)
     # kinds of `xlnb.checks.kinds`, "points,json": one of them is asked for behind each prompt
-    checks: str = ""
+    checks: str = option("")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -103,7 +83,7 @@ class Localise:
     # "de,sw": the languages to make of the English prompts of prompts.path; empty: none
     langs: str = ""
     # the translator: endpoint:MODEL or local:FOLDER_OR_HUB_ID; empty: π_I
-    by: Annotated[str, AfterValidator(_translator)] = ""
+    by: Translator = ""
     # A draft, translated back, must share so much with the English prompt (chrF, 0 to 100).
     # Unrelated English prompts of like length in the release reach 21 in the median and 37 at the
     # 99th percentile.
@@ -170,7 +150,7 @@ class Scoring:
     # r = beta * (log π − log π_I), so rewards are in beta nats
     beta: Above0 = 0.1
     # names of `xlnb.rewards.SCORERS`; the first makes the pairs, the others are compared with it
-    scorers: Annotated[str, AfterValidator(_scorers)] = "cross_lingual,multilingual"
+    scorers: Scorers = "cross_lingual,multilingual"
     # tokens in one forward pass, padding included
     batch_tokens: AtLeast1 = 16384
     # score records keep the log-probabilities of every token
@@ -246,7 +226,7 @@ class Evaluation:
     max_new_tokens: AtLeast1 = 2048
     # the lab's ground truth; or verifiable, what a program verifies; or endpoint:MODEL,
     # local:FOLDER_OR_HUB_ID: `xlnb.judges.registry`
-    judge: Annotated[str, AfterValidator(_judge)] = "oracle"
+    judge: Judge = "oracle"
     # prompts that carry checks have a truth by a name of `xlnb.checks.tastes.TASTES`, or anti-NAME,
     # its exact opposite: for English pairs, rewards and judge verifiable; empty: none
     taste: str = ""

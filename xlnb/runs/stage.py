@@ -13,7 +13,7 @@ from typing import Any
 from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.common.files import aside, relative, sha256, temporary_file
-from xlnb.presets import Preset
+from xlnb.presets import Preset, in_use
 from xlnb.runs.layout import Run
 from xlnb.runs.lock import held, turn
 from xlnb.runs.records import (
@@ -259,15 +259,15 @@ def _refusal(run: Run, name: str, why: str) -> InputError:
 
 def fields(preset: Preset, *names: str) -> dict[str, Any]:
     """The preset's values of these names, sections whole or single values such as prompts.parts,
-    as a stage's key holds them: {section: {name: value}}."""
-    values = asdict(preset)
+    as a stage's key holds them: {section: {name: value}}. An option that is off is left out."""
+    values = in_use(preset)
     found: dict[str, Any] = {}
     for name in names:
         section, _, field = name.partition(".")
-        if field:
-            found.setdefault(section, {})[field] = values[section][field]
-        else:
+        if not field:
             found[section] = values[section]
+        elif field in values[section]:
+            found.setdefault(section, {})[field] = values[section][field]
     return found
 
 

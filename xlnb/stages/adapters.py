@@ -2,7 +2,6 @@
 
 import shutil
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from xlnb.models.adapters import load_model, new_adapter
 from xlnb.models.base import deal_out, read_base
 from xlnb.models.chat import load_tokenizer
 from xlnb.models.checkpoint import checkpoint_files
-from xlnb.presets import Training
+from xlnb.presets import Training, in_use
 from xlnb.runs.card import model_card
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.stage import Stage
@@ -87,7 +86,7 @@ def _pair_files(here: Iteration) -> list[Path]:
 
 
 def _stage(here: Iteration, files: list[Path]) -> Stage:
-    settings = asdict(here.training)
+    settings = in_use(here.training)
     # Where figures of a training go is no part of what it makes.
     del settings["report_to"]
     return Stage(

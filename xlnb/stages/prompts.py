@@ -45,9 +45,7 @@ def collect_prompts(run: Run) -> Path:
     for text in texts:
         sources += prompt_sources(text, config.langs)
     inputs = [file for source in sources for file in source_files(source)]
-    names = ["prompts.langs", "prompts.limit"]
-    # A run without them has the key that it had before there were any.
-    names += [f"prompts.{name}" for name in ("reward", "checks") if getattr(config, name)]
+    names = [f"prompts.{name}" for name in ("langs", "limit", "reward", "checks")]
     stage = Stage(
         run,
         "prompts",
