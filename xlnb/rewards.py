@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from xlnb.common.errors import InputError
 from xlnb.common.records import Logps, Sample, Score
+from xlnb.decay import decayed
 from xlnb.logprobs import logprobs_under
 from xlnb.models.adapters import active
 from xlnb.models.batches import Budget, Rows
@@ -38,6 +39,8 @@ class Given:
     logps: Logps | None
     beta: float
     seed: int
+    # what token t of a response counts in its reward is γ^(t−1)
+    gamma: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,13 @@ def implicit_reward(
 
 
 def reward(given: Given) -> Values:
-    """The implicit reward of every response that was read, in β nats."""
+    """The implicit reward of every response that was read, in β nats, decayed by γ."""
     logps = _read(given)
-    return implicit_reward(logps.policy_logps, logps.ref_logps, given.beta)
+    if given.gamma == 1:
+        return implicit_reward(logps.policy_logps, logps.ref_logps, given.beta)
+    policy_logps = _decayed(logps.policy_token_logps, given.gamma)
+    ref_logps = _decayed(logps.ref_token_logps, given.gamma)
+    return implicit_reward(policy_logps, ref_logps, given.beta)
 
 
 def likelihood(given: Given) -> Values:
@@ -132,7 +139,13 @@ def prompts_read(names: str) -> dict[str, list[str]]:
 
 
 def score_sample(
-    sample: Sample, logps: Mapping[str, Logps], names: Sequence[str], *, beta: float, seed: int
+    sample: Sample,
+    logps: Mapping[str, Logps],
+    names: Sequence[str],
+    *,
+    beta: float,
+    seed: int,
+    gamma: float = 1.0,
 ) -> Score:
     """The scores of a sample's responses that can be had of `logps`, by the prompt that was
     read."""
@@ -143,7 +156,7 @@ def score_sample(
         found = logps.get(scorer.reads)
         if scorer.reads and found is None:
             continue
-        scores[name] = scorer.score(Given(sample, found, beta, seed))
+        scores[name] = scorer.score(Given(sample, found, beta, seed, gamma))
         if found is not None and found.failures:
             failures[name] = found.failures
     n_chars = [len(response.text) for response in sample.responses]
@@ -187,6 +200,13 @@ def score_responses(
 def _read(given: Given) -> Logps:
     assert given.logps, "a scorer that reads a prompt is given what was read"
     return given.logps
+
+
+def _decayed(tokens: Sequence[list[float] | None] | None, gamma: float) -> Values:
+    assert tokens is not None, "a preset with scoring.gamma has the tokens kept"
+    return [
+        None if values is None else decayed(torch.tensor(values), gamma).item() for values in tokens
+    ]
 
 
 def _per_token(logps: Sequence[float | None], n_tokens: Sequence[int | None]) -> Values:

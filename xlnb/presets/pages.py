@@ -16,6 +16,7 @@ from xlnb.presets.values import (
     Amount,
     AtLeast0,
     AtLeast1,
+    Doubt,
     Judge,
     Scorers,
     Share,
@@ -155,6 +156,14 @@ class Scoring:
     batch_tokens: AtLeast1 = 16384
     # score records keep the log-probabilities of every token
     keep_tokens: bool = False
+    # in rewards, not in likelihoods, token t counts γ^(t−1) (D²PO); less than 1 needs keep_tokens
+    gamma: Share = option(1.0)
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.gamma != 1 and not self.keep_tokens:
+            raise ValueError("gamma weighs single tokens; set scoring.keep_tokens=true")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -185,6 +194,11 @@ class Training:
     beta: Above0 = 0.1
     # c: weight of the NLL of the chosen response, per token (the release's)
     nll: Amount = 1.0
+    # in the loss of pairs, not in the NLL, token t counts γ^(t−1) (D²PO): less than 1 draws
+    # attention to how responses begin
+    gamma: Share = option(1.0)
+    # s: the share of pairs that are thought to be the wrong way round (cDPO, GRAM with ε = 2s)
+    label_smoothing: Doubt = option(0.0)
     # rank of the adapter's matrices
     lora_r: AtLeast1 = 16
     # the adapter's product is scaled by lora_alpha / lora_r

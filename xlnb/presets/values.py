@@ -17,6 +17,8 @@ AtLeast1 = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(ge=0)]
 Above0 = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+# more than one half would be the opposite opinion
+Doubt = Annotated[float, Field(ge=0, le=0.5)]
 
 
 def option(off: Any) -> Any:

@@ -12,6 +12,7 @@ from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.common.files import write_json, write_text
 from xlnb.common.records import Pair, read_records
+from xlnb.decay import half_life_chars, in_words
 from xlnb.engine.rows import Row, add_mismatched, hold_out, tokenize_pairs
 from xlnb.losses import LOSSES
 from xlnb.models.adapters import load_model, new_adapter
@@ -46,7 +47,8 @@ def train(run: Run, iteration: int) -> Path:
         for some in filter(None, (rows, held_out)):
             if LOSSES[config.loss].reads_others:
                 add_mismatched(some, config.max_tokens)
-            add_reference(model, some, "default", run.preset.scoring.batch_tokens)
+            batch_tokens = run.preset.scoring.batch_tokens
+            add_reference(model, some, "default", batch_tokens, config.gamma)
         trained = train_adapter(
             model,
             tokenizer,
@@ -65,6 +67,8 @@ def train(run: Run, iteration: int) -> Path:
                 "base_files": checkpoint_files(run.base(here.source).base),
                 **trained._asdict(),
             }
+            if config.gamma != 1:
+                record["half_life_chars"] = _half_lives(stage.name, tokenizer, rows, config.gamma)
             languages = dict(Counter(row["lang"] for row in rows))
             save_adapter(model, out)
             write_json(here.training_record, record)
@@ -130,3 +134,16 @@ def _rows(
     if not rows:
         raise InputError(f"{files[0].parent}: no pair is left to train on")
     return rows, dropped
+
+
+def _half_lives(
+    name: str, tokenizer: PreTrainedTokenizerBase, rows: list[Row], gamma: float
+) -> dict[str, float]:
+    """The decay's half-life in characters of the chosen responses, by language; printed, too."""
+    responses = []
+    for row in rows:
+        text = str(tokenizer.decode(row["chosen_ids"], skip_special_tokens=True))
+        responses.append((row["lang"], text, row["chosen_ids"]))
+    half_lives = half_life_chars(gamma, responses)
+    print(f"{name}: {in_words(gamma, half_lives)}", flush=True)
+    return half_lives

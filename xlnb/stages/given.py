@@ -121,14 +121,24 @@ def score_given(
             some = [sample for sample in samples if sample.lang == lang]
             path = parts / scorer / f"{lang}.jsonl"
             budget = Budget(config.batch_tokens)
-            work = logps_file(loaded, some, read, path, budget, label=f"{scorer} {lang}")
+            keep, label = config.keep_tokens, f"{scorer} {lang}"
+            work = logps_file(loaded, some, read, path, budget, keep_tokens=keep, label=label)
             share_out([work], models=[loaded.model, loaded.ref_model])
             for record in read_records(path, Logps):
                 logps.setdefault((lang, record.prompt_id), {})[scorer] = record
     scores = []
     for sample in samples:
         found = logps.get((sample.lang, sample.prompt_id), {})
-        scores.append(score_sample(sample, found, names, beta=config.beta, seed=run.preset.seed))
+        scores.append(
+            score_sample(
+                sample,
+                found,
+                names,
+                beta=config.beta,
+                seed=run.preset.seed,
+                gamma=config.gamma,
+            )
+        )
     if is_main():
         write_records(out, scores)
         shutil.rmtree(parts)
@@ -168,6 +178,7 @@ def _key(
     return {
         "responses": hashlib.sha256(text.encode()).hexdigest(),
         "adapter": [sha256(path) for path in adapter_files(run, model)],
+        "keep_tokens": run.preset.scoring.keep_tokens,
         **model_fields(run.preset.models),
     }
 
