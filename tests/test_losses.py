@@ -6,7 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from xlnb.losses import LOSSES, PairLogps, dpo, dpo_loss, nll_loss, smoothed
+from xlnb.common.errors import InputError
+from xlnb.losses import LOSSES, PairLogps, dpo, dpo_loss, nll_loss, one_sided, smoothed
+from xlnb.presets import get_preset
 
 FourLogps = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -144,3 +146,30 @@ def test_any_loss_of_pairs_can_be_smoothed():
     flipped = PairLogps(pairs.policy_logps.roll(8), pairs.ref_logps.roll(8), others[0], others[1])
     expected = 0.75 * kto(pairs, 0.1).losses + 0.25 * kto(flipped, 0.1).losses
     torch.testing.assert_close(found.losses, expected)
+
+
+@pytest.mark.parametrize(("sides", "moved"), [("chosen", [1, 0]), ("rejected", [0, 1])])
+def test_one_side_has_its_gradient_of_both_and_the_other_has_none(sides, moved):
+    pairs = pairs_of(random_logps(7))
+    slopes = {}
+    for name in ("both", sides):
+        policy = pairs.policy_logps.clone().requires_grad_()
+        read = PairLogps(one_sided(policy, name), pairs.ref_logps)
+        losses = dpo(read, 0.1).losses
+        assert torch.equal(losses, dpo(pairs, 0.1).losses)
+        (slopes[name],) = torch.autograd.grad(losses.sum(), policy)
+    kept = torch.tensor(moved).repeat_interleave(8)
+    assert torch.equal(slopes[sides], slopes["both"] * kept)
+    assert (slopes["both"] != 0).all()
+
+
+def test_both_sides_are_what_was_given():
+    logps = torch.tensor([-1.0, -2.0], requires_grad=True)
+    assert one_sided(logps, "both") is logps
+
+
+def test_rejected_alone_wants_no_nll():
+    with pytest.raises(InputError, match=r"^training\.sides=rejected .* nll=1 does; set nll to 0$"):
+        get_preset("lab", {"training.sides": "rejected"})
+    alone = get_preset("lab", {"training.sides": "rejected", "training.nll": "0"})
+    assert alone.training.sides == "rejected"

@@ -143,6 +143,24 @@ def smoothed(
     return found._replace(losses=losses)
 
 
+def one_sided(policy_logps: Tensor, sides: str) -> Tensor:
+    """The same log-probabilities, (2B,) of chosen and then of rejected responses, with the gradient
+    of some `sides` alone: "both", "chosen" or "rejected".
+
+    What positive and negative samples teach by themselves (Dissecting Long Reasoning Models, arXiv
+    2506.04913, whose advantages are computed from all samples before those of one side are left
+    out): margin and weight of a pair are those of both responses, log π of the other side is taken
+    for a constant.
+    """
+    chosen, rejected = policy_logps.chunk(2)
+    known = {
+        "both": policy_logps,
+        "chosen": torch.cat([chosen, rejected.detach()]),
+        "rejected": torch.cat([chosen.detach(), rejected]),
+    }
+    return known[sides]
+
+
 @dataclass(frozen=True)
 class Loss:
     """A loss of pairs, and whether it needs responses to other prompts beside them."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from xlnb.decay import decayed
 from xlnb.logprobs import response_logprobs
-from xlnb.losses import LOSSES, PairLogps, nll_loss, smoothed
+from xlnb.losses import LOSSES, PairLogps, nll_loss, one_sided, smoothed
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,10 @@ class Objective:
 
         mean over pairs of   loss(π, π_ref; β) + c (−log π(y⁺|x) / |y⁺|)
 
-    In the loss, log π and log π_ref are decayed by `gamma` (`xlnb.decay`) and the pair's order is
-    doubted by `label_smoothing` (`losses.smoothed`); the NLL is as ever, and so is what is logged
-    as log-probabilities. On held-out pairs, where the model is not in training mode, it is the loss
-    alone.
+    In the loss, log π and log π_ref are decayed by `gamma` (`xlnb.decay`), the pair's order is
+    doubted by `label_smoothing` (`losses.smoothed`), and `sides` alone have a gradient
+    (`losses.one_sided`); the NLL is as ever, and so is what is logged as log-probabilities.
+    On held-out pairs, where the model is not in training mode, it is the loss of pairs alone.
     """
 
     loss: str
@@ -29,6 +29,7 @@ class Objective:
     nll: float
     gamma: float = field(default=1.0, kw_only=True)
     label_smoothing: float = field(default=0.0, kw_only=True)
+    sides: str = field(default="both", kw_only=True)
 
     def __call__(
         self, model: Any, batch: dict[str, Any], gather: Callable
@@ -42,7 +43,8 @@ class Objective:
         if not torch.isfinite(logps).all():
             raise FloatingPointError("a log-probability")
         others = _other_logps(model, batch, gather) if loss.reads_others else ()
-        read = PairLogps(decayed(token_logps, self.gamma), batch["ref_logps"], *others)
+        policy_logps = one_sided(decayed(token_logps, self.gamma), self.sides)
+        read = PairLogps(policy_logps, batch["ref_logps"], *others)
         pairs = smoothed(loss.of_pairs, read, self.beta, self.label_smoothing)
 
         chosen_logps, rejected_logps = logps.chunk(2)

@@ -148,6 +148,7 @@ def train_adapter(
             training.nll,
             gamma=training.gamma,
             label_smoothing=training.label_smoothing,
+            sides=training.sides,
         ),
         model=model,
         args=args,

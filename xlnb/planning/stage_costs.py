@@ -125,7 +125,8 @@ def translations(setting: Setting, step: Step) -> Cost | None:
 def responses(setting: Setting, step: Step) -> Cost:
     work = setting.work
     most = setting.preset.evaluation.max_new_tokens
-    return _sampling(setting, step, work.langs * work.eval, 1, work.prompt, most)
+    runs = setting.preset.evaluation.runs
+    return _sampling(setting, step, work.langs * work.eval, runs, work.prompt, most)
 
 
 def _sampling(setting: Setting, step: Step, prompts: int, n: int, prompt: float, most: int) -> Cost:

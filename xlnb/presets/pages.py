@@ -199,6 +199,8 @@ class Training:
     gamma: Share = option(1.0)
     # s: the share of pairs that are thought to be the wrong way round (cDPO, GRAM with ε = 2s)
     label_smoothing: Doubt = option(0.0)
+    # whose log-probabilities the loss of pairs moves; rejected alone wants nll=0
+    sides: Literal["both", "chosen", "rejected"] = option("both")
     # rank of the adapter's matrices
     lora_r: AtLeast1 = 16
     # the adapter's product is scaled by lora_alpha / lora_r
@@ -225,6 +227,11 @@ class Training:
             raise ValueError(
                 f"batch {self.batch} must be a multiple of micro_batch {self.micro_batch}"
             )
+        if self.sides == "rejected" and self.nll:
+            raise ValueError(
+                f"sides=rejected trains on no chosen response, of which nll={self.nll:g} does; set "
+                "nll to 0"
+            )
         return self
 
 
@@ -238,6 +245,8 @@ class Evaluation:
     top_p: Share = 0.9
     # of a response; a longer one is cut
     max_new_tokens: AtLeast1 = 2048
+    # responses a prompt: a win rate is then the mean of prompts' means
+    runs: AtLeast1 = option(1)
     # the lab's ground truth; or verifiable, what a program verifies; or endpoint:MODEL,
     # local:FOLDER_OR_HUB_ID: `xlnb.judges.registry`
     judge: Judge = "oracle"

@@ -1,0 +1,67 @@
+"""Options of related methods through the whole path, together, on the smallest run."""
+
+import pytest
+from small import SMALL
+
+from xlnb import stages
+from xlnb.common.files import read_json, read_jsonl
+from xlnb.presets.values import in_use
+from xlnb.runs.run import open_run
+
+OPTIONS = {
+    "training.gamma": "0.9",
+    "training.label_smoothing": "0.1",
+    "training.sides": "rejected",
+    "training.nll": "0",
+    "scoring.gamma": "0.8",
+    "scoring.keep_tokens": "true",
+    "evaluation.runs": "2",
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "options"
+    return stages.run_until(open_run(folder, "lab-quick", {**SMALL, **OPTIONS}))
+
+
+def test_stages_remember_the_options_that_are_on(finished):
+    used = read_json(finished.stamp("icr1/adapter"))["key"]["uses"]
+    expected = in_use(finished.preset.training)
+    assert used["training"] == {name: expected[name] for name in used["training"]}
+    assert {"gamma", "label_smoothing", "sides"} <= used["training"].keys()
+    # English training has none of its own.
+    english = read_json(finished.stamp("dpo/adapter"))["key"]["uses"]["english"]
+    assert not {"gamma", "label_smoothing", "sides"} & english.keys()
+    assert read_json(finished.stamp("icr1/scores"))["key"]["uses"]["scoring"]["gamma"] == 0.8
+
+
+def test_rewards_are_those_of_decayed_tokens(finished):
+    scores = read_jsonl(finished.path / "icr1/scores/es.jsonl")
+    logps = read_jsonl(finished.path / "icr1/logps/cross_lingual/es.jsonl")
+    for score, read in zip(scores, logps, strict=True):
+        sides = zip(read["policy_token_logps"], read["ref_token_logps"], strict=True)
+        for reward, both in zip(score["scores"]["cross_lingual"], sides, strict=True):
+            gains = [policy - ref for policy, ref in zip(*both, strict=True)]
+            expected = sum(0.8**t * gain for t, gain in enumerate(gains))
+            assert reward == pytest.approx(0.1 * expected, abs=1e-5)
+
+
+def test_the_training_record_says_the_half_life_and_the_log_is_that_of_the_loss(finished):
+    record = read_json(finished.path / "icr1/adapter/training.json")
+    assert record["half_life_chars"].keys() == {"en", "es"}
+    assert all(5 < chars < 60 for chars in record["half_life_chars"].values())
+    assert record["log"][0]["rewards/margins"] == pytest.approx(0, abs=1e-5)
+    assert "half_life_chars" not in read_json(finished.path / "dpo/adapter/training.json")
+
+
+def test_every_response_is_judged_and_a_prompt_is_one_draw(finished):
+    for lang in ("en", "es"):
+        annotations = read_json(finished.path / f"eval/icr1/{lang}/annotations.json")
+        assert [one["run"] for one in annotations] == [1, 2] * 8
+        assert annotations[0]["id"] == annotations[1]["id"]
+        entry = read_json(finished.metrics)["win_rates"]["icr1"][lang]
+        assert (entry["n"], entry["runs"]) == (8, 2)
+        wins = [one["preference"] - 1 for one in annotations]
+        assert entry["wr"] == pytest.approx(100 * sum(wins) / len(wins))
+        assert {"wr_se_prompts", "wr_se_sampling"} <= entry.keys()
