@@ -136,6 +136,12 @@ def test_no_number_of_a_preset_takes_a_value_that_is_not_finite(key, tmp_path):
             {"english.eval_fraction": 1},
             "english.eval_fraction '1.0': expected at least 0, less than 1",
         ),
+        ({"training.layers": "2-1"}, "training.layers '2-1': expected layers from 0, ranges upwa"),
+        (
+            {"training.layers": "0,1"},
+            "training.layers '0,1': expected all, or layers from 0 as 0-3",
+        ),
+        ({"training.layers": "0-2+1"}, "training.layers '0-2+1': expected layers from 0, ranges"),
         (
             {"english.optimizer": "sgd"},
             "english.optimizer 'sgd': expected one of auto, adamw, paged_adamw_8bit",

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -407,6 +408,49 @@ def test_decay_and_doubt_are_in_the_loss_of_pairs_and_not_in_the_nll(start, toke
     floor = -0.75 * math.log(0.75) - 0.25 * math.log(0.25)
     assert floor <= min(record["dpo_loss"] for record in log) < math.log(2)
     assert min(record["dpo_loss"] for record in expected) < floor
+
+
+@pytest.mark.parametrize(
+    ("changes", "moved"),
+    [
+        ({"layers": "1"}, r"\.layers\.1\."),
+        ({"layers": "0", "modules": "mlp"}, r"\.layers\.0\.mlp\."),
+        ({"layers": "1", "gradient_checkpointing": True}, r"\.layers\.1\."),
+        ({"layers": "0-1"}, ""),
+    ],
+    ids=str,
+)
+def test_of_the_adapter_the_layers_asked_for_are_trained(
+    changes, moved, start, tokenizer, tmp_path
+):
+    model, rows = start(4)
+    before = weights(model)
+    config = replace(CONFIG, steps=2, **changes)
+    log, *_ = train_adapter(model, tokenizer, rows, config, seed=0, checkpoints=tmp_path)
+    after = weights(model)
+    for name, values in before.items():
+        assert torch.equal(after[name], values) == (not re.search(moved, name)), name
+    # The other layers still take part: π starts from the whole adapter.
+    assert log[0]["dpo_loss"] == pytest.approx(math.log(2), abs=1e-5)
+    save_adapter(model, tmp_path)
+    assert len(load_file(tmp_path / "adapter_model.safetensors")) == len(before)
+
+
+def test_all_layers_named_are_all_layers_to_the_last_bit(start, tokenizer, tmp_path):
+    found = []
+    for layers in ("all", "0-1"):
+        model, rows = start(4)
+        config = replace(CONFIG, steps=3, layers=layers)
+        train_adapter(model, tokenizer, rows, config, seed=0, checkpoints=tmp_path / layers)
+        found.append(weights(model))
+    assert same(*found)
+
+
+def test_a_layer_that_there_is_not_is_refused(start, tokenizer, tmp_path):
+    model, rows = start(2)
+    config = replace(CONFIG, layers="0+2")
+    with pytest.raises(InputError, match=r"there is no layer 2; the model has 0 to 1$"):
+        train_adapter(model, tokenizer, rows, config, seed=0, checkpoints=tmp_path)
 
 
 def test_a_policy_that_is_not_finite_stops_training(trainers):

@@ -28,12 +28,13 @@ from xlnb.engine.rows import Row, collate_pairs, sides_of
 from xlnb.engine.trainer import PreferenceTrainer, Progress, newest_checkpoint
 from xlnb.logprobs import sequence_logprobs
 from xlnb.losses import LOSSES
-from xlnb.models.adapters import active
+from xlnb.models.adapters import active, train_only
 from xlnb.models.base import DEVICE
 from xlnb.models.hub import ADAPTER_FILES
 from xlnb.models.sharding import in_step
 from xlnb.objective import Objective
 from xlnb.presets import Training
+from xlnb.presets.values import layer_numbers
 
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "paged_adamw_8bit": "paged_adamw_8bit"}
 
@@ -141,6 +142,7 @@ def train_adapter(
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(checkpoints.parent.with_name("tensorboard"))
     args = _arguments(training, seed, checkpoints, held_out=bool(held_out), label=label)
     model.set_adapter("default")
+    train_only(model, layer_numbers(training.layers), training.modules)
     trainer = PreferenceTrainer(
         objective=Objective(
             training.loss,

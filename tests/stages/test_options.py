@@ -1,6 +1,10 @@
 """Options of related methods through the whole path, together, on the smallest run."""
 
+import re
+
 import pytest
+import torch
+from safetensors.torch import load_file
 from small import SMALL
 
 from xlnb import stages
@@ -13,6 +17,8 @@ OPTIONS = {
     "training.label_smoothing": "0.1",
     "training.sides": "rejected",
     "training.nll": "0",
+    "training.layers": "1-2",
+    "training.modules": "mlp",
     "scoring.gamma": "0.8",
     "scoring.keep_tokens": "true",
     "evaluation.runs": "2",
@@ -29,7 +35,7 @@ def test_stages_remember_the_options_that_are_on(finished):
     used = read_json(finished.stamp("icr1/adapter"))["key"]["uses"]
     expected = in_use(finished.preset.training)
     assert used["training"] == {name: expected[name] for name in used["training"]}
-    assert {"gamma", "label_smoothing", "sides"} <= used["training"].keys()
+    assert {"gamma", "label_smoothing", "sides", "layers", "modules"} <= used["training"].keys()
     # English training has none of its own.
     english = read_json(finished.stamp("dpo/adapter"))["key"]["uses"]["english"]
     assert not {"gamma", "label_smoothing", "sides"} & english.keys()
@@ -65,3 +71,13 @@ def test_every_response_is_judged_and_a_prompt_is_one_draw(finished):
         wins = [one["preference"] - 1 for one in annotations]
         assert entry["wr"] == pytest.approx(100 * sum(wins) / len(wins))
         assert {"wr_se_prompts", "wr_se_sampling"} <= entry.keys()
+
+
+def test_the_adapter_goes_on_from_the_one_before_it_in_these_layers_alone(finished):
+    tensors = {}
+    for model in ("dpo", "icr1"):
+        tensors[model] = load_file(finished.path / model / "adapter/adapter_model.safetensors")
+    assert tensors["dpo"].keys() == tensors["icr1"].keys()
+    for name, before in tensors["dpo"].items():
+        trained = re.search(r"\.layers\.[12]\.mlp\.", name) is not None
+        assert torch.equal(before, tensors["icr1"][name]) != trained, name

@@ -18,6 +18,7 @@ from xlnb.presets.values import (
     AtLeast1,
     Doubt,
     Judge,
+    Layers,
     Scorers,
     Share,
     Translator,
@@ -216,6 +217,10 @@ class Training:
     loss: str = "dpo"
     # auto: paged_adamw_8bit on a GPU, adamw on a CPU
     optimizer: Literal["auto", "adamw", "paged_adamw_8bit"] = "auto"
+    # "0-3" or "0+2+5": the layers whose part of the adapter is trained (SLAM)
+    layers: Layers = option("all")
+    # of these layers all that the adapter changes, or the feed-forward networks alone
+    modules: Literal["all", "mlp"] = option("all")
     # of prompts held out; the checkpoint with the least loss on them is kept, else the last
     eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     # where the log goes besides training.json

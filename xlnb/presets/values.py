@@ -4,6 +4,7 @@ An option came after the stages that read it and is off by default: a run is the
 before there was the option, and so is what stages remember of it.
 """
 
+import re
 from dataclasses import field, fields, is_dataclass
 from typing import Annotated, Any
 
@@ -62,6 +63,28 @@ def _translator(name: str) -> str:
     return name
 
 
+def layer_numbers(text: str) -> list[int] | None:
+    """The layers that "0-2+5" names, 0, 1, 2 and 5; None for "all". Raises ValueError for other
+    texts."""
+    if text == "all":
+        return None
+    found: list[int] = []
+    for part in text.split("+"):
+        ends = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if not ends:
+            raise ValueError("all, or layers from 0 as 0-3 or 0+2+5")
+        found += range(int(ends[1]), int(ends[2] or ends[1]) + 1)
+    if not found or len(set(found)) < len(found):
+        raise ValueError("layers from 0, ranges upwards, each once, as 0-3 or 0+2+5")
+    return found
+
+
+def _layers(text: str) -> str:
+    layer_numbers(text)
+    return text
+
+
+Layers = Annotated[str, AfterValidator(_layers)]
 Scorers = Annotated[str, AfterValidator(_scorers)]
 Judge = Annotated[str, AfterValidator(_judge)]
 Translator = Annotated[str, AfterValidator(_translator)]
