@@ -13,7 +13,8 @@ no model again.
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,6 +28,7 @@ from xlnb.decay import decayed
 from xlnb.logprobs import logprobs_under
 from xlnb.models.adapters import active
 from xlnb.models.batches import Budget, Rows
+from xlnb.models.early_exit import first_layers
 
 Values = list[float | None]
 
@@ -173,6 +175,7 @@ def score_responses(
     batch_tokens: int | Budget,
     share_prefix: bool | None = None,
     ref_model: PreTrainedModel | PeftModel | None = None,
+    layers: int = 0,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Token log-probabilities of the responses under two models, in one pass over the data and
     identical batches.
@@ -180,13 +183,16 @@ def score_responses(
     `policy` and `ref` name adapters of `model`, None its bare base; `ref_model` is the base of
     `ref` where that is another one. The same model twice gives the same numbers, so that its
     reward against itself is exactly 0. A response that a prompt has several times is scored once.
-    `batch_tokens`, `share_prefix`: see `sequence_logprobs`.
+    `batch_tokens`, `share_prefix`: see `sequence_logprobs`; `layers`: see `first_layers`.
     """
     rows = zip(prompts, responses, strict=True)
     keys = [(tuple(prompt), tuple(response)) for prompt, response in rows]
     once = {key: position for position, key in enumerate(dict.fromkeys(keys))}
     policy_side, ref_side = logprobs_under(
-        [partial(active, model, policy), partial(active, ref_model or model, ref)],
+        [
+            partial(_reading, model, policy, layers),
+            partial(_reading, ref_model or model, ref, layers),
+        ],
         [prompt for prompt, _ in once],
         [response for _, response in once],
         batch_tokens=batch_tokens,
@@ -195,6 +201,14 @@ def score_responses(
     policy_logps = [policy_side[once[key]] for key in keys]
     ref_logps = [ref_side[once[key]] for key in keys]
     return policy_logps, ref_logps
+
+
+@contextmanager
+def _reading(
+    model: PreTrainedModel | PeftModel, adapter: str | None, layers: int
+) -> Iterator[PreTrainedModel | PeftModel]:
+    with active(model, adapter) as whole, first_layers(whole, layers) as found:
+        yield found
 
 
 def _read(given: Given) -> Logps:

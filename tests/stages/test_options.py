@@ -20,6 +20,7 @@ OPTIONS = {
     "training.layers": "1-2",
     "training.modules": "mlp",
     "scoring.gamma": "0.8",
+    "scoring.layers": "3",
     "scoring.keep_tokens": "true",
     "evaluation.runs": "2",
 }
@@ -40,6 +41,8 @@ def test_stages_remember_the_options_that_are_on(finished):
     english = read_json(finished.stamp("dpo/adapter"))["key"]["uses"]["english"]
     assert not {"gamma", "label_smoothing", "sides"} & english.keys()
     assert read_json(finished.stamp("icr1/scores"))["key"]["uses"]["scoring"]["gamma"] == 0.8
+    scoring = read_json(finished.stamp("icr1/logps/cross_lingual"))["key"]["uses"]["scoring"]
+    assert scoring == {"keep_tokens": True, "layers": 3}
 
 
 def test_rewards_are_those_of_decayed_tokens(finished):

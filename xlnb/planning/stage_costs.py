@@ -160,8 +160,8 @@ def _sampling(setting: Setting, step: Step, prompts: int, n: int, prompt: float,
 
 def logps(setting: Setting, step: Step) -> Cost:
     """Policy and reference; a prompt is run once for its responses where that saves enough."""
-    shape, work = setting.shape, setting.work
     config, sampling = setting.preset.scoring, setting.preset.sampling
+    shape, work = setting.shape.first(config.layers), setting.work
     n, prompt = sampling.n, work.prompt
     response = min(work.response, sampling.max_new_tokens)
     prompts = 0

@@ -159,6 +159,9 @@ class Scoring:
     keep_tokens: bool = False
     # in rewards, not in likelihoods, token t counts γ^(t−1) (D²PO); less than 1 needs keep_tokens
     gamma: Share = option(1.0)
+    # so many of the models' first layers read the responses, the final norm and the answer head
+    # behind them (early exit); 0: all
+    layers: AtLeast0 = option(0)
 
     @model_validator(mode="after")
     def _together(self) -> Self:

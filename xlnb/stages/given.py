@@ -28,6 +28,7 @@ from xlnb.presets import get_preset, override
 from xlnb.rewards import SCORERS, score_sample, split_scorers
 from xlnb.runs.layout import Run
 from xlnb.runs.run import open_run
+from xlnb.runs.stage import fields
 from xlnb.stages.keys import adapter_files, model_fields
 from xlnb.stages.loading import policy_and_reference
 from xlnb.stages.logprobs import Loaded, Reading, logps_file, read_sample
@@ -115,7 +116,9 @@ def score_given(
     logps: dict[tuple[str, str], dict[str, Logps]] = {}
     reads = dict.fromkeys(SCORERS[name].reads for name in names)
     for scorer in filter(None, reads):
-        loaded = loaded or Loaded(run.adapter_name(model), *policy_and_reference(run, model))
+        if loaded is None:
+            models = policy_and_reference(run, model)
+            loaded = Loaded(run.adapter_name(model), *models, config.layers)
         read = partial(_read, loaded.tokenizer, scorer, dict(english))
         for lang in dict.fromkeys(sample.lang for sample in samples):
             some = [sample for sample in samples if sample.lang == lang]
@@ -178,7 +181,7 @@ def _key(
     return {
         "responses": hashlib.sha256(text.encode()).hexdigest(),
         "adapter": [sha256(path) for path in adapter_files(run, model)],
-        "keep_tokens": run.preset.scoring.keep_tokens,
+        **fields(run.preset, "scoring.keep_tokens", "scoring.layers"),
         **model_fields(run.preset.models),
     }
 
