@@ -18,7 +18,7 @@ ORDER = [
     "checks",
     "inputs models prompts",
     "lab",
-    "sampling logprobs losses decay length_control winrates",
+    "sampling logprobs losses decay length_control individual winrates",
     "engine rewards pairs objective",
     "training",
     "evaluation",
