@@ -109,6 +109,11 @@ def _check_verified(run: Run) -> None:
     split_kinds(prompts.checks)
     if config.taste:
         get_taste(config.taste)
+    if prompts.references and (run.is_lab or run.preset.localise.langs):
+        raise InputError(
+            "prompts.references: the lab's prompts and translated ones have none; set prompts.path "
+            "to parallel prompts that do"
+        )
     if run.is_lab and (config.taste or prompts.reward or prompts.checks):
         raise InputError(
             "evaluation.taste, prompts.reward and prompts.checks: the lab's prompts carry no "
