@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 from xlnb.common.errors import InputError
-from xlnb.individual import features, fit_preference
+from xlnb.individual import fit_preference, units
 
 STREAM = np.random.default_rng(0)
 REWARDS, CHARS, LIKELIHOODS = STREAM.normal(size=(3, 400)) * [[0.3], [40], [1.0]] + [
@@ -13,15 +13,17 @@ REWARDS, CHARS, LIKELIHOODS = STREAM.normal(size=(3, 400)) * [[0.3], [40], [1.0]
     [90],
     [-2],
 ]
-KNOWN = features(REWARDS, CHARS, LIKELIHOODS)
+ROWS = np.stack([REWARDS, CHARS, LIKELIHOODS], 1)
+KNOWN = ROWS * units(ROWS)
 
 
 def test_the_neutral_score_is_the_reward_and_columns_vary_alike():
     assert np.array_equal(KNOWN @ [1.0, 0.0, 0.0], REWARDS)
     assert KNOWN.std(0) == pytest.approx(REWARDS.std())
-    assert not features(REWARDS, np.full(400, 7), LIKELIHOODS)[:, 1].any()
-    with pytest.raises(InputError, match="not finite"):
-        features([0.1, np.nan], [1, 2], [1, 2])
+    assert units([[0.1, 7, -1], [0.2, 7, -2]]).tolist() == pytest.approx([1, 0, 0.1])
+    for rows in ([], [[np.nan, 1, 1]]):
+        with pytest.raises(InputError, match="finite"):
+            units(rows)
 
 
 def test_without_labels_a_user_is_neutral():

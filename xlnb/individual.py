@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
-from xlnb.common.columns import Floats, number_columns, numbers
+from xlnb.common.columns import Floats
 from xlnb.common.errors import InputError
 
 # What a user without labels is taken for: the reward alone.
@@ -24,21 +24,19 @@ NEUTRAL = (1.0, 0.0, 0.0)
 STEPS = 100
 
 
-def features(rewards: ArrayLike, n_chars: ArrayLike, likelihoods: ArrayLike) -> Floats:
-    """(n, 3): the columns r, c and l of n responses, of all users and prompts together, (n,) each.
-    A column that does not vary is 0. With weights (1, 0, 0) the score is the reward, to the last
+def units(rows: ArrayLike) -> Floats:
+    """What r, c and l are multiplied with to vary alike, (3,), by the rows (r, c, l) of n
+    responses, (n, 3), of all prompts and languages together: 1, sd(r) / sd(c) and sd(r) / sd(l); 0
+    for what does not vary. Weighed by (1, 0, 0) a response's score is its reward, to the last
     bit."""
-    reward = numbers("rewards", rewards)
-    columns = [reward]
-    others = number_columns(len(reward), n_chars=n_chars, likelihoods=likelihoods)
-    for values in others:
-        spread = values.std()
-        unit = reward.std() / spread if spread else 0.0
-        columns.append(values * unit)
-    found = np.stack(columns, 1)
-    if not np.isfinite(found).all():
-        raise InputError("features: a reward, length or likelihood is not finite; leave it out")
-    return found
+    known = np.array(rows, float).reshape(-1, len(NEUTRAL))
+    if not len(known) or not np.isfinite(known).all():
+        raise InputError(
+            "units: expected finite rewards, lengths and likelihoods of some responses"
+        )
+    spread = known.std(0)
+    others = np.divide(spread[0], spread[1:], out=np.zeros(2), where=spread[1:] > 0)
+    return np.array([1.0, *others])
 
 
 def fit_preference(

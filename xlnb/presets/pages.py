@@ -182,6 +182,20 @@ class Pairing:
     language_filter: bool = True
     # drop pairs whose length-controlled rewards lie closer (beta nats)
     min_margin: Amount = 0.0
+    # a user's labelled pairs of shared/samples, prompt_id, lang, chosen and rejected a line: what
+    # they say of reward, length and likelihood makes the pairs; empty: the first score does
+    preference: str = option("")
+    # λ, how little a few labels move such a user from the reward alone
+    ridge: Above0 = option(1.0)
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.preference and self.alpha != "none":
+            raise ValueError(
+                f"preference: a user may like length, which alpha={self.alpha} takes out; set "
+                "pairing.alpha=none"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
