@@ -18,7 +18,7 @@ ORDER = [
     "checks",
     "inputs models prompts",
     "lab",
-    "sampling logprobs losses decay length_control individual winrates",
+    "sampling logprobs losses decay length_control individual fusion winrates",
     "engine rewards pairs objective",
     "training",
     "evaluation",

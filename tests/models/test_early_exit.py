@@ -2,11 +2,12 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from families import FAMILIES, fp32, save_adapter
 
-from xlnb.analysis.layers import rank_agreement, rewards_by_layer
+from xlnb.analysis.layers import cascade, rank_agreement, rewards_by_layer
 from xlnb.common.errors import InputError
 from xlnb.logprobs import sequence_logprobs
 from xlnb.models.adapters import load_model
@@ -94,3 +95,12 @@ def test_agreement_by_hand():
     # p has three pairs, of which one is turned and one tied; those of two prompts are none.
     assert rank_agreement([1, 2, 2, 0, 9], [1, 2, 0.5, 7, 7], "pppqq") == pytest.approx(1.5 / 3)
     assert rank_agreement([1.0], [1.0], "p") != rank_agreement([1.0], [1.0], "p")
+
+
+def test_a_cascade_reads_both_ends_and_with_all_kept_it_is_the_whole():
+    first, whole = [3, 1, 2, 0, 5, 4], [0.3, 0.1, 0.2, 0.9, 0.5, 0.4]
+    scores, share = cascade(first, whole, "pppppq", keep=1)
+    assert np.array_equal(scores, [np.nan, np.nan, np.nan, 0.9, 0.5, 0.4], equal_nan=True)
+    assert share == 0.5
+    scores, share = cascade(first, whole, "pppppq", keep=3)
+    assert (scores.tolist(), share) == (whole, 1.0)

@@ -51,3 +51,19 @@ def rank_agreement(scores: Sequence[float], whole: Sequence[float], of: Sequence
         if of[a] == of[b] and truth:
             agreed.append((1 + truth * np.sign(scores[a] - scores[b])) / 2)
     return float(np.mean(agreed)) if agreed else np.nan
+
+
+def cascade(
+    first: Sequence[float], whole: Sequence[float], of: Sequence[object], keep: int
+) -> tuple[np.ndarray, float]:
+    """Scores (n,) where the first layers choose what the whole model reads: of each prompt's
+    responses the `keep` highest and the `keep` lowest by `first`; they have the score of `whole`,
+    the others NaN. And the share of responses that the whole model reads: with k of L layers first
+    the compute is (k + (L − k) share) / L of the whole."""
+    scores = np.full(len(of), np.nan)
+    for prompt in dict.fromkeys(of):
+        places = [place for place, each in enumerate(of) if each == prompt]
+        ranked = sorted(places, key=lambda place: first[place])
+        for place in {*ranked[:keep], *ranked[-keep:]}:
+            scores[place] = whole[place]
+    return scores, float(np.mean(~np.isnan(scores)))
