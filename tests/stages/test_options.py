@@ -1,6 +1,7 @@
 """Options of related methods through the whole path, together, on the smallest run."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from safetensors.torch import load_file
 from small import SMALL
 
 from xlnb import stages
+from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, read_jsonl
 from xlnb.presets.values import in_use
 from xlnb.runs.run import open_run
@@ -84,3 +86,31 @@ def test_the_adapter_goes_on_from_the_one_before_it_in_these_layers_alone(finish
     for name, before in tensors["dpo"].items():
         trained = re.search(r"\.layers\.[12]\.mlp\.", name) is not None
         assert torch.equal(before, tensors["icr1"][name]) != trained, name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"english.gamma": "0.9"},
+            r"dpo/adapter is there .* english\.gamma was 1\.0, is now 0\.9;",
+        ),
+        (
+            {"training.gamma": "1"},
+            r"icr1/adapter is there .* training\.gamma was 0\.9, is now 1\.0;",
+        ),
+        (
+            {"evaluation.runs": "3"},
+            r"eval/\w+/responses is there .* evaluation\.runs was 2, is now 3;",
+        ),
+        ({"pairing.ridge": "2"}, r"icr1/pairs is there .* pairing\.ridge was 1\.0, is now 2\.0;"),
+    ],
+)
+def test_an_option_that_would_undo_a_stage_is_refused_before_anything_changes(
+    finished, changes, message
+):
+    before = finished.record.read_bytes()
+    with pytest.raises(InputError, match=message):
+        open_run(finished.path, overrides=changes, redo=False)
+    assert finished.record.read_bytes() == before
+    assert open_run(finished.path, redo=False) == replace(finished, redo=False)
