@@ -24,7 +24,7 @@ from xlnb.engine.rows import collate_pairs, tokenize_pairs
 from xlnb.engine.trainer import PreferenceTrainer, newest_checkpoint
 from xlnb.logprobs import sequence_logprobs
 from xlnb.losses import LOSSES, Loss, PairLosses, dpo_loss, nll_loss
-from xlnb.models.adapters import load_model
+from xlnb.models.adapters import check_layers, load_model
 from xlnb.models.base import load_base
 from xlnb.models.chat import load_tokenizer, response_ids
 from xlnb.objective import Objective
@@ -446,11 +446,12 @@ def test_all_layers_named_are_all_layers_to_the_last_bit(start, tokenizer, tmp_p
     assert same(*found)
 
 
-def test_a_layer_that_there_is_not_is_refused(start, tokenizer, tmp_path):
-    model, rows = start(2)
-    config = replace(CONFIG, layers="0+2")
-    with pytest.raises(InputError, match=r"there is no layer 2; the model has 0 to 1$"):
-        train_adapter(model, tokenizer, rows, config, seed=0, checkpoints=tmp_path)
+def test_a_layer_that_there_is_not_is_refused(start):
+    model, _ = start(2)
+    check_layers(model, [0, 1], "english")
+    check_layers(model, None, "english")
+    with pytest.raises(InputError, match=r"^english\.layers: there is no layer 2; .* has 0 to 1$"):
+        check_layers(model, [0, 2], "english")
 
 
 def test_a_policy_that_is_not_finite_stops_training(trainers):

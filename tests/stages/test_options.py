@@ -114,3 +114,10 @@ def test_an_option_that_would_undo_a_stage_is_refused_before_anything_changes(
         open_run(finished.path, overrides=changes, redo=False)
     assert finished.record.read_bytes() == before
     assert open_run(finished.path, redo=False) == replace(finished, redo=False)
+
+
+def test_a_layer_that_the_model_has_not_is_refused_before_the_references(finished, monkeypatch):
+    monkeypatch.setattr("xlnb.training.add_reference", None)
+    run = open_run(finished.path, overrides={"training.layers": "1-4"})
+    with pytest.raises(InputError, match=r"^training\.layers: there is no layer 4; .* 0 to 3$"):
+        stages.run_until(run, "icr1/adapter")

@@ -74,21 +74,26 @@ def new_adapter(model: PreTrainedModel, base: str, training: Training) -> PeftMo
     return peft_model
 
 
+def check_layers(model: PeftModel, layers: list[int] | None, section: str) -> None:
+    """Raises InputError for a layer that the model has not. `section`: the preset's."""
+    last = model.config.get_text_config().num_hidden_layers - 1
+    for layer in layers or []:
+        if layer > last:
+            raise InputError(
+                f"{section}.layers: there is no layer {layer}; the model has 0 to {last}"
+            )
+
+
 def train_only(model: PeftModel, layers: list[int] | None, modules: str) -> None:
     """Of the active adapter, leave a gradient to what is in these `layers` (None: all), and there
     to the feed-forward networks alone where `modules` is "mlp"; a fresh adapter stays the identity
     elsewhere.
 
     SLAM (arXiv 2501.03681) fine-tunes up- and down-projections of a few early layers; here the
-    gate's matrix takes part, too. Raises InputError for a layer that the model has not, and where
-    nothing would be left.
+    gate's matrix takes part, too. Raises InputError where nothing would be left.
     """
     if layers is None and modules == "all":
         return
-    last = model.config.get_text_config().num_hidden_layers - 1
-    for layer in layers or []:
-        if layer > last:
-            raise InputError(f"layers: there is no layer {layer}; the model has 0 to {last}")
     kept = 0
     for name, parameter in model.named_parameters():
         place = re.search(r"\.layers\.(\d+)\.", name)

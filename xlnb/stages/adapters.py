@@ -15,11 +15,12 @@ from xlnb.common.records import Pair, read_records
 from xlnb.decay import half_life_chars, in_words
 from xlnb.engine.rows import Row, add_mismatched, hold_out, tokenize_pairs
 from xlnb.losses import LOSSES
-from xlnb.models.adapters import load_model, new_adapter
+from xlnb.models.adapters import check_layers, load_model, new_adapter
 from xlnb.models.base import deal_out, read_base
 from xlnb.models.chat import load_tokenizer
 from xlnb.models.checkpoint import checkpoint_files
 from xlnb.presets import Training, in_use
+from xlnb.presets.values import layer_numbers
 from xlnb.runs.card import model_card
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.stage import Stage
@@ -42,6 +43,7 @@ def train(run: Run, iteration: int) -> Path:
 
     def make() -> None:
         model, tokenizer = _start(run, here.source, config)
+        check_layers(model, layer_numbers(config.layers), section)
         rows, dropped = _rows(stage.name, files, tokenizer, config)
         rows, held_out = hold_out(rows, config.eval_fraction, section)
         for some in filter(None, (rows, held_out)):
