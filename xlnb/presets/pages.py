@@ -5,7 +5,7 @@ ValidationError; `overrides.override` makes InputErrors of one line of it.
 """
 
 from dataclasses import field
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -44,6 +44,13 @@ def _translator(name: str) -> str:
     return name
 
 
+def _dealt(page: Any) -> Any:
+    """The page, if its updates can be cut into forward passes."""
+    if page.batch % page.micro_batch:
+        raise ValueError(f"batch {page.batch} must be a multiple of micro_batch {page.micro_batch}")
+    return page
+
+
 @dataclass(frozen=True, config=STRICT)
 class Models:
     """π_I and π^0, and how they are loaded."""
@@ -75,6 +82,39 @@ class Models:
 
 
 @dataclass(frozen=True, config=STRICT)
+class SFT:
+    """From a base that only goes on with texts to π_I: supervised fine-tuning, by QLoRA, whose
+    result is merged into a checkpoint of the run's own."""
+
+    # demonstrations, in any languages: a file or hub:ORG/NAME:SPLIT; empty: `models.base` is π_I
+    path: str = ""
+    # at most so many of them; 0: all
+    limit: AtLeast0 = 0
+    # updates
+    steps: AtLeast1 = 200
+    # demonstrations an update
+    batch: AtLeast1 = 16
+    # demonstrations a forward pass
+    micro_batch: AtLeast1 = 16
+    # decays linearly to 0
+    lr: Above0 = 2e-4
+    # rank of the adapter's matrices
+    lora_r: AtLeast1 = 16
+    # the adapter's product is scaled by lora_alpha / lora_r
+    lora_alpha: AtLeast1 = 32
+    # demonstrations with a longer prompt + response are dropped and counted
+    max_tokens: AtLeast1 = 2048
+    # a killed run repeats at most this many
+    save_steps: AtLeast1 = 50
+    # computes activations a second time in place of keeping them: less memory, more time
+    gradient_checkpointing: bool = False
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        return _dealt(self)
+
+
+@dataclass(frozen=True, config=STRICT)
 class Prompts:
     """Parallel prompts: where they come from and how many are used."""
 
@@ -92,6 +132,9 @@ class Prompts:
     # at most so many training prompts a language are held out, whole paragraphs of them chosen by
     # their ids, to compare scores with the truth (`evaluation.taste`); 0: none
     reward: AtLeast0 = 0
+    # so are at most so many English ones for the English preferences (`evaluation.taste`), which
+    # no iteration trains on; 0: those are of all English training prompts
+    english: AtLeast0 = 0
     # kinds of `xlnb.checks.kinds`, "points,json": one of them is asked for behind each prompt
     checks: str = ""
 
@@ -227,11 +270,7 @@ class Training:
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        if self.batch % self.micro_batch:
-            raise ValueError(
-                f"batch {self.batch} must be a multiple of micro_batch {self.micro_batch}"
-            )
-        return self
+        return _dealt(self)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -272,6 +311,8 @@ class Preset:
     # cross-lingual ones, after the English training
     iterations: AtLeast0 = 2
     models: Models = field(default_factory=Models)
+    # a base → π_I
+    sft: SFT = field(default_factory=SFT)
     prompts: Prompts = field(default_factory=Prompts)
     localise: Localise = field(default_factory=Localise)
     preferences: Preferences = field(default_factory=Preferences)

@@ -2,6 +2,7 @@
 
 runs/<name>/
   preset.json                          what the run is, and what made it
+  sft/                                 π_I, where it is tuned here: a checkpoint
   prompts/<lang>.jsonl                 Prompt
   icr1/samples/<lang>.jsonl            Sample
   icr1/translations/<lang>.jsonl       Sample: the responses of `samples`, put into English
@@ -89,9 +90,20 @@ class Run:
     def evaluated(self, model: str) -> "Evaluated":
         return Evaluated(self.path / "eval" / model)
 
+    @property
+    def tuned(self) -> Path:
+        """π_I's checkpoint, where it is made here."""
+        return self.path / "sft"
+
+    @property
+    def loaded(self) -> Models:
+        """π_I and π^0 as they are loaded: `models`, or with what is made here of its base."""
+        models = self.preset.models
+        return replace(models, base=str(self.tuned)) if self.preset.sft.path else models
+
     def base(self, model: str) -> Models:
         """What a model's adapter stands on: π_I's checkpoint, or a π^0 that is one."""
-        models = self.preset.models
+        models = self.loaded
         return replace(models, base=models.dpo) if models.dpo and model != "sft" else models
 
     def adapter(self, model: str) -> Path | None:

@@ -168,7 +168,7 @@ def _key(
     return {
         "responses": hashlib.sha256(text.encode()).hexdigest(),
         "adapter": [sha256(path) for path in adapter_files(run, model)],
-        **model_fields(run.preset.models),
+        **model_fields(run.loaded),
     }
 
 

@@ -92,7 +92,7 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
         uses={
             "splits": splits,
             "scoring": {"keep_tokens": config.keep_tokens},
-            **model_fields(run.preset.models),
+            **model_fields(run.loaded),
         },
         out=here.folder / "logps" / scorer,
     )
