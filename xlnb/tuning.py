@@ -1,6 +1,10 @@
 """Supervised fine-tuning, from a base that only goes on with texts to π_I, by TRL's SFTTrainer:
 
-minimise   mean over the responses' tokens of   −log π(y_t | x, y_<t)
+    minimise   mean over the responses' tokens of   −log π(y_t | x, y_<t)
+
+The mean is of a forward pass' responses (`sft.micro_batch`). TRL's own loss runs the output head on
+every position on a CPU, the prompts' included, which takes most of the time of a small model with a
+large vocabulary; log-probabilities are those of `xlnb.logprobs` here.
 """
 
 import os
@@ -13,6 +17,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import PeftModel
+from torch import Tensor
 from transformers import AutoConfig, PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -20,13 +25,26 @@ from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.engine.trainer import Progress, newest_checkpoint
 from xlnb.inputs.demonstrations import Demonstration
+from xlnb.logprobs import response_logprobs
 from xlnb.models.adapters import new_adapter
 from xlnb.models.base import DEVICE, base_path, read_base
+from xlnb.models.packing import collate
 from xlnb.presets import SFT, Models
 from xlnb.training import at_once, checkpoint_errors
 
-# What the trainer leaves out of the loss.
-IGNORED = -100
+
+class Tuner(SFTTrainer):
+    """TRL's trainer on rows of token ids, with `response_logprobs` for its loss."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        logps = response_logprobs(model, inputs)
+        return -logps.sum() / inputs["response_mask"].sum()
+
+
+def _collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+    prompts = [row["input_ids"][: row["prompt"]] for row in rows]
+    responses = [row["input_ids"][row["prompt"] :] for row in rows]
+    return collate(prompts, responses)
 
 
 def tune_adapter(
@@ -48,8 +66,7 @@ def tune_adapter(
     model = new_adapter(read_base(models), models.base, config)
     rows = []
     for prompt, response in given:
-        labels = [IGNORED] * len(prompt) + [*response]
-        rows.append({"input_ids": [*prompt, *response], "labels": labels})
+        rows.append({"input_ids": [*prompt, *response], "prompt": len(prompt)})
     arguments = SFTConfig(
         output_dir=str(checkpoints),
         run_name=label,
@@ -69,13 +86,15 @@ def tune_adapter(
         ddp_find_unused_parameters=False,
         use_cpu=DEVICE.type == "cpu",
         dataloader_pin_memory=DEVICE.type == "cuda",
+        remove_unused_columns=False,
         seed=seed,
         data_seed=seed,
     )
-    trainer = SFTTrainer(
+    trainer = Tuner(
         model=model,
         args=arguments,
         train_dataset=Dataset.from_list(rows),
+        data_collator=_collate,
         processing_class=tokenizer,
     )
     for parameter in model.parameters():
