@@ -51,16 +51,15 @@ def finish(folder: Path) -> None:
 
 
 def kill(folder: Path, stage: str, seconds: float, number: int) -> str:
-    """Go on with a run and kill it `seconds` after the stage began. The stage that was at work,
-    BETWEEN, or nothing where the run had come to its end before."""
-    process = begin(folder)
+    """Go on with a run and kill it `seconds` after it is at work on the stage. The stage that the
+    kill met, BETWEEN, or nothing where it came too late: the stage or the run had ended."""
+    if states(folder).get(stage) == "done":
+        return ""
     stamp = folder / "stages" / f"{stage}.json"
-    while process.poll() is None and not stamp.exists():
+    before = written(stamp)
+    process = begin(folder)
+    while process.poll() is None and written(stamp) == before:
         time.sleep(0.002)
-    # It goes on with a stage only when it has loaded what it needs.
-    before = stamp.stat().st_mtime_ns if stamp.exists() else 0
-    if states(folder).get(stage) == "working":
-        wait_for_change(process, stamp, before)
     time.sleep(seconds)
     process.send_signal(SIGNALS[number % 2])
     _, said = process.communicate()
@@ -73,9 +72,9 @@ def kill(folder: Path, stage: str, seconds: float, number: int) -> str:
     return at_work[0] if at_work else BETWEEN
 
 
-def wait_for_change(process: subprocess.Popen, stamp: Path, before: int) -> None:
-    while process.poll() is None and stamp.stat().st_mtime_ns == before:
-        time.sleep(0.002)
+def written(path: Path) -> int:
+    """When, in nanoseconds; 0 where it is not there."""
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def artifacts(folder: Path) -> dict[str, object]:
