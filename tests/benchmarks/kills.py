@@ -65,8 +65,8 @@ def kill(folder: Path, stage: str, seconds: float, number: int) -> str:
     _, said = process.communicate()
     if process.returncode == 0:
         return ""
-    expected = (-signal.SIGKILL, "") if number % 2 == 0 else (128 + signal.SIGTERM, INTERRUPTED)
-    if (process.returncode, said[-len(INTERRUPTED) :] * (number % 2)) != expected:
+    expected = 128 + signal.SIGTERM if number % 2 else -signal.SIGKILL
+    if process.returncode != expected or (number % 2 and INTERRUPTED not in said):
         raise SystemExit(f"{folder}: exit {process.returncode}: {said}")
     at_work = [name for name, state in states(folder).items() if state == "working"]
     return at_work[0] if at_work else BETWEEN
