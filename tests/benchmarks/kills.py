@@ -27,6 +27,8 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 INTERRUPTED = "interrupted; the same command goes on from here\n"
 # Where a kill met no stage.
 BETWEEN = "between stages"
+# Where the run went on to its end all the same.
+NOT_HEARD = "not heard"
 
 
 def begin(folder: Path) -> subprocess.Popen:
@@ -52,7 +54,7 @@ def finish(folder: Path) -> None:
 
 def kill(folder: Path, stage: str, seconds: float, number: int) -> str:
     """Go on with a run and kill it `seconds` after it is at work on the stage. The stage that the
-    kill met, BETWEEN, or nothing where it came too late: the stage or the run had ended."""
+    kill met, BETWEEN, NOT_HEARD, or nothing where it came too late: the stage or the run had ended."""
     if states(folder).get(stage) == "done":
         return ""
     stamp = folder / "stages" / f"{stage}.json"
@@ -61,10 +63,11 @@ def kill(folder: Path, stage: str, seconds: float, number: int) -> str:
     while process.poll() is None and written(stamp) == before:
         time.sleep(0.002)
     time.sleep(seconds)
+    late = process.poll() is not None
     process.send_signal(SIGNALS[number % 2])
     _, said = process.communicate()
     if process.returncode == 0:
-        return ""
+        return "" if late else NOT_HEARD
     expected = 128 + signal.SIGTERM if number % 2 else -signal.SIGKILL
     if process.returncode != expected or (number % 2 and INTERRUPTED not in said):
         raise SystemExit(f"{folder}: exit {process.returncode}: {said}")
@@ -106,7 +109,7 @@ took = {}
 for line in (out / "whole" / "history.jsonl").read_text().splitlines():
     entry = json.loads(line)
     took[entry["stage"].replace("/", ".")] = entry["seconds"]
-met: dict[str, Counter[str]] = {name: Counter() for name in (*took, BETWEEN)}
+met: dict[str, Counter[str]] = {name: Counter() for name in (*took, BETWEEN, NOT_HEARD)}
 differ: list[str] = []
 number = runs = 0
 while number < most:
