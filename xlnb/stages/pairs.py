@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from xlnb.common.errors import InputError
 from xlnb.common.files import write_json
 from xlnb.common.language_id import wrong_language
+from xlnb.common.languages import split_langs
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Pair, Sample, Score, each_record, write_records
 from xlnb.length_control import alpha_search
@@ -21,18 +23,29 @@ def pair(run: Run, iteration: int) -> Path:
     no_iteration_0(iteration, "pair")
     here = run.iteration(iteration)
     langs = here.langs
+    chosen = split_langs(run.preset.pairing.langs) or langs
+    for lang in chosen:
+        if lang not in langs:
+            raise InputError(
+                f"pairing.langs: '{lang}' was not sampled; expected some of {', '.join(langs)}"
+            )
     files = [(here.samples(lang), here.scores(lang)) for lang in langs]
+    uses = fields(run.preset, "pairing", "scoring.scorers")
+    for name in ("n", "langs"):
+        # A run without them has the key that it had before there were any.
+        if not uses["pairing"][name]:
+            del uses["pairing"][name]
     stage = Stage(
         run,
         f"{here.target}/pairs",
         inputs=[path for both in files for path in both],
-        uses=fields(run.preset, "pairing", "scoring.scorers"),
+        uses=uses,
         out=here.folder / "pairs",
     )
 
     def make() -> None:
         reports = {}
-        for lang in langs:
+        for lang in chosen:
             pairs, reports[lang] = language_pairs(here, lang, langs)
             if pairs:
                 write_records(here.pairs(lang), pairs)
@@ -56,5 +69,6 @@ def language_pairs(
         scorer=split_scorers(preset.scoring.scorers)[0],
         find_alpha=alpha_search(preset.pairing.alpha, preset.scoring.beta),
         min_margin=preset.pairing.min_margin,
+        most=preset.pairing.n or None,
         wrong_language=wrong_language(lang, langs) if preset.pairing.language_filter else None,
     )
