@@ -1,15 +1,14 @@
 """Training: QLoRA DPO (or KTO) + NLL, from π^{t−1} to π^t. With `engine/` the only importer of TRL.
 
 Reference log-probabilities are computed once (`add_reference`), then `train_adapter` minimises an
-`Objective` with TRL's trainer, and `save_adapter` writes what came of it.
+`objective.Objective` with TRL's trainer, and `save_adapter` writes what came of it.
 """
 
 import os
 import shutil
 from collections import ChainMap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,22 +17,24 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from safetensors import SafetensorError
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from transformers.integrations import is_tensorboard_available, is_wandb_available
 from trl import DPOConfig
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
+from xlnb.decay import decayed
 from xlnb.engine.rows import Row, collate_pairs, sides_of
 from xlnb.engine.trainer import PreferenceTrainer, Progress, newest_checkpoint
-from xlnb.logprobs import response_logprobs, sequence_logprobs
-from xlnb.losses import LOSSES, PairLogps, nll_loss
-from xlnb.models.adapters import active
+from xlnb.logprobs import sequence_logprobs
+from xlnb.losses import LOSSES
+from xlnb.models.adapters import active, train_only
 from xlnb.models.base import DEVICE
 from xlnb.models.hub import ADAPTER_FILES
 from xlnb.models.sharding import in_step
+from xlnb.objective import Objective
 from xlnb.presets import Training
+from xlnb.presets.values import layer_numbers
 
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "paged_adamw_8bit": "paged_adamw_8bit"}
 
@@ -68,8 +69,11 @@ def at_once(training: Training) -> int:
     return max(1, min(training.micro_batch, training.batch // processes.world()))
 
 
-def add_reference(model: PeftModel, rows: list[Row], adapter: str, batch_tokens: int) -> None:
-    """Log-probabilities of the rows' responses under the policy's start, DPO's own reference (π^t).
+def add_reference(
+    model: PeftModel, rows: list[Row], adapter: str, batch_tokens: int, gamma: float = 1.0
+) -> None:
+    """Log-probabilities of the rows' responses under the policy's start, DPO's own reference (π^t),
+    decayed by `gamma`.
 
     Computed once for all steps, and once for a response that several pairs hold. They are
     conditioned on the prompt that is trained on: annotation scores, which are conditioned on the
@@ -81,7 +85,7 @@ def add_reference(model: PeftModel, rows: list[Row], adapter: str, batch_tokens:
     prompts, responses = zip(*own, strict=True) if own else ((), ())
     with active(model, adapter), in_step(model):
         logprobs = sequence_logprobs(model, prompts, responses, batch_tokens=batch_tokens)
-    sums = [values.sum().item() for values in logprobs]
+    sums = [decayed(values, gamma).item() for values in logprobs]
     answers = ChainMap(*processes.gather(dict(zip(own, sums, strict=True))))
     for row, side in places:
         row[f"ref_{side}_logps"] = answers[_answer(row, side)]
@@ -89,62 +93,6 @@ def add_reference(model: PeftModel, rows: list[Row], adapter: str, batch_tokens:
 
 def _answer(row: Row, side: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(row["prompt_ids"]), tuple(row[f"{side}_ids"])
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What training minimises: a loss of `LOSSES`, plus `nll` times the NLL of the chosen response,
-    per token.
-
-        mean over pairs of   loss(π, π_ref; β) + c (−log π(y⁺|x) / |y⁺|)
-
-    On held-out pairs, where the model is not in training mode, it is the first term alone.
-    """
-
-    loss: str
-    beta: float
-    nll: float
-
-    def __call__(
-        self, model: Any, batch: dict[str, Any], gather: Callable
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean over a batch of `collate_pairs`, and what is logged of it: see
-        `engine.trainer.LossOfBatch`."""
-        loss = LOSSES[self.loss]
-        policy_logps = response_logprobs(model, batch).sum(1)
-        if not torch.isfinite(policy_logps).all():
-            raise FloatingPointError("a log-probability")
-        others = _other_logps(model, batch, gather) if loss.reads_others else ()
-        pairs = loss.of_pairs(PairLogps(policy_logps, batch["ref_logps"], *others), self.beta)
-
-        chosen_logps, rejected_logps = policy_logps.chunk(2)
-        # (B,) tokens, end-of-turn included
-        chosen_lengths, _ = batch["response_mask"].sum(1).chunk(2)
-        nll = nll_loss(chosen_logps, chosen_lengths)
-        logged = {
-            "nll_loss": nll,
-            "logps/chosen": chosen_logps,
-            "logps/rejected": rejected_logps,
-            **pairs.metrics,
-            f"{self.loss}_loss": pairs.losses,
-            "rewards/chosen": pairs.chosen_rewards,
-            "rewards/rejected": pairs.rejected_rewards,
-            "rewards/margins": pairs.chosen_rewards - pairs.rejected_rewards,
-            "rewards/accuracies": (pairs.chosen_rewards > pairs.rejected_rewards).float(),
-        }
-        losses = pairs.losses + self.nll * nll if model.training else pairs.losses
-        return losses.mean(), logged
-
-
-def _other_logps(model: Any, batch: dict[str, Any], gather: Callable) -> tuple[Tensor, Tensor]:
-    """Under policy and reference: of responses to other prompts, of all processes' batches."""
-    prefix = "other_"
-    other = {
-        name.removeprefix(prefix): value for name, value in batch.items() if name.startswith(prefix)
-    }
-    with torch.no_grad():
-        policy_logps = response_logprobs(model, other).sum(1)
-    return gather(policy_logps), gather(other["ref_logps"])
 
 
 class Trained(NamedTuple):
@@ -194,8 +142,16 @@ def train_adapter(
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(checkpoints.parent.with_name("tensorboard"))
     args = _arguments(training, seed, checkpoints, held_out=bool(held_out), label=label)
     model.set_adapter("default")
+    train_only(model, layer_numbers(training.layers), training.modules)
     trainer = PreferenceTrainer(
-        objective=Objective(training.loss, training.beta, training.nll),
+        objective=Objective(
+            training.loss,
+            training.beta,
+            training.nll,
+            gamma=training.gamma,
+            label_smoothing=training.label_smoothing,
+            sides=training.sides,
+        ),
         model=model,
         args=args,
         train_dataset=Dataset.from_list(rows),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xlnb.cli.options import Commands, add_overrides, add_preset
 from xlnb.common.errors import InputError
-from xlnb.common.files import write_json
+from xlnb.common.files import json_text, write_text
 from xlnb.presets import get_preset, override, parse_overrides
 from xlnb.presets.analyses import ANALYSES, SEEDS, points
 from xlnb.presets.grid import parse_axes
@@ -76,5 +76,8 @@ def _write(args: argparse.Namespace) -> None:
     }
     path = args.out / "analyses.json"
     found = collect(args.out, every)
-    write_json(path, {**record, **found})
+    # A line a run: hundreds of them are committed.
+    lines = ",\n".join(map(json_text, found["runs"]))
+    head = json_text({**record, **found, "runs": []}, indent=1)
+    write_text(path, head.replace('"runs": []', f'"runs": [\n{lines}\n]') + "\n")
     print(f"{path}: {len(found['runs'])} of {len(every)} runs are finished", flush=True)

@@ -50,6 +50,8 @@ class Prompt(Record):
     split: str
     # what a program can verify of a response: `xlnb.checks.kinds`
     checks: list[dict[str, Any]] | None = None
+    # a given response, one more candidate beside those that are sampled (`prompts.references`)
+    reference: str | None = None
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ class Output(AlpacaEvalRecord):
     generator: str | None = None
     dataset: str | None = None
     prompt_id: str | None = None
+    # which of the model's responses to the prompt, from 1; None: its only one
+    run: int | None = None
     instruction: str
     output: str
 
@@ -54,6 +56,8 @@ class Annotation(AlpacaEvalRecord):
     one without a preference, and what it returns is added by `judged`."""
 
     prompt_id: str = ""
+    # which of the model's responses to the prompt, from 1; None: its only one
+    run: int | None = None
     # the place of the instruction in AlpacaEval's list
     index: float | None = None
     lang: str = ""
@@ -71,6 +75,11 @@ class Annotation(AlpacaEvalRecord):
     preference: float | None
     # what else the judge said, by its own names; in a file it stands behind the preference
     said: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def question(self) -> str:
+        """What the comparison is known by while it is judged: the prompt, and which response."""
+        return f"{self.prompt_id}#{self.run}" if self.run else self.prompt_id
 
     def judged(self, answer: Mapping[str, Any]) -> "Annotation":
         """With a judge's answer: `preference`, and whatever explains it."""

@@ -2,10 +2,34 @@
 
 from collections.abc import Mapping
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from xlnb.figures.style import BLUE, GREY, ORANGE
+from xlnb.presets.analyses import Analysis
+
+MEASURES = {
+    "wr": "win rate (%), languages other than English",
+    "lc": "length-controlled win rate (%), languages other than English",
+    "chars": "characters a response, languages other than English",
+    "wr sw": "win rate in Swahili (%)",
+}
+
+
+def beside_paper(table: pd.DataFrame, measure: str, analysis: Analysis) -> Figure:
+    """An analysis' arms, ours on the left, where the paper has figures of them those on the
+    right."""
+    n = 2 if analysis.published else 1
+    figure, axes = plt.subplots(1, n, figsize=(11, 1.6 + 0.42 * len(analysis.arms)), squeeze=False)
+    figure.suptitle(analysis.question, x=0.01, ha="left", weight="bold")
+    arms(table, axes[0, 0])
+    axes[0, 0].set(xlabel=MEASURES[measure], title="the lab" if n == 2 else "")
+    if analysis.published:
+        published(analysis.published, axes[0, 1])
+        axes[0, 1].set(xlabel=analysis.published_as, title="the paper")
+    return figure
 
 
 def arms(table: pd.DataFrame, ax: Axes) -> None:

@@ -14,7 +14,9 @@ from xlnb.inputs.reader import Row, Source, missing_key
 Record = dict[str, Any]
 
 
-def read_parallel(source: str | Path, langs: str = "") -> dict[str, list[Record]]:
+def read_parallel(
+    source: str | Path, langs: str = "", *, references: bool = False
+) -> dict[str, list[Record]]:
     """Read parallel prompts: {lang: [{"prompt_id", "lang", "instruction"}]}, English first and in
     its order.
 
@@ -29,13 +31,14 @@ def read_parallel(source: str | Path, langs: str = "") -> dict[str, list[Record]
     In the second and third layout a code names what the source calls the language,
     `lang=language,de=German`, and only those named are read. Rows hold "instruction" and
     "instruction_id" (or "id"), and "checks" where a program can verify responses, which the record
-    then holds as well; with a language in each column an id may be missing and is then
-    FILE#ROW or SPLIT#ROW. Every language must hold the same ids once each; English, whose
+    then holds as well, and so it does "reference" where `references` are asked for and a row has
+    one; with a language in each column an id may be missing and is then FILE#ROW or SPLIT#ROW, and
+    there are no references. Every language must hold the same ids once each; English, whose
     instructions the cross-lingual reward needs, must be there. `langs` ("en,es") picks languages,
     empty takes all. Raises InputError naming file and line, or id.
     """
     tables = read_tables(parse_prompts(str(source)), split_langs(langs))
-    prompts = {lang: _prompts(table.rows, lang) for lang, table in tables.items()}
+    prompts = {lang: _prompts(table.rows, lang, references) for lang, table in tables.items()}
     return {
         lang: join(records, prompts["en"], tables[lang].where) for lang, records in prompts.items()
     }
@@ -69,7 +72,7 @@ def join(records: list[Record], reference: list[Record], where: str) -> list[Rec
     return [by_id[prompt_id] for prompt_id in ids]
 
 
-def _prompts(rows: Sequence[Row], lang: str) -> list[Record]:
+def _prompts(rows: Sequence[Row], lang: str, references: bool) -> list[Record]:
     """Rows as prompt records. Raises InputError for an id that is there twice, and as `_prompt`
     and `given_checks`."""
     prompts: dict[str, Record] = {}
@@ -82,6 +85,10 @@ def _prompts(rows: Sequence[Row], lang: str) -> list[Record]:
         record = {"prompt_id": prompt_id, "lang": lang, "instruction": instruction}
         checks = given_checks(f"{where}: id {prompt_id}", row.get("checks"), lang)
         prompts[prompt_id] = record | ({"checks": checks} if checks else {})
+        reference = row.get("reference")
+        if references and reference is not None and not is_blank(str(reference)):
+            named = f"the reference of id {prompt_id}"
+            prompts[prompt_id]["reference"] = given_text(where, named, reference)
     return list(prompts.values())
 
 

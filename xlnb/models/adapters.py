@@ -1,5 +1,6 @@
 """LoRA adapters on one base: loading several, switching between them, making a fresh one."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +72,40 @@ def new_adapter(model: PreTrainedModel, base: str, training: Training) -> PeftMo
     peft_model = get_peft_model(model, config)
     peft_model.peft_config["default"].base_model_name_or_path = base
     return peft_model
+
+
+def check_layers(model: PeftModel, layers: list[int] | None, section: str) -> None:
+    """Raises InputError for a layer that the model has not. `section`: the preset's."""
+    last = model.config.get_text_config().num_hidden_layers - 1
+    for layer in layers or []:
+        if layer > last:
+            raise InputError(
+                f"{section}.layers: there is no layer {layer}; the model has 0 to {last}"
+            )
+
+
+def train_only(model: PeftModel, layers: list[int] | None, modules: str) -> None:
+    """Of the active adapter, leave a gradient to what is in these `layers` (None: all), and there
+    to the feed-forward networks alone where `modules` is "mlp"; a fresh adapter stays the identity
+    elsewhere.
+
+    SLAM (arXiv 2501.03681) fine-tunes up- and down-projections of a few early layers; here the
+    gate's matrix takes part, too. Raises InputError where nothing would be left.
+    """
+    if layers is None and modules == "all":
+        return
+    kept = 0
+    for name, parameter in model.named_parameters():
+        place = re.search(r"\.layers\.(\d+)\.", name)
+        is_here = layers is None or (place is not None and int(place[1]) in layers)
+        if parameter.requires_grad and not (is_here and (modules == "all" or ".mlp." in name)):
+            parameter.requires_grad = False
+        kept += parameter.requires_grad
+    if not kept:
+        raise InputError(
+            f"modules: {type(model.get_base_model()).__name__} names no layers, or none with an "
+            "mlp, that the adapter changes; train all"
+        )
 
 
 def check_adapter(folder: Path, base: str) -> None:

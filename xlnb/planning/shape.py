@@ -112,6 +112,12 @@ class Shape(NamedTuple):
     # norms and biases
     other: int
 
+    def first(self, layers: int) -> "Shape":
+        """The model of so many of its layers; 0: all."""
+        layers = layers or self.layers
+        linear = self.linear[: len(self.linear) * layers // self.layers]
+        return self._replace(layers=layers, linear=linear)
+
     @property
     def body(self) -> int:
         return sum(fan_in * fan_out for fan_in, fan_out in self.linear)

@@ -5,7 +5,6 @@ import json
 import shlex
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +14,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, write_json
 from xlnb.common.languages import split_langs
 from xlnb.models.hub import ADAPTER_FILES, LOG_IN, explain, is_hub_id
+from xlnb.presets import in_use
 from xlnb.runs.layout import Run
 from xlnb.runs.provenance import environment
 from xlnb.runs.records import check_whole
@@ -122,13 +122,13 @@ def _settings(run: Run, iteration: int) -> dict[str, object]:
     """The preset's fields that the adapter depends on, without where files lay on this machine."""
     preset = run.preset
     settings: dict[str, object] = {
-        "training": asdict(preset.training if iteration else preset.english),
+        "training": in_use(preset.training if iteration else preset.english),
         "quantization": preset.models.quantization,
         "dtype": preset.models.dtype,
     }
     sections = ("prompts", "sampling", "scoring", "pairing") if iteration else ("preferences",)
     for section in sections:
-        fields = settings[section] = asdict(getattr(preset, section))
+        fields = settings[section] = in_use(getattr(preset, section))
         for name in ("path", "eval_path"):
             if name in fields and not fields[name].startswith("hub:"):
                 fields[name] = Path(fields[name]).name

@@ -36,12 +36,11 @@ def prefer(run: Run) -> Path:
     here = run.iteration(0)
     config = run.preset.preferences
     inputs = [here.samples("en")]
-    uses: dict[str, object] = fields(run.preset, "seed", "lab.taste")
+    # label noise is an option, and no part of the key where it is off
+    uses: dict[str, object] = fields(run.preset, "seed", "lab.taste", "preferences.flipped")
     if run.verifies_by:
         inputs += run.prompt_files
-        uses = fields(run.preset, "seed", "evaluation.taste")
-    if config.flipped:
-        uses |= fields(run.preset, "preferences.flipped")
+        uses = fields(run.preset, "seed", "evaluation.taste", "preferences.flipped")
     if config.path:
         source = parse_source(config.path)
         inputs = source_files(source)

@@ -1,5 +1,6 @@
 """The run's prompts: prompts/<lang>.jsonl, parallel by id."""
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -45,9 +46,7 @@ def collect_prompts(run: Run) -> Path:
     for text in texts:
         sources += prompt_sources(text, config.langs)
     inputs = [file for source in sources for file in source_files(source)]
-    names = ["prompts.langs", "prompts.limit"]
-    # A run without them has the key that it had before there were any.
-    names += [f"prompts.{name}" for name in ("reward", "checks") if getattr(config, name)]
+    names = [f"prompts.{name}" for name in ("langs", "limit", "references", "reward", "checks")]
     stage = Stage(
         run,
         "prompts",
@@ -86,7 +85,11 @@ def split_prompts(
 
 def _given_prompts(run: Run, path: str) -> ByLanguage:
     config = run.preset.prompts
-    prompts = split_prompts(read_parallel(path, config.langs), "train", config.limit)
+    given = read_parallel(path, config.langs, references=config.references)
+    prompts = split_prompts(given, "train", config.limit)
+    some = itertools.chain.from_iterable(prompts.values())
+    if config.references and not any(prompt.reference for prompt in some):
+        raise InputError(f"prompts.references: no prompt of {path} has a `reference`; leave it out")
     if config.reward:
         prompts = hold_out(prompts, config.reward)
     if config.eval_path:
