@@ -15,7 +15,7 @@ from xlnb.common.files import read_json
 from xlnb.models.base import base_path, deal_out, read_base
 from xlnb.models.checkpoint import checkpoint_files
 from xlnb.models.hub import ADAPTER_FILES, is_hub_id
-from xlnb.presets import Models, Training
+from xlnb.presets import SFT, Models, Training
 
 MAKE_AGAIN = "the file is damaged: train or download the adapter again"
 
@@ -59,7 +59,7 @@ def active(
     yield model
 
 
-def new_adapter(model: PreTrainedModel, base: str, training: Training) -> PeftModel:
+def new_adapter(model: PreTrainedModel, base: str, training: Training | SFT) -> PeftModel:
     """A fresh LoRA adapter on every linear layer but the output, named `default`, which starts as
     the identity."""
     config = LoraConfig(

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from xlnb.presets.training import Training
+from xlnb.presets.training import SFT, Training
 from xlnb.presets.values import (
     STRICT,
     Above0,
@@ -73,6 +73,9 @@ class Prompts:
     # at most so many training prompts a language are held out, whole paragraphs of them chosen by
     # their ids, to compare scores with the truth (`evaluation.taste`); 0: none
     reward: AtLeast0 = option(0)
+    # so are at most so many English ones for the English preferences (`evaluation.taste`), which
+    # no iteration trains on; 0: those are of all English training prompts
+    english: AtLeast0 = option(0)
     # training prompts hold a `reference`, a given response that is one more candidate beside those
     # that are sampled
     references: bool = option(False)
@@ -250,6 +253,8 @@ class Preset:
     # cross-lingual ones, after the English training
     iterations: AtLeast0 = 2
     models: Models = field(default_factory=Models)
+    # a base → π_I
+    sft: SFT = field(default_factory=SFT)
     prompts: Prompts = field(default_factory=Prompts)
     localise: Localise = field(default_factory=Localise)
     preferences: Preferences = field(default_factory=Preferences)

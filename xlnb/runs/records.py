@@ -9,7 +9,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -152,6 +152,19 @@ def set_aside(run: Run) -> list[Path]:
     return found
 
 
+def _makers(run: Run, path: Path) -> Iterator[str]:
+    """The names that the stage which makes this file may have; none for a file elsewhere."""
+    if not path.is_relative_to(run.path):
+        return
+    parts = Path(relative(path, run.path)).parts
+    if parts[:1] == ("eval",):
+        kinds = {"model_outputs.json": "responses", "annotations.json": "annotations"}
+        yield "/".join((*parts[:2], kinds.get(parts[-1], "")))
+        return
+    for length in range(1, len(parts)):
+        yield "/".join(parts[:length])
+
+
 def check_whole(run: Run, paths: Iterable[Path]) -> dict[Path, str]:
     """The checksum of every one of these files that a stage's record tells of.
 
@@ -162,7 +175,7 @@ def check_whole(run: Run, paths: Iterable[Path]) -> dict[Path, str]:
     records: dict[str, StageRecord | None] = {}
     digests = {}
     for path in paths:
-        for maker in run.makers(path):
+        for maker in _makers(run, path):
             if maker not in records:
                 records[maker] = find_record(run, maker).record
                 _check_finished(run, maker, records[maker])

@@ -48,7 +48,7 @@ def prefer(run: Run) -> Path:
         uses = {
             **fields(run.preset, "preferences.limit"),
             **source_fields([config.path], [source]),
-            **model_fields(run.preset.models),
+            **model_fields(run.loaded),
         }
     stage = Stage(run, "dpo/pairs", inputs=inputs, uses=uses, out=here.folder / "pairs")
 
