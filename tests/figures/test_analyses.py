@@ -12,7 +12,7 @@ def test_ours_beside_the_papers():
     rows = [("R_c", 0, 60.0), ("R_c", 1, 62.0), ("π^0", 0, 50.0)]
     figure = beside_paper(pd.DataFrame(rows, columns=["arm", "seed", "value"]), "lc", analysis)
     ours, papers = figure.axes
-    assert [label.get_text() for label in ours.get_yticklabels()] == ["R_c", "$π^0$"]
+    assert [label.get_text() for label in ours.get_yticklabels()] == ["$R_c$", "$π^0$"]
     assert [text.get_text() for text in ours.texts] == ["2 seeds", "1 seed"]
     dots = [dot.get_offsets().tolist() for dot in ours.collections]
     assert dots[1] == [[61.0, 0.0]]

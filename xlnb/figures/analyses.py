@@ -1,5 +1,6 @@
 """Notebook 11, analyses: an analysis' arms, ours beside the paper's."""
 
+import re
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
@@ -59,7 +60,7 @@ def published(values: Mapping[str, float], ax: Axes) -> None:
 
 
 def _rows(names: list[str], ax: Axes) -> None:
-    labels = [f"${name}$" if name.startswith("π^") else name for name in names]
+    labels = [re.sub(r"π\^\d|R_\w", r"$\g<0>$", name) for name in names]
     ax.set_yticks(range(len(names)), labels)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")
