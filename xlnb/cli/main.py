@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 from xlnb.cli import (
     accuracy,
+    analyses,
     check,
     clean,
     compare,
@@ -35,6 +36,7 @@ COMMANDS = (
     run,
     sweep,
     evidence,
+    analyses,
     stage,
     winrate,
     accuracy,

@@ -113,6 +113,14 @@ class Preferences:
     path: str = ""
     # at most so many pairs; 0: all
     limit: AtLeast0 = 0
+    # label noise: the share of the pairs made here whose chosen and rejected change places
+    flipped: Annotated[float, Field(ge=0, le=1)] = option(0.0)
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.path and self.flipped:
+            raise ValueError("flipped is for pairs that are made here; leave path or flipped out")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -193,6 +201,10 @@ class Pairing:
     preference: str = option("")
     # λ, how little a few labels move such a user from the reward alone
     ridge: Above0 = option(1.0)
+    # a prompt's first so many responses alone may be in its pair; 0: all
+    n: AtLeast0 = option(0)
+    # "en,es": pairs are made in these of the sampled languages only; empty: in all
+    langs: str = option("")
 
     @model_validator(mode="after")
     def _together(self) -> Self:
