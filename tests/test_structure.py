@@ -21,6 +21,7 @@ ORDER = [
     "sampling logprobs losses decay length_control individual fusion winrates",
     "engine rewards pairs objective",
     "training",
+    "tuning",
     "evaluation",
     "judges",
     "runs",

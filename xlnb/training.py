@@ -33,7 +33,7 @@ from xlnb.models.base import DEVICE
 from xlnb.models.hub import ADAPTER_FILES
 from xlnb.models.sharding import in_step
 from xlnb.objective import Objective
-from xlnb.presets import Training
+from xlnb.presets import SFT, Training
 from xlnb.presets.values import layer_numbers
 
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "paged_adamw_8bit": "paged_adamw_8bit"}
@@ -41,7 +41,7 @@ OPTIMIZERS = {"adamw": "adamw_torch_fused", "paged_adamw_8bit": "paged_adamw_8bi
 LOGGERS = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available}
 
 
-def check_training(training: Training, section: str = "training") -> None:
+def check_training(training: Training | SFT, section: str = "training") -> None:
     """Raises InputError for a setting that cannot be here, before anything is computed or removed.
     `section`: the preset's."""
     for engine in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
@@ -57,6 +57,8 @@ def check_training(training: Training, section: str = "training") -> None:
             f"{section}.batch {training.batch} must be a multiple of {section}.micro_batch "
             f"{training.micro_batch}{count}"
         )
+    if isinstance(training, SFT):
+        return
     if training.report_to != "none" and not LOGGERS[training.report_to]():
         raise InputError(
             f"{section}.report_to: {training.report_to} is not installed "
@@ -64,7 +66,7 @@ def check_training(training: Training, section: str = "training") -> None:
         )
 
 
-def at_once(training: Training) -> int:
+def at_once(training: Training | SFT) -> int:
     """Pairs that a process computes together: its part of a batch, at most `micro_batch`."""
     return max(1, min(training.micro_batch, training.batch // processes.world()))
 
@@ -162,7 +164,7 @@ def train_adapter(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Progress(label))
-    with _checkpoint_errors(checkpoints):
+    with checkpoint_errors(checkpoints):
         trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints))
 
     history = trainer.state.log_history
@@ -175,7 +177,7 @@ def train_adapter(
 
 
 @contextmanager
-def _checkpoint_errors(folder: Path) -> Iterator[None]:
+def checkpoint_errors(folder: Path) -> Iterator[None]:
     """A checkpoint that cannot be written, as torch, safetensors and the system say it, in one
     line."""
     try:
@@ -257,7 +259,7 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
     config: Any = model.peft_config["default"]
     # a set, whose order PEFT would write as it comes
     config.target_modules = sorted(config.target_modules)
-    with _checkpoint_errors(folder):
+    with checkpoint_errors(folder):
         model.save_pretrained(str(saving), selected_adapters=["default"])
         for name in ADAPTER_FILES:
             os.replace(saving / name, folder / name)

@@ -139,6 +139,11 @@ def evidence_records(run: Run) -> list[Record]:
     return records
 
 
+def analyses() -> Record:
+    """The committed record of the runs that decide the paper's claims."""
+    return read_json(ROOT / "data" / "results" / "analyses.json")
+
+
 def published() -> Path:
     """The folder of files that others published, where there is one: `$XLNB_PUBLISHED_DATA`."""
     return Path(os.environ.get("XLNB_PUBLISHED_DATA", ROOT.parent / "shared" / "data"))

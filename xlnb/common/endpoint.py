@@ -173,7 +173,7 @@ class ChatEndpoint:
             raise NoAnswer(f"HTTP {status}, {said}", outage=False)
         try:
             return read(response.json())
-        except (ValueError, KeyError, IndexError, TypeError):
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
             raise _Passing("the body is no chat completion") from None
 
     @property
@@ -245,8 +245,11 @@ def _is_proxy(value: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """The beginning of a text of others on one line, without keys, should it hold any."""
-    return " ".join(hidden(text).split())[:SHOWN]
+    """The beginning of a text of others on one line, without keys, should it hold any, and what is
+    no character of a text (a terminal would obey it) escaped."""
+    line = " ".join(hidden(text).split())[:SHOWN]
+    plain = (one if one.isprintable() else ascii(one)[1:-1] for one in line)
+    return "".join(plain)[:SHOWN]
 
 
 def _words(text: str) -> str:
@@ -254,7 +257,7 @@ def _words(text: str) -> str:
     try:
         error = json.loads(text)["error"]
         message = error["message"] if isinstance(error, dict) else error
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return text
     return message if isinstance(message, str) else text
 

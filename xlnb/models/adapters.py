@@ -16,7 +16,7 @@ from xlnb.models.base import deal_out, read_base
 from xlnb.models.checkpoint import checkpoint_files
 from xlnb.models.hub import ADAPTER_FILES, is_hub_id
 from xlnb.models.places import base_path, hub_place
-from xlnb.presets import Models, Training
+from xlnb.presets import SFT, Models, Training
 
 MAKE_AGAIN = "the file is damaged: train or download the adapter again"
 
@@ -60,7 +60,7 @@ def active(
     yield model
 
 
-def new_adapter(model: PreTrainedModel, base: str, training: Training) -> PeftModel:
+def new_adapter(model: PreTrainedModel, base: str, training: Training | SFT) -> PeftModel:
     """A fresh LoRA adapter on every linear layer but the output, named `default`, which starts as
     the identity."""
     config = LoraConfig(

@@ -14,6 +14,7 @@ from xlnb.presets.files import dotted, read_yaml
 from xlnb.presets.named import LAB, PRESETS
 from xlnb.presets.overrides import override, parse_overrides
 from xlnb.presets.pages import (
+    SFT,
     Evaluation,
     Lab,
     Localise,

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from xlnb.presets.training import Training
+from xlnb.presets.training import SFT, Training
 from xlnb.presets.values import (
     STRICT,
     Above0,
@@ -76,6 +76,9 @@ class Prompts:
     # at most so many training prompts a language are held out, whole paragraphs of them chosen by
     # their ids, to compare scores with the truth (`evaluation.taste`); 0: none
     reward: AtLeast0 = option(0)
+    # so are at most so many English ones for the English preferences (`evaluation.taste`), which
+    # no iteration trains on; 0: those are of all English training prompts
+    english: AtLeast0 = option(0)
     # training prompts hold a `reference`, a given response that is one more candidate beside those
     # that are sampled
     references: bool = option(False)
@@ -110,6 +113,14 @@ class Preferences:
     path: str = ""
     # at most so many pairs; 0: all
     limit: AtLeast0 = 0
+    # label noise: the share of the pairs made here whose chosen and rejected change places
+    flipped: Annotated[float, Field(ge=0, le=1)] = option(0.0)
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.path and self.flipped:
+            raise ValueError("flipped is for pairs that are made here; leave path or flipped out")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -190,6 +201,10 @@ class Pairing:
     preference: str = option("")
     # λ, how little a few labels move such a user from the reward alone
     ridge: Above0 = option(1.0)
+    # a prompt's first so many responses alone may be in its pair; 0: all
+    n: AtLeast0 = option(0)
+    # "en,es": pairs are made in these of the sampled languages only; empty: in all
+    langs: str = option("")
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -241,6 +256,8 @@ class Preset:
     # cross-lingual ones, after the English training
     iterations: AtLeast0 = 2
     models: Models = field(default_factory=Models)
+    # a base → π_I
+    sft: SFT = field(default_factory=SFT)
     prompts: Prompts = field(default_factory=Prompts)
     localise: Localise = field(default_factory=Localise)
     preferences: Preferences = field(default_factory=Preferences)
@@ -253,3 +270,12 @@ class Preset:
     # π^t → π^{t+1}
     training: Training = field(default_factory=Training)
     evaluation: Evaluation = field(default_factory=Evaluation)
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.sft.path and (self.models.dpo or self.models.dpo_adapter):
+            raise ValueError(
+                "sft.path makes a π_I of which a given π^0 (models.dpo, models.dpo_adapter) was "
+                "not trained; give one of them"
+            )
+        return self

@@ -1,11 +1,61 @@
-"""The page of a preset that says how an adapter is trained."""
+"""The pages of a preset that say how adapters are trained."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from xlnb.presets.values import STRICT, Above0, Amount, AtLeast1, Doubt, Layers, Share, option
+from xlnb.presets.values import (
+    STRICT,
+    Above0,
+    Amount,
+    AtLeast0,
+    AtLeast1,
+    Doubt,
+    Layers,
+    Share,
+    option,
+)
+
+
+def _dealt(page: Any) -> Any:
+    """The page, if its updates can be cut into forward passes."""
+    if page.batch % page.micro_batch:
+        raise ValueError(f"batch {page.batch} must be a multiple of micro_batch {page.micro_batch}")
+    return page
+
+
+@dataclass(frozen=True, config=STRICT)
+class SFT:
+    """From a base that only goes on with texts to π_I: supervised fine-tuning, by QLoRA, whose
+    result is merged into a checkpoint of the run's own."""
+
+    # demonstrations, in any languages: a file or hub:ORG/NAME:SPLIT; empty: `models.base` is π_I
+    path: str = option("")
+    # at most so many of them; 0: all
+    limit: AtLeast0 = option(0)
+    # updates
+    steps: AtLeast1 = option(200)
+    # demonstrations an update
+    batch: AtLeast1 = option(16)
+    # demonstrations a forward pass
+    micro_batch: AtLeast1 = option(16)
+    # decays linearly to 0
+    lr: Above0 = option(2e-4)
+    # rank of the adapter's matrices
+    lora_r: AtLeast1 = option(16)
+    # the adapter's product is scaled by lora_alpha / lora_r
+    lora_alpha: AtLeast1 = option(32)
+    # demonstrations with a longer prompt + response are dropped and counted
+    max_tokens: AtLeast1 = option(2048)
+    # a killed run repeats at most this many
+    save_steps: AtLeast1 = option(50)
+    # computes activations a second time in place of keeping them: less memory, more time
+    gradient_checkpointing: bool = option(False)
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        return _dealt(self)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -57,13 +107,9 @@ class Training:
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        if self.batch % self.micro_batch:
-            raise ValueError(
-                f"batch {self.batch} must be a multiple of micro_batch {self.micro_batch}"
-            )
         if self.sides == "rejected" and self.nll:
             raise ValueError(
                 f"sides=rejected trains on no chosen response, of which nll={self.nll:g} does; set "
                 "nll to 0"
             )
-        return self
+        return _dealt(self)

@@ -36,6 +36,7 @@ NEEDS = {
     "judging": "judgements",
     "win_rates": "judgements",
     "explore": "judgements",
+    "analyses": "lab",
 }
 
 

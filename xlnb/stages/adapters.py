@@ -102,7 +102,7 @@ def _stage(here: Iteration, files: list[Path]) -> Stage:
         uses={
             here.section: settings,
             "seed": here.run.preset.seed,
-            **model_fields(here.run.preset.models),
+            **model_fields(here.run.loaded),
         },
         out=here.adapter,
     )

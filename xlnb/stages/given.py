@@ -182,7 +182,7 @@ def _key(
         "responses": hashlib.sha256(text.encode()).hexdigest(),
         "adapter": [sha256(path) for path in adapter_files(run, model)],
         **fields(run.preset, "scoring.keep_tokens", "scoring.layers"),
-        **model_fields(run.preset.models),
+        **model_fields(run.loaded),
     }
 
 

@@ -199,7 +199,7 @@ def _translator(run: Run) -> Translator:
 
 def _translator_models(run: Run) -> Models:
     by = run.preset.localise.by
-    models = replace(run.preset.models, dpo="", dpo_adapter="")
+    models = replace(run.loaded, dpo="", dpo_adapter="")
     return replace(models, base=by.removeprefix("local:"), chat_template="") if by else models
 
 

@@ -95,7 +95,7 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
         uses={
             "splits": splits,
             **fields(run.preset, "scoring.keep_tokens", "scoring.layers"),
-            **model_fields(run.preset.models),
+            **model_fields(run.loaded),
         },
         out=here.folder / "logps" / scorer,
     )

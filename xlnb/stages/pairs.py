@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from xlnb.common.errors import InputError
 from xlnb.common.files import write_json
 from xlnb.common.language_id import wrong_language
+from xlnb.common.languages import split_langs
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Pair, Sample, Score, each_record, write_records
 from xlnb.inputs.reader import HERE
@@ -23,6 +25,12 @@ def pair(run: Run, iteration: int) -> Path:
     no_iteration_0(iteration, "pair")
     here = run.iteration(iteration)
     langs = here.langs
+    chosen = split_langs(run.preset.pairing.langs) or langs
+    for lang in chosen:
+        if lang not in langs:
+            raise InputError(
+                f"pairing.langs: '{lang}' was not sampled; expected some of {', '.join(langs)}"
+            )
     files = [(here.samples(lang), here.scores(lang)) for lang in langs]
     uses = fields(run.preset, "pairing", "scoring.scorers")
     if run.preset.pairing.preference:
@@ -45,7 +53,7 @@ def pair(run: Run, iteration: int) -> Path:
                 f"{stage.name}: {user.labels} labels weigh reward, length and likelihood {weights}",
                 flush=True,
             )
-        for lang in langs:
+        for lang in chosen:
             pairs, reports[lang] = language_pairs(here, lang, langs, user)
             if pairs:
                 write_records(here.pairs(lang), pairs)
@@ -74,5 +82,6 @@ def language_pairs(
         scorer=scorer,
         find_alpha=alpha_search(preset.pairing.alpha, preset.scoring.beta),
         min_margin=preset.pairing.min_margin,
+        most=preset.pairing.n or None,
         wrong_language=wrong_language(lang, langs) if preset.pairing.language_filter else None,
     )

@@ -21,6 +21,7 @@ from xlnb.stages.responses import respond
 from xlnb.stages.samples import sample, sample_shared
 from xlnb.stages.scores import score
 from xlnb.stages.translations import translate
+from xlnb.stages.tuned import tune
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ def steps(run: Run, *, yes: bool = False) -> list[Step]:
     found = [Step("prompts", partial(collect_prompts, run))]
     if run.preset.localise.langs:
         found.insert(0, Step("localised", partial(localise, run, yes=yes)))
+    if run.preset.sft.path:
+        found.insert(0, Step("sft", partial(tune, run)))
     found += _english(run) if run.trains_dpo else []
     if run.has_shared:
         found.append(Step("samples", partial(sample_shared, run), "shared"))

@@ -46,7 +46,8 @@ def collect_prompts(run: Run) -> Path:
     for text in texts:
         sources += prompt_sources(text, config.langs)
     inputs = [file for source in sources for file in source_files(source)]
-    names = [f"prompts.{name}" for name in ("langs", "limit", "references", "reward", "checks")]
+    read = ("langs", "limit", "references", "reward", "english", "checks")
+    names = [f"prompts.{name}" for name in read]
     stage = Stage(
         run,
         "prompts",
@@ -90,32 +91,36 @@ def _given_prompts(run: Run, path: str) -> ByLanguage:
     some = itertools.chain.from_iterable(prompts.values())
     if config.references and not any(prompt.reference for prompt in some):
         raise InputError(f"prompts.references: no prompt of {path} has a `reference`; leave it out")
-    if config.reward:
-        prompts = hold_out(prompts, config.reward)
+    for split in ("reward", "english"):
+        most = getattr(config, split)
+        if most:
+            prompts = hold_out(prompts, most, split)
     if config.eval_path:
         _add_eval(run, prompts)
     return ask_for(prompts, split_kinds(config.checks)) if config.checks else prompts
 
 
-def hold_out(prompts: ByLanguage, most: int) -> ByLanguage:
-    """The prompts with at most so many a language of split `reward`: whole clusters of them, such
-    as the questions on one paragraph, in the order of a shuffle by their names."""
-    sizes = Counter(fact_of(prompt.prompt_id) for prompt in prompts["en"])
+def hold_out(prompts: ByLanguage, most: int, split: str) -> ByLanguage:
+    """The prompts with at most so many a language of those to train on in another split: whole
+    clusters of them, such as the questions on one paragraph, in the order of a shuffle by their
+    names."""
+    train = [prompt for prompt in prompts["en"] if prompt.split == "train"]
+    sizes = Counter(fact_of(prompt.prompt_id) for prompt in train)
     held: set[str] = set()
     left = most
-    for cluster in sorted(sizes, key=lambda name: random.Random(f"reward {name}").random()):
+    for cluster in sorted(sizes, key=lambda name: random.Random(f"{split} {name}").random()):
         if sizes[cluster] <= left:
             held.add(cluster)
             left -= sizes[cluster]
     if not held or len(held) == len(sizes):
         raise InputError(
-            f"prompts.reward {most}: holds out {len(held)} of {len(sizes)} groups of training "
+            f"prompts.{split} {most}: holds out {len(held)} of {len(sizes)} groups of training "
             "prompts; expected some, and some left to train on"
         )
     found: ByLanguage = {}
     for lang, some in prompts.items():
         found[lang] = [
-            replace(prompt, split="reward") if fact_of(prompt.prompt_id) in held else prompt
+            replace(prompt, split=split) if fact_of(prompt.prompt_id) in held else prompt
             for prompt in some
         ]
     return found

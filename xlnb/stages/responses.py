@@ -29,7 +29,7 @@ def respond(run: Run, model_name: str) -> Path:
         uses={
             **fields(run.preset, "seed", *(f"evaluation.{name}" for name in read)),
             "sampling": sampling_fields(run.preset.sampling, "batch_tokens", "backend"),
-            **model_fields(run.preset.models),
+            **model_fields(run.loaded),
         },
         out=here.folder / "responses",
         beside=[here.outputs(lang) for lang in prompts],
