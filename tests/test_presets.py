@@ -164,7 +164,7 @@ def test_no_number_of_a_preset_takes_a_value_that_is_not_finite(key, tmp_path):
         ),
         (
             {"models.dtype": "float8"},
-            "models.dtype 'float8': expected one of auto, float32, bfloat16",
+            "models.dtype 'float8': expected one of auto, float32, bfloat16, float16",
         ),
         (
             {"evaluation.judge_order": "sometimes"},

@@ -142,7 +142,8 @@ def train_adapter(
     if training.report_to == "tensorboard":
         # beside the checkpoints, which are removed at the end
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(checkpoints.parent.with_name("tensorboard"))
-    args = _arguments(training, seed, checkpoints, held_out=bool(held_out), label=label)
+    dtype = model.get_input_embeddings().weight.dtype
+    args = _arguments(training, seed, checkpoints, dtype, held_out=bool(held_out), label=label)
     model.set_adapter("default")
     train_only(model, layer_numbers(training.layers), training.modules)
     trainer = PreferenceTrainer(
@@ -193,7 +194,13 @@ def checkpoint_errors(folder: Path) -> Iterator[None]:
 
 
 def _arguments(
-    training: Training, seed: int, checkpoints: Path, *, held_out: bool, label: str
+    training: Training,
+    seed: int,
+    checkpoints: Path,
+    dtype: torch.dtype,
+    *,
+    held_out: bool,
+    label: str,
 ) -> DPOConfig:
     optimizer = training.optimizer
     if optimizer == "auto":
@@ -223,7 +230,7 @@ def _arguments(
         load_best_model_at_end=held_out,
         report_to=training.report_to,
         disable_tqdm=True,
-        bf16=DEVICE.type == "cuda",
+        **autocast(dtype),
         ddp_find_unused_parameters=False,
         use_cpu=DEVICE.type == "cpu",
         dataloader_pin_memory=DEVICE.type == "cuda",
@@ -231,6 +238,15 @@ def _arguments(
         seed=seed,
         data_seed=seed,
     )
+
+
+def autocast(dtype: torch.dtype) -> dict[str, bool]:
+    """On a GPU training computes in the type that the model does; float16 with its loss scaled."""
+    on_gpu = DEVICE.type == "cuda"
+    return {
+        "bf16": on_gpu and dtype == torch.bfloat16,
+        "fp16": on_gpu and dtype == torch.float16,
+    }
 
 
 def save_adapter(model: PeftModel, folder: Path) -> None:

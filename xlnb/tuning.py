@@ -27,10 +27,10 @@ from xlnb.engine.trainer import Progress, newest_checkpoint
 from xlnb.inputs.demonstrations import Demonstration
 from xlnb.logprobs import response_logprobs
 from xlnb.models.adapters import new_adapter
-from xlnb.models.base import DEVICE, loaded_from, read_base
+from xlnb.models.base import DEVICE, compute_dtype, loaded_from, read_base
 from xlnb.models.packing import collate
 from xlnb.presets import SFT, Models
-from xlnb.training import at_once, checkpoint_errors
+from xlnb.training import at_once, autocast, checkpoint_errors
 
 
 class Tuner(SFTTrainer):
@@ -82,7 +82,7 @@ def tune_adapter(
         save_total_limit=2,
         report_to="none",
         disable_tqdm=True,
-        bf16=DEVICE.type == "cuda",
+        **autocast(compute_dtype(models)),
         ddp_find_unused_parameters=False,
         use_cpu=DEVICE.type == "cpu",
         dataloader_pin_memory=DEVICE.type == "cuda",

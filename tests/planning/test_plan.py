@@ -387,7 +387,12 @@ def test_what_the_warning_advises_makes_the_stage_fit(gpu):
 def test_where_nothing_helps_the_warning_says_so():
     warnings = planned(
         "t4",
-        overrides=LLAMA3 | {"training.max_tokens": "60000", "sampling.max_new_tokens": "40000"},
+        overrides=LLAMA3
+        | {
+            "training.max_tokens": "60000",
+            "sampling.max_new_tokens": "40000",
+            "models.dtype": "bfloat16",
+        },
     )["warnings"]
     assert any("take a GPU with more memory" in warning for warning in warnings)
     assert any("t4 computes no bfloat16" in warning for warning in warnings)

@@ -40,9 +40,14 @@ def loaded_from(base: str) -> tuple[str, dict[str, Any]]:
 
 def compute_dtype(models: Models) -> torch.dtype:
     """What `models.dtype` means on this device."""
-    auto = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
-    known = {"auto": auto, "float32": torch.float32, "bfloat16": torch.bfloat16}
-    return known[models.dtype]
+    if models.dtype != "auto":
+        dtype: torch.dtype = getattr(torch, models.dtype)
+        return dtype
+    if DEVICE.type != "cuda":
+        return torch.float32
+    # Older cards, such as a T4, emulate bfloat16.
+    has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if has_bf16 else torch.float16
 
 
 def attention(models: Models) -> str | None:

@@ -56,8 +56,8 @@ def make_plan(
     if disk > free:
         has = f"{free / GIB:.1f} free: free some"
         warnings.append(f"{disk / GIB:.1f} GiB of disk are needed, {has}")
-    if gpu in DEVICES and not DEVICES[gpu].bf16:
-        warnings.append(f"{gpu} computes no bfloat16, the compute type: expect much longer hours")
+    if gpu in DEVICES and not DEVICES[gpu].bf16 and preset.models.dtype == "bfloat16":
+        warnings.append(f"{gpu} computes no bfloat16; set models.dtype to auto or float16")
 
     notes = []
     if faster := larger_batches(setting, steps):

@@ -40,8 +40,8 @@ class Models:
     chat_template: str = option("")
     # of the base's weights: nf4 (double quantisation), int8, or none (of type `dtype`)
     quantization: Literal["nf4", "int8", "none"] = "nf4"
-    # compute type; auto: bfloat16 on a GPU, float32 on a CPU
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    # compute type; auto: on a GPU bfloat16, or float16 where it has none, float32 on a CPU
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     # auto (flash_attention_2 where it can run, else transformers' choice), or one by its name
     attention: str = "auto"
     # several processes share the layers' weights out (FSDP2), for a base too large for one GPU
