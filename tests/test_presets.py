@@ -7,6 +7,9 @@ import math
 from dataclasses import asdict
 
 import pytest
+from damage import DAMAGED
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from xlnb.common.errors import InputError
@@ -16,6 +19,7 @@ from xlnb.presets import (
     Training,
     get_preset,
     in_use,
+    override,
     parse_overrides,
     preset_from_dict,
     to_json,
@@ -392,6 +396,33 @@ def test_the_papers_values_are_the_defaults():
     assert (training.beta, training.nll, training.batch) == (0.1, 1.0, 32)
     fields = {field.name: field.default for field in dataclasses.fields(evaluation)}
     assert (fields["temperature"], fields["top_p"], fields["max_new_tokens"]) == (0.6, 0.9, 2048)
+
+
+@DAMAGED
+@given(data=st.data())
+def test_any_override_is_read_as_it_stands_or_refused_with_its_key(data):
+    known = sorted(dotted(asdict(LAB)))
+    key = data.draw(st.sampled_from(known) | st.text(max_size=8))
+    value = data.draw(
+        st.sampled_from([str(LAB.seed), "0", "-1", "1e-5", "nan", "1e999", "", "true", "9" * 5000])
+        | st.text(max_size=8)
+    )
+    refused = ""
+    try:
+        preset = override(LAB, {key: value})
+    except InputError as error:
+        refused = str(error)
+    if refused:
+        assert key.rpartition(".")[2] in refused
+        return
+    read = dotted(asdict(preset))
+    changed = {name for name in known if read[name] != dotted(asdict(LAB))[name]}
+    assert changed <= {key}
+    kind = type(read[key])
+    assert read[key] == (
+        value if kind is str else value.lower() == "true" if kind is bool else kind(value)
+    )
+    assert preset_from_dict(json.loads(to_json(preset))) == preset
 
 
 # Options.

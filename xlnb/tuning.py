@@ -27,7 +27,7 @@ from xlnb.engine.trainer import Progress, newest_checkpoint
 from xlnb.inputs.demonstrations import Demonstration
 from xlnb.logprobs import response_logprobs
 from xlnb.models.adapters import new_adapter
-from xlnb.models.base import DEVICE, base_path, read_base
+from xlnb.models.base import DEVICE, loaded_from, read_base
 from xlnb.models.packing import collate
 from xlnb.presets import SFT, Models
 from xlnb.training import at_once, checkpoint_errors
@@ -127,7 +127,8 @@ def save_merged(
         for name, parameter in merged.named_parameters():
             if not torch.isfinite(parameter).all():
                 raise InputError(f"{folder}: {name} is not finite, nothing is saved; lower sft.lr")
-        stored = AutoConfig.from_pretrained(base_path(models.base)).dtype or torch.float32
+        place, revision = loaded_from(models.base)
+        stored = AutoConfig.from_pretrained(place, **revision).dtype or torch.float32
         merged.to(stored).save_pretrained(str(saving))
         tokenizer.save_pretrained(str(saving))
         shutil.rmtree(saving / "adapter")

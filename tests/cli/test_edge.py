@@ -161,6 +161,22 @@ def test_being_told_to_end_is_an_interruption(tmp_path):
     assert shown.endswith("interrupted; the same command goes on from here\n")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interruption_that_native_code_made_another_error_of_is_one(
+    tmp_path, capfd, monkeypatch, number
+):
+    def swallows(run):
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise ValueError("could not determine the shape of object type") from None
+
+    monkeypatch.setitem(stages.STAGES, "prompts", swallows)
+    line = line_of(capfd, *RUN, tmp_path / "run", code=128 + number)
+    assert line == "interrupted; the same command goes on from here"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_files_of_a_killed_command_are_swept_at_the_next_start(tmp_path):
     assert main([*RUN, str(tmp_path / "run")]) == 0
     ended = subprocess.Popen([sys.executable, "-c", ""])

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT
 from xlnb.models.adapters import active, load_model, new_adapter
-from xlnb.models.base import attention, base_path, load_base
+from xlnb.models.base import attention, load_base
 from xlnb.models.chat import (
     check_same_tokens,
     end_ids,
@@ -22,6 +22,7 @@ from xlnb.models.chat import (
     prompt_ids,
     response_ids,
 )
+from xlnb.models.places import base_path
 from xlnb.presets import Models, Training, get_preset
 
 TEXTS = {
@@ -200,8 +201,29 @@ def test_a_base_without_tokenizer_or_template_is_refused(tmp_path):
     tokenizer = load_tokenizer(fp32("zephyr"))
     tokenizer.chat_template = None
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="no chat template"):
+    with pytest.raises(InputError, match=r"no chat template; .* \(models.chat_template=FILE\)"):
         load_tokenizer(models)
+
+
+def test_a_base_is_given_a_chat_template(tmp_path):
+    source, template = checkpoint("zephyr"), tmp_path / "mine.jinja"
+    bare = tmp_path / "bare"
+    shutil.copytree(source, bare)
+    (bare / "chat_template.jinja").unlink()
+    models = Models(base=str(bare), chat_template=str(template))
+    with pytest.raises(InputError, match=r"mine\.jinja: no such file"):
+        load_tokenizer(models)
+    template.write_text(load_tokenizer(fp32("zephyr")).chat_template)
+    with pytest.raises(InputError, match="no chat template"):
+        load_tokenizer(replace(models, chat_template=""))
+    tokenizer = load_tokenizer(models)
+    own = load_tokenizer(fp32("zephyr"))
+    assert prompt_ids(tokenizer, "So?") == prompt_ids(own, "So?")
+    assert response_ids(tokenizer, "So?", "Yes.") == response_ids(own, "So?", "Yes.")
+    # In place of a checkpoint's own, and looked at as that is.
+    template.write_text("{% for message in messages %}{{ message['content'] }}{% endfor %}")
+    with pytest.raises(InputError, match=r"the chat template .*mine\.jinja cannot be used"):
+        load_tokenizer(replace(models, base=str(source)))
 
 
 def test_weights_as_pickle_are_refused(tmp_path):

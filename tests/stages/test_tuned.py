@@ -98,6 +98,11 @@ def test_demonstrations_that_are_all_too_long_are_refused(tmp_path, changes):
         stages.tune(run)
 
 
+def test_a_given_pi_0_does_not_stand_on_what_is_made_here():
+    with pytest.raises(InputError, match=r"sft\.path makes a π_I of which a given π\^0"):
+        open_run("unused", "lab-quick", {"sft.path": "a.jsonl", "models.dpo": "ORG/NAME"})
+
+
 def test_updates_must_be_whole_forward_passes():
     with pytest.raises(InputError, match=r"sft.batch 16 must be a multiple of micro_batch 5"):
         open_run("unused", "lab-quick", {"sft.micro_batch": "5"})

@@ -84,19 +84,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM ends what is inside as Ctrl-C does. Of several processes the launcher sees to it."""
+    """SIGTERM ends what is inside as Ctrl-C does. Of several processes the launcher sees to it.
+
+    Native code may make another error of the interruption that is raised in it, as safetensors
+    does; that is an interruption all the same.
+    """
     if processes.world() > 1 or threading.current_thread() is not threading.main_thread():
         yield
         return
+    told: list[KeyboardInterrupt] = []
 
-    def end(*_: object) -> None:
-        raise _Ended
+    def end(number: int, *_: object) -> None:
+        told.append(_Ended() if number == signal.SIGTERM else KeyboardInterrupt())
+        raise told[-1]
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, end)}
+    # Where it is ignored, as in the background of a shell, it goes on being ignored.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, end)
     try:
         yield
+    except Exception:
+        if told:
+            raise told[0] from None
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:

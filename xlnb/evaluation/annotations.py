@@ -143,7 +143,7 @@ def judged_columns(
         len_output=[len(output) for output in outputs],
         len_baseline=[len(annotation.output_1) for annotation in annotations],
         in_language=in_language,
-        score=_column(path, annotations, "score_2"),
+        score=_scores(path, annotations),
         met=_met(annotations, lang) if any(one.checks for one in annotations) else None,
     )
     return _by_prompt(judged) if len(set(prompt)) < len(prompt) else judged
@@ -225,6 +225,16 @@ def _column(path: Path, annotations: Sequence[Annotation], name: str, shown: str
             "records or to none"
         )
     return None if missing else values
+
+
+def _scores(path: Path, annotations: Sequence[Annotation]) -> list[float] | None:
+    values = _column(path, annotations, "score_2")
+    if values is None:
+        return None
+    return [
+        given_number(f"{path}, record {number}", "score_2", value)
+        for number, value in enumerate(values)
+    ]
 
 
 def _unique(path: Path, name: str, values: list[str]) -> list[str]:

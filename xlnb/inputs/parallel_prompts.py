@@ -8,10 +8,14 @@ from xlnb.checks.kinds import given_checks
 from xlnb.common.errors import InputError
 from xlnb.common.given import given_id, given_text, is_blank
 from xlnb.common.languages import split_langs
+from xlnb.common.text import shorten
 from xlnb.inputs.layouts import language_sources, parse_prompts, read_tables
 from xlnb.inputs.reader import Row, Source, missing_key
 
 Record = dict[str, Any]
+
+# characters of an id in an error
+SHOWN = 60
 
 
 def read_parallel(
@@ -60,13 +64,13 @@ def join(records: list[Record], reference: list[Record], where: str) -> list[Rec
     missing = set(ids) - by_id.keys()
     if missing:
         raise InputError(
-            f"{where}: id {min(missing)} is missing; "
+            f"{where}: id {shorten(min(missing), SHOWN)} is missing; "
             "every language must hold the same ids as English"
         )
     extra = by_id.keys() - set(ids)
     if extra:
         raise InputError(
-            f"{where}: id {min(extra)} has no English counterpart; "
+            f"{where}: id {shorten(min(extra), SHOWN)} has no English counterpart; "
             "add it to English or remove it here"
         )
     return [by_id[prompt_id] for prompt_id in ids]
@@ -80,10 +84,11 @@ def _prompts(rows: Sequence[Row], lang: str, references: bool) -> list[Record]:
         prompt_id, instruction = _prompt(where, row)
         if prompt_id in prompts:
             raise InputError(
-                f"{where}: id {prompt_id} is there twice; ids must be unique in a language"
+                f"{where}: id {shorten(prompt_id, SHOWN)} is there twice; "
+                "ids must be unique in a language"
             )
         record = {"prompt_id": prompt_id, "lang": lang, "instruction": instruction}
-        checks = given_checks(f"{where}: id {prompt_id}", row.get("checks"), lang)
+        checks = given_checks(f"{where}: id {shorten(prompt_id, SHOWN)}", row.get("checks"), lang)
         prompts[prompt_id] = record | ({"checks": checks} if checks else {})
         reference = row.get("reference")
         if references and reference is not None and not is_blank(str(reference)):
@@ -104,7 +109,7 @@ def _prompt(where: str, row: dict[str, Any]) -> tuple[str, str]:
         raise InputError(
             f"{where}: the {key} is empty; give the prompt one, the same in every language"
         )
-    name = f"the instruction of id {prompt_id}"
+    name = f"the instruction of id {shorten(prompt_id, SHOWN)}"
     instruction = row["instruction"]
     if instruction is None or (isinstance(instruction, str) and is_blank(instruction)):
         raise InputError(f"{where}: {name} is empty; fill it in or remove the id everywhere")

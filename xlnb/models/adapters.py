@@ -12,9 +12,10 @@ from transformers import PreTrainedModel
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json
-from xlnb.models.base import base_path, deal_out, read_base
+from xlnb.models.base import deal_out, read_base
 from xlnb.models.checkpoint import checkpoint_files
 from xlnb.models.hub import ADAPTER_FILES, is_hub_id
+from xlnb.models.places import base_path, hub_place
 from xlnb.presets import SFT, Models, Training
 
 MAKE_AGAIN = "the file is damaged: train or download the adapter again"
@@ -70,7 +71,9 @@ def new_adapter(model: PreTrainedModel, base: str, training: Training | SFT) -> 
         task_type="CAUSAL_LM",
     )
     peft_model = get_peft_model(model, config)
-    peft_model.peft_config["default"].base_model_name_or_path = base
+    repo, revision = hub_place(base)
+    peft_model.peft_config["default"].base_model_name_or_path = repo
+    peft_model.peft_config["default"].revision = revision.get("revision")
     return peft_model
 
 
@@ -114,7 +117,10 @@ def check_adapter(folder: Path, base: str) -> None:
     path = folder / "adapter_config.json"
     if not path.exists():
         raise InputError(f"{folder}: not an adapter folder (no adapter_config.json)")
-    trained_on = read_json(path).get("base_model_name_or_path") or ""
+    config = read_json(path)
+    trained_on = config.get("base_model_name_or_path") or ""
+    if config.get("revision"):
+        trained_on += f"@{config['revision']}"
     if not (_same_place(trained_on, base) or _same_content(folder, trained_on, base)):
         raise InputError(
             f"{folder}: this adapter belongs to base '{trained_on}', not to '{base}'; set "

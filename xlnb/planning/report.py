@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xlnb.common.files import existing_folder
-from xlnb.models.base import base_path
+from xlnb.models.places import is_here
 from xlnb.planning.advice import advice, larger_batches
 from xlnb.planning.costs import weight_bytes
 from xlnb.planning.devices import DEVICES, GIB, speed_of
@@ -90,7 +90,7 @@ def compute_width(models: Models, gpu: str) -> int:
 
 def download_bytes(models: Models, parameters: int) -> int:
     """Of the checkpoints that are not folders here; they are in bf16."""
-    if Path(base_path(models.base)).is_dir():
+    if is_here(models.base):
         return 0
     checkpoints = 2 if models.dpo else 1
     return 2 * parameters * checkpoints

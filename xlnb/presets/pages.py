@@ -29,12 +29,15 @@ from xlnb.presets.values import (
 class Models:
     """π_I and π^0, and how they are loaded."""
 
-    # π_I: a folder (in the project or anywhere) or a Hub id
+    # π_I: a folder or a GGUF file (in the project or anywhere), or a Hub id, of which
+    # ORG/NAME@REVISION names a branch, a tag or a commit, here and below
     base: str = "data/lab/sft"
     # π^0 as a checkpoint of its own, which adapters are then trained on; or
     dpo: str = ""
     # π^0 as a LoRA adapter on `base`, a folder or a Hub id; both empty: trained on English pairs
     dpo_adapter: str = ""
+    # a Jinja file, for checkpoints without a chat template or in place of theirs; empty: their own
+    chat_template: str = option("")
     # of the base's weights: nf4 (double quantisation), int8, or none (of type `dtype`)
     quantization: Literal["nf4", "int8", "none"] = "nf4"
     # compute type; auto: bfloat16 on a GPU, float32 on a CPU
@@ -267,3 +270,12 @@ class Preset:
     # π^t → π^{t+1}
     training: Training = field(default_factory=Training)
     evaluation: Evaluation = field(default_factory=Evaluation)
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.sft.path and (self.models.dpo or self.models.dpo_adapter):
+            raise ValueError(
+                "sft.path makes a π_I of which a given π^0 (models.dpo, models.dpo_adapter) was "
+                "not trained; give one of them"
+            )
+        return self

@@ -97,7 +97,9 @@ class Run:
     def loaded(self) -> Models:
         """π_I and π^0 as they are loaded: `models`, or with what is made here of its base."""
         models = self.preset.models
-        return replace(models, base=str(self.tuned)) if self.preset.sft.path else models
+        if not self.preset.sft.path:
+            return models
+        return replace(models, base=str(self.tuned), chat_template="")
 
     def base(self, model: str) -> Models:
         """What a model's adapter stands on: π_I's checkpoint, or a π^0 that is one."""

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xlnb.common.errors import InputError
-from xlnb.common.files import json_text, named_errors, read_json, relative, sha256, write_text
+from xlnb.common.files import (
+    json_text,
+    json_value,
+    named_errors,
+    read_json,
+    relative,
+    sha256,
+    write_text,
+)
 from xlnb.presets import PRESETS
 from xlnb.runs.layout import Run
 
@@ -27,7 +35,7 @@ TICK = 50_000_000
 NOT_OUTPUTS = (".old", ".part", ".tmp", ".md")
 
 # What reading a record raises where it is damaged.
-NO_RECORD = (InputError, KeyError, TypeError, ValueError, AttributeError)
+NO_RECORD = (InputError, KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -233,11 +241,13 @@ def _record(values: Any) -> StageRecord:
     record = StageRecord(**{name: values[name] for name in ("state", "seconds", "key", "outputs")})
     if record.state not in ("working", "done"):
         raise ValueError(record.state)
-    float(record.seconds)
-    for known in record.outputs.values():
+    record.seconds + 0.0
+    for name, known in record.outputs.items():
         known["size"], known["mtime_ns"], known["sha256"]
+        Path(name).exists()
     if set(record.key) != {"uses", "inputs"}:
         raise ValueError("key")
+    record.key["uses"].items(), record.key["inputs"].items()
     return record
 
 
@@ -246,7 +256,7 @@ def _history(run: Run) -> list[dict[str, Any]]:
     entries = []
     for line in run.history.read_bytes().splitlines() if run.history.exists() else []:
         try:
-            entry = json.loads(line)
+            entry = json_value(line.decode())
         except ValueError:
             continue
         if isinstance(entry, dict):

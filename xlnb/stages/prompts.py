@@ -19,7 +19,7 @@ from xlnb.evaluation.clusters import fact_of
 from xlnb.inputs.parallel_prompts import prompt_sources, read_parallel
 from xlnb.inputs.sources import source_files
 from xlnb.lab.world import load_world
-from xlnb.models.base import base_path
+from xlnb.models.places import base_path
 from xlnb.presets import Models
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
