@@ -240,7 +240,7 @@ def _arguments(
     )
 
 
-def autocast(dtype: torch.dtype) -> dict[str, bool]:
+def autocast(dtype: torch.dtype) -> dict[str, Any]:
     """On a GPU training computes in the type that the model does; float16 with its loss scaled."""
     on_gpu = DEVICE.type == "cuda"
     return {
