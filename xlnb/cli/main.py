@@ -8,9 +8,7 @@ import argparse
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from xlnb.cli import (
     accuracy,
@@ -31,6 +29,7 @@ from xlnb.cli import (
 )
 from xlnb.cli import list as list_
 from xlnb.common import processes
+from xlnb.common.interruption import Ended, interruptible
 
 COMMANDS = (
     run,
@@ -51,14 +50,10 @@ COMMANDS = (
 )
 
 
-class _Ended(KeyboardInterrupt):
-    """SIGTERM, which ends a command as Ctrl-C does."""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
-        with _interruptible():
+        with interruptible():
             code = args.function(args)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -68,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         if processes.is_main():
             print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 128 + (signal.SIGTERM if isinstance(interrupt, _Ended) else signal.SIGINT)
+        return 128 + (signal.SIGTERM if isinstance(interrupt, Ended) else signal.SIGINT)
     except Exception as error:
         line = edge.explain(error)
         if args.debug or line is None:
@@ -80,37 +75,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     processes.leave()
     return code or 0
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM ends what is inside as Ctrl-C does. Of several processes the launcher sees to it.
-
-    Native code may make another error of the interruption that is raised in it, as safetensors
-    does; that is an interruption all the same.
-    """
-    if processes.world() > 1 or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    told: list[KeyboardInterrupt] = []
-
-    def end(number: int, *_: object) -> None:
-        told.append(_Ended() if number == signal.SIGTERM else KeyboardInterrupt())
-        raise told[-1]
-
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, end)}
-    # Where it is ignored, as in the background of a shell, it goes on being ignored.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, end)
-    try:
-        yield
-    except Exception:
-        if told:
-            raise told[0] from None
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:

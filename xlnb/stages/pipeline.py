@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from xlnb.common import processes
+from xlnb.common import interruption, processes
 from xlnb.common.errors import InputError
 from xlnb.rewards import prompts_read
 from xlnb.runs.layout import Iteration, Run
@@ -119,4 +119,5 @@ def run_until(run: Run, last: str = "report", *, yes: bool = False) -> Run:
         check_training(run.preset.training)
     for step in todo:
         step.call()
+        interruption.go_on()
     return run
