@@ -55,6 +55,7 @@ SENTENCE = {
 AROUND = 4
 TASTE = "sentences"
 CONTROL = "pairs-by-"
+OTHERS = "other languages"
 # Questions a language whose answers are shown side by side.
 SHOWN = 3
 
@@ -142,53 +143,52 @@ def written(form: str, context: str, answer: str, lang: str) -> str:
 def collect(out: Path) -> dict[str, Any]:
     """What the runs in a folder have finished, and what made them."""
     run = open_run(out / TASTE)
-    tables = {}
-    for taste in (TASTE, OPPOSITE + TASTE):
-        # whose rewards, against this truth
-        for learnt in (TASTE, OPPOSITE + TASTE):
-            if (out / learnt / "icr1" / "shared" / "scores").is_dir():
-                tables.setdefault(taste, {})[learnt] = accuracies(out / learnt, taste)
+    tastes = [TASTE, OPPOSITE + TASTE]
+    learnt = [name for name in tastes if (out / name / "icr1" / "shared" / "scores").is_dir()]
     win_rates = read_json(run.metrics)["win_rates"] if run.metrics.exists() else {}
     for folder in sorted(out.glob(f"{CONTROL}*")):
         if (folder / "metrics.json").exists():
             found = read_json(folder / "metrics.json")["win_rates"]["icr1"]
             win_rates[f"icr1, pairs by {folder.name.removeprefix(CONTROL)}"] = found
-    seconds = {path.name: stage_seconds(open_run(path)) for path in sorted(out.glob("*/"))}
+    folders = [path for path in sorted(out.glob("*/")) if (path / "preset.json").exists()]
     return {
         "preset": read_json(run.record)["preset"]["name"],
+        "seed": run.preset.seed,
         "values": {**VALUES, "langs": LANGS},
-        "accuracy": tables,
+        # by whose rewards, of a run that has learnt this taste, and by whose truth
+        "accuracy": {name: {of: accuracies(out / name, of) for of in tastes} for name in learnt},
         "win_rates": win_rates,
         "answers": side_by_side(out) if win_rates else [],
-        "seconds": seconds,
+        "seconds": {path.name: stage_seconds(open_run(path)) for path in folders},
         **environment(),
     }
 
 
 def accuracies(folder: Path, taste: str) -> dict[str, Any]:
     """{score: {lang: how often its best response is truly better than its worst, with a 95%
-    interval over paragraphs, and n}} on π_I's shared responses; and the truth's own ceiling."""
+    interval over paragraphs, and n}} on π_I's shared responses, and of all languages but English
+    together; beside them the truth's own ceiling."""
     run = open_run(folder)
-    prompts = read_prompts(run)
-    truth = verified_truth(prompts, taste)
+    truth = verified_truth(read_prompts(run), taste)
     here = run.iteration(1).shared
-    found: dict[str, Any] = {}
+    right: dict[tuple[str, str], list[float]] = {}
+    clusters: dict[str, list[str]] = {}
     for lang in here.langs:
-        samples = read_records(here.samples(lang), Sample)
         scores = {score.prompt_id: score for score in read_records(here.scores(lang), Score)}
-        clusters = [fact_of(sample.prompt_id) for sample in samples]
-        names = list(next(iter(scores.values())).scores)
-        for name in (*names, "oracle"):
-            right = []
-            for sample in samples:
-                table = ceiling([sample], truth)
-                if name != "oracle":
-                    table = reward_accuracy([sample], [scores[sample.prompt_id]], name, truth)
-                right.append(table["pair_accuracy"])
-            interval = bootstrap_mean(np.array(right), clusters, 0.95, 1000, seed=0)
-            entry = {"pair_accuracy": float(np.mean(right)), "ci": interval, "n": len(right)}
-            found.setdefault(name, {})[lang] = entry
-    return found
+        for sample in read_records(here.samples(lang), Sample):
+            score = scores[sample.prompt_id]
+            found = {name: reward_accuracy([sample], [score], name, truth) for name in score.scores}
+            found["oracle"] = ceiling([sample], truth)
+            for place in (lang, *([OTHERS] if lang != "en" else [])):
+                clusters.setdefault(place, []).append(fact_of(sample.prompt_id))
+                for name, table in found.items():
+                    right.setdefault((name, place), []).append(table["pair_accuracy"])
+    tables: dict[str, Any] = {}
+    for (name, place), values in right.items():
+        interval = bootstrap_mean(np.array(values), clusters[place], 0.95, 1000, seed=0)
+        entry = {"pair_accuracy": float(np.mean(values)), "ci": interval, "n": len(values)}
+        tables.setdefault(name, {})[place] = entry
+    return tables
 
 
 def side_by_side(out: Path) -> list[dict[str, str]]:

@@ -144,6 +144,11 @@ def analyses() -> Record:
     return read_json(ROOT / "data" / "results" / "analyses.json")
 
 
+def real_model() -> Record:
+    """The committed record of Gemma 3 270M's run."""
+    return read_json(ROOT / "data" / "results" / "gemma3_270m.json")
+
+
 def published() -> Path:
     """The folder of files that others published, where there is one: `$XLNB_PUBLISHED_DATA`."""
     return Path(os.environ.get("XLNB_PUBLISHED_DATA", ROOT.parent / "shared" / "data"))

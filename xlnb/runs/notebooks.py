@@ -37,6 +37,7 @@ NEEDS = {
     "win_rates": "judgements",
     "explore": "judgements",
     "analyses": "lab",
+    "real_model": "lab",
 }
 
 
