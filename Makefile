@@ -1,5 +1,6 @@
 # make run   the whole walk-through on the lab: stages, notebooks, a table of win rates
 # make test  lint, types and every test
+# make analyses   the runs that decide the paper's claims: some hours, goes on where it stopped
 # make lab   JupyterLab on the notebooks
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY := 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: run test lab lint notebooks clean
+.PHONY: run test lab lint notebooks analyses clean
 
 run: $(VENV)/installed
 	$(BIN)/python -m xlnb run --preset lab --processes 2
@@ -27,6 +28,9 @@ lab: $(VENV)/installed
 # Execute the committed notebooks anew, from a finished `make run`.
 notebooks: run
 	cp runs/lab/notebooks/*.ipynb notebooks/
+
+analyses: $(VENV)/installed
+	$(BIN)/python -m xlnb analyses --out runs/analyses -j 2
 
 # The package is installed as a link to this folder, so that kernels find it from any other.
 $(VENV)/installed: requirements.txt pyproject.toml

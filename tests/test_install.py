@@ -30,6 +30,7 @@ def test_the_wheel_holds_the_package_and_its_data(wheel):
             if path.is_file() and path.suffix != ".pyc" and ".ipynb_checkpoints" not in path.parts:
                 assert inside + relative(path, ROOT) in names
     assert "xlnb/data/results/calibration.json" in names
+    assert "xlnb/data/results/analyses.json" in names
     assert not [name for name in names if not name.startswith(("xlnb/", "xlnb-"))]
     assert not [name for name in names if "test" in name]
 
@@ -37,7 +38,7 @@ def test_the_wheel_holds_the_package_and_its_data(wheel):
 def test_an_installed_kit_finds_its_data_from_any_folder(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (
-        "from pathlib import Path; from xlnb.models.base import base_path; "
+        "from pathlib import Path; from xlnb.models.places import base_path; "
         "from xlnb.planning.devices import CALIBRATION; from xlnb.runs import notebooks; "
         "from xlnb.checks.instructions import split_kinds; split_kinds('json'); "
         "from xlnb.runs import provenance; from xlnb.lab.world import load_world; "

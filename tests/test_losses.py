@@ -4,8 +4,11 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from xlnb.losses import dpo_loss, nll_loss
+from xlnb.common.errors import InputError
+from xlnb.losses import LOSSES, PairLogps, dpo, dpo_loss, nll_loss, one_sided, smoothed
+from xlnb.presets import get_preset
 
 FourLogps = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -91,3 +94,82 @@ def test_nll_is_per_sequence_not_per_token_of_the_batch():
     assert losses.tolist() == [1.0, 3.0]
     assert losses.mean().item() == 2.0
     assert (-logps.sum() / lengths.sum()).item() == pytest.approx(2.6)
+
+
+# Label smoothing.
+
+
+def pairs_of(logps: FourLogps) -> PairLogps:
+    return PairLogps(torch.cat(logps[:2]), torch.cat(logps[2:]))
+
+
+def test_without_smoothing_a_loss_is_itself():
+    pairs = pairs_of(random_logps(3))
+    plain = dpo(pairs, 0.1)
+    found = smoothed(dpo, pairs, 0.1, 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(found[:3], plain[:3], strict=True))
+
+
+@pytest.mark.parametrize("epsilon", [0.05, 0.1, 0.5, 1.0])
+def test_smoothing_is_the_cross_entropy_of_two_smoothed_labels(epsilon):
+    # GRAM's second stage: two logits, whose difference is the margin, with PyTorch's smoothing ε.
+    pairs = pairs_of(random_logps(4))
+    plain = dpo(pairs, 0.1)
+    logits = torch.stack([plain.chosen_rewards, plain.rejected_rewards], 1)
+    labels = torch.zeros(len(logits), dtype=torch.long)
+    expected = F.cross_entropy(logits, labels, reduction="none", label_smoothing=epsilon)
+    found = smoothed(dpo, pairs, 0.1, epsilon / 2)
+    torch.testing.assert_close(found.losses, expected)
+    assert torch.equal(found.chosen_rewards, plain.chosen_rewards)
+
+
+def test_at_one_half_no_order_is_believed_and_the_least_loss_is_at_no_margin():
+    margin = torch.linspace(-3, 3, 61, dtype=torch.float64, requires_grad=True)
+    zero = torch.zeros(61, dtype=torch.float64)
+    pairs = PairLogps(torch.cat([margin, zero]), torch.cat([zero, zero]))
+    losses = smoothed(dpo, pairs, 1.0, 0.5).losses
+    assert losses.argmin() == 30 and margin[30].abs() < 1e-12
+    assert losses[30].item() == pytest.approx(math.log(2))
+    torch.testing.assert_close(losses, losses.flip(0))
+    # With less doubt it lies where the odds are (1 - s) : s.
+    sure = smoothed(dpo, pairs, 1.0, 0.1).losses
+    (slope,) = torch.autograd.grad(sure.sum(), margin)
+    torch.testing.assert_close(slope, torch.sigmoid(margin) - 0.9)
+
+
+def test_any_loss_of_pairs_can_be_smoothed():
+    pairs = pairs_of(random_logps(5))
+    others = random_logps(6)
+    pairs = PairLogps(pairs.policy_logps, pairs.ref_logps, others[0], others[1])
+    kto = LOSSES["kto"].of_pairs
+    found = smoothed(kto, pairs, 0.1, 0.25)
+    flipped = PairLogps(pairs.policy_logps.roll(8), pairs.ref_logps.roll(8), others[0], others[1])
+    expected = 0.75 * kto(pairs, 0.1).losses + 0.25 * kto(flipped, 0.1).losses
+    torch.testing.assert_close(found.losses, expected)
+
+
+@pytest.mark.parametrize(("sides", "moved"), [("chosen", [1, 0]), ("rejected", [0, 1])])
+def test_one_side_has_its_gradient_of_both_and_the_other_has_none(sides, moved):
+    pairs = pairs_of(random_logps(7))
+    slopes = {}
+    for name in ("both", sides):
+        policy = pairs.policy_logps.clone().requires_grad_()
+        read = PairLogps(one_sided(policy, name), pairs.ref_logps)
+        losses = dpo(read, 0.1).losses
+        assert torch.equal(losses, dpo(pairs, 0.1).losses)
+        (slopes[name],) = torch.autograd.grad(losses.sum(), policy)
+    kept = torch.tensor(moved).repeat_interleave(8)
+    assert torch.equal(slopes[sides], slopes["both"] * kept)
+    assert (slopes["both"] != 0).all()
+
+
+def test_both_sides_are_what_was_given():
+    logps = torch.tensor([-1.0, -2.0], requires_grad=True)
+    assert one_sided(logps, "both") is logps
+
+
+def test_rejected_alone_wants_no_nll():
+    with pytest.raises(InputError, match=r"^training\.sides=rejected .* nll=1 does; set nll to 0$"):
+        get_preset("lab", {"training.sides": "rejected"})
+    alone = get_preset("lab", {"training.sides": "rejected", "training.nll": "0"})
+    assert alone.training.sides == "rejected"

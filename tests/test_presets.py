@@ -7,6 +7,9 @@ import math
 from dataclasses import asdict
 
 import pytest
+from damage import DAMAGED
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from xlnb.common.errors import InputError
@@ -15,11 +18,14 @@ from xlnb.presets import (
     PRESETS,
     Training,
     get_preset,
+    in_use,
+    override,
     parse_overrides,
     preset_from_dict,
     to_json,
 )
 from xlnb.presets.files import dotted, yaml_lines
+from xlnb.runs.stage import fields
 
 
 def value(preset, key):
@@ -134,6 +140,12 @@ def test_no_number_of_a_preset_takes_a_value_that_is_not_finite(key, tmp_path):
             {"english.eval_fraction": 1},
             "english.eval_fraction '1.0': expected at least 0, less than 1",
         ),
+        ({"training.layers": "2-1"}, "training.layers '2-1': expected layers from 0, ranges upwa"),
+        (
+            {"training.layers": "0,1"},
+            "training.layers '0,1': expected all, or layers from 0 as 0-3",
+        ),
+        ({"training.layers": "0-2+1"}, "training.layers '0-2+1': expected layers from 0, ranges"),
         (
             {"english.optimizer": "sgd"},
             "english.optimizer 'sgd': expected one of auto, adamw, paged_adamw_8bit",
@@ -152,7 +164,7 @@ def test_no_number_of_a_preset_takes_a_value_that_is_not_finite(key, tmp_path):
         ),
         (
             {"models.dtype": "float8"},
-            "models.dtype 'float8': expected one of auto, float32, bfloat16",
+            "models.dtype 'float8': expected one of auto, float32, bfloat16, float16",
         ),
         (
             {"evaluation.judge_order": "sometimes"},
@@ -384,3 +396,59 @@ def test_the_papers_values_are_the_defaults():
     assert (training.beta, training.nll, training.batch) == (0.1, 1.0, 32)
     fields = {field.name: field.default for field in dataclasses.fields(evaluation)}
     assert (fields["temperature"], fields["top_p"], fields["max_new_tokens"]) == (0.6, 0.9, 2048)
+
+
+@DAMAGED
+@given(data=st.data())
+def test_any_override_is_read_as_it_stands_or_refused_with_its_key(data):
+    known = sorted(dotted(asdict(LAB)))
+    key = data.draw(st.sampled_from(known) | st.text(max_size=8))
+    value = data.draw(
+        st.sampled_from([str(LAB.seed), "0", "-1", "1e-5", "nan", "1e999", "", "true", "9" * 5000])
+        | st.text(max_size=8)
+    )
+    refused = ""
+    try:
+        preset = override(LAB, {key: value})
+    except InputError as error:
+        refused = str(error)
+    if refused:
+        assert key.rpartition(".")[2] in refused
+        return
+    read = dotted(asdict(preset))
+    changed = {name for name in known if read[name] != dotted(asdict(LAB))[name]}
+    assert changed <= {key}
+    kind = type(read[key])
+    assert read[key] == (
+        value if kind is str else value.lower() == "true" if kind is bool else kind(value)
+    )
+    assert preset_from_dict(json.loads(to_json(preset))) == preset
+
+
+# Options.
+
+# What a stage that trains remembered before there were any.
+TRAINING_FIELDS = [
+    *("steps", "batch", "micro_batch", "lr", "beta", "nll", "lora_r", "lora_alpha", "max_tokens"),
+    *("save_steps", "gradient_checkpointing", "loss", "optimizer", "eval_fraction", "report_to"),
+]
+
+
+def test_an_option_that_is_off_is_no_part_of_what_stages_remember():
+    assert list(in_use(LAB.training)) == TRAINING_FIELDS
+    assert fields(LAB, "training", "prompts.limit", "prompts.checks") == {
+        "training": in_use(LAB.training),
+        "prompts": {"limit": 0},
+    }
+    asked = get_preset("lab", {"prompts.checks": "points"})
+    assert fields(asked, "prompts.limit", "prompts.checks")["prompts"] == {
+        "limit": 0,
+        "checks": "points",
+    }
+
+
+def test_a_preset_of_ones_own_that_was_kept_before_an_option_can_be_read():
+    mine = dataclasses.replace(get_preset("lab-quick", CHANGED), name="mine")
+    values = json.loads(to_json(mine))
+    del values["prompts"]["checks"]
+    assert preset_from_dict(values) == mine

@@ -1,8 +1,10 @@
 """Scores worked out by hand, what each of them needs to be read, and a scorer of one's own."""
 
+import math
 import random
 
 import pytest
+import torch
 
 from xlnb import rewards
 from xlnb.common.errors import InputError
@@ -144,6 +146,21 @@ def test_an_unknown_score_is_refused_with_those_there_are():
 
 def test_the_elementwise_reward():
     assert rewards.implicit_reward([-3.0, -5.0], [-6.0, -4.0], 0.5) == [1.5, -0.5]
+
+
+def test_a_decayed_reward_is_of_the_tokens_and_without_decay_that_of_the_sums():
+    policy = [[-0.1, -0.2, -0.7], [-1.0, -4.0], [-2.5, -0.3, -3.1, -2.1]]
+    ref = [[-0.4, -2.2, -1.7], [-1.5, -2.5], [-2.5, -0.3, -3.3, -2.1]]
+    sums = [[torch.tensor(row).sum().item() for row in side] for side in (policy, ref)]
+    read = Logps("p0", "es", "train", *sums, [3, 2, 4], None, policy, ref)
+    names = ["cross_lingual", "likelihood"]
+    plain = scored(names, {"cross_lingual": read}).scores
+    near_one = scored(names, {"cross_lingual": read}, gamma=math.nextafter(1, 0)).scores
+    assert near_one == plain
+    half = scored(names, {"cross_lingual": read}, gamma=0.5).scores
+    expected = [0.5 * (0.3 + 2.0 / 2 + 1.0 / 4), 0.5 * (0.5 - 1.5 / 2), 0.5 * 0.2 / 4]
+    assert half["cross_lingual"] == pytest.approx(expected, abs=1e-6)
+    assert half["likelihood"] == plain["likelihood"]
 
 
 # A scorer of one's own: a function, and a line in SCORERS.

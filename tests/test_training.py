@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from trl import DPOConfig, DPOTrainer
 
+import xlnb.objective
 import xlnb.training
 from xlnb.common.errors import InputError
 from xlnb.common.records import Pair
@@ -22,12 +24,12 @@ from xlnb.engine.rows import collate_pairs, tokenize_pairs
 from xlnb.engine.trainer import PreferenceTrainer, newest_checkpoint
 from xlnb.logprobs import sequence_logprobs
 from xlnb.losses import LOSSES, Loss, PairLosses, dpo_loss, nll_loss
-from xlnb.models.adapters import load_model
+from xlnb.models.adapters import check_layers, load_model
 from xlnb.models.base import load_base
 from xlnb.models.chat import load_tokenizer, response_ids
+from xlnb.objective import Objective
 from xlnb.presets import Training
 from xlnb.training import (
-    Objective,
     add_reference,
     check_training,
     save_adapter,
@@ -103,12 +105,12 @@ def trained(start, tokenizer, tmp_path_factory):
     model, rows = start(4)
     before, types = logps(model, rows), set()
 
-    def watched(model, batch, original=xlnb.training.response_logprobs):
+    def watched(model, batch, original=xlnb.objective.response_logprobs):
         types.update(p.dtype for p in model.parameters() if p.requires_grad)
         return original(model, batch)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(xlnb.training, "response_logprobs", watched)
+        patch.setattr(xlnb.objective, "response_logprobs", watched)
         log, *_ = train_adapter(
             model, tokenizer, rows, CONFIG, seed=0, checkpoints=tmp_path_factory.mktemp("run")
         )
@@ -385,6 +387,71 @@ def test_the_trainer_s_loss_is_the_one_of_the_losses_module_and_trl_s_for_one_pa
     assert abs(trl - ours) > 1e-3
     for row, loss in zip(rows, expected, strict=True):
         assert both_losses(both, [row]) == pytest.approx([loss.item(), loss.item()], abs=1e-4)
+
+
+def test_decay_and_doubt_are_in_the_loss_of_pairs_and_not_in_the_nll(start, tokenizer, tmp_path):
+    model, rows = start(4)
+    before, _ = logps(model, rows)
+    add_reference(model, rows, "default", 500, 0.5)
+    first_tokens = [row["ref_chosen_logps"] for row in rows]
+    assert all(a > b for a, b in zip(first_tokens, before["chosen"].tolist(), strict=True))
+    config = replace(CONFIG, gamma=0.5, label_smoothing=0.25)
+    log, *_ = train_adapter(model, tokenizer, rows, config, seed=0, checkpoints=tmp_path)
+    plain, rows = start(4)
+    expected, *_ = train_adapter(plain, tokenizer, rows, CONFIG, seed=0, checkpoints=tmp_path / "b")
+    # π = π_ref at the first step, whatever a token counts.
+    assert log[0]["dpo_loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert log[0]["rewards/margins"] == pytest.approx(0, abs=1e-5)
+    assert log[0]["nll_loss"] == expected[0]["nll_loss"]
+    assert log[0]["logps/chosen"] == expected[0]["logps/chosen"]
+    # No margin is worth more than the odds of 3 : 1.
+    floor = -0.75 * math.log(0.75) - 0.25 * math.log(0.25)
+    assert floor <= min(record["dpo_loss"] for record in log) < math.log(2)
+    assert min(record["dpo_loss"] for record in expected) < floor
+
+
+@pytest.mark.parametrize(
+    ("changes", "moved"),
+    [
+        ({"layers": "1"}, r"\.layers\.1\."),
+        ({"layers": "0", "modules": "mlp"}, r"\.layers\.0\.mlp\."),
+        ({"layers": "1", "gradient_checkpointing": True}, r"\.layers\.1\."),
+        ({"layers": "0-1"}, ""),
+    ],
+    ids=str,
+)
+def test_of_the_adapter_the_layers_asked_for_are_trained(
+    changes, moved, start, tokenizer, tmp_path
+):
+    model, rows = start(4)
+    before = weights(model)
+    config = replace(CONFIG, steps=2, **changes)
+    log, *_ = train_adapter(model, tokenizer, rows, config, seed=0, checkpoints=tmp_path)
+    after = weights(model)
+    for name, values in before.items():
+        assert torch.equal(after[name], values) == (not re.search(moved, name)), name
+    # The other layers still take part: π starts from the whole adapter.
+    assert log[0]["dpo_loss"] == pytest.approx(math.log(2), abs=1e-5)
+    save_adapter(model, tmp_path)
+    assert len(load_file(tmp_path / "adapter_model.safetensors")) == len(before)
+
+
+def test_all_layers_named_are_all_layers_to_the_last_bit(start, tokenizer, tmp_path):
+    found = []
+    for layers in ("all", "0-1"):
+        model, rows = start(4)
+        config = replace(CONFIG, steps=3, layers=layers)
+        train_adapter(model, tokenizer, rows, config, seed=0, checkpoints=tmp_path / layers)
+        found.append(weights(model))
+    assert same(*found)
+
+
+def test_a_layer_that_there_is_not_is_refused(start):
+    model, _ = start(2)
+    check_layers(model, [0, 1], "english")
+    check_layers(model, None, "english")
+    with pytest.raises(InputError, match=r"^english\.layers: there is no layer 2; .* has 0 to 1$"):
+        check_layers(model, [0, 2], "english")
 
 
 def test_a_policy_that_is_not_finite_stops_training(trainers):

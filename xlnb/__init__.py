@@ -10,7 +10,9 @@ method stands on.
     rewards          β log π/π_I, and the plain scores that it must beat
     length_control   α
     pairs            candidates, selection, what was dropped and why
+    decay            what a token counts by its place
     losses           the DPO family
+    objective        what training minimises of them
     training         QLoRA DPO + NLL
     winrates         WR, SE, LC, intervals, paired tests
 

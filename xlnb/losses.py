@@ -6,7 +6,7 @@ included. `dpo_loss`, `kto_loss` and `nll_loss` are the equations. `LOSSES` are 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -82,6 +82,13 @@ class PairLogps:
     other_policy_logps: Tensor | None = None
     other_ref_logps: Tensor | None = None
 
+    @property
+    def flipped(self) -> "PairLogps":
+        """The same with chosen and rejected in each other's place."""
+        half = len(self.policy_logps) // 2
+        policy_logps, ref_logps = self.policy_logps.roll(half), self.ref_logps.roll(half)
+        return replace(self, policy_logps=policy_logps, ref_logps=ref_logps)
+
 
 class PairLosses(NamedTuple):
     """Each (B,). The rewards, β log π/π_ref, are for logging and carry no grad."""
@@ -113,6 +120,47 @@ def kto(pairs: PairLogps, beta: float) -> PairLosses:
     return PairLosses(mean_losses, chosen_rewards, rejected_rewards, {"kl": kl})
 
 
+def smoothed(
+    of_pairs: Callable[[PairLogps, float], PairLosses],
+    pairs: PairLogps,
+    beta: float,
+    label_smoothing: float,
+) -> PairLosses:
+    """A loss where a share s of the pairs, `label_smoothing`, is thought to be the wrong way round.
+
+        loss = (1 − s) ℓ(y⁺, y⁻) + s ℓ(y⁻, y⁺),   of DPO  −(1 − s) log σ(Δ) − s log σ(−Δ)
+
+    with Δ = r⁺ − r⁻: conservative DPO (Mitchell 2023, "A note on DPO with noisy preferences"), and
+    the generative reward model's regularised ranking loss (GRAM, arXiv 2506.14175), which is the
+    cross-entropy of two labels smoothed by ε = 2s. s = 0 is the loss itself; s = ½ knows no order,
+    and DPO's is least at Δ = 0. The rewards are those of the pairs as they are.
+    """
+    found = of_pairs(pairs, beta)
+    if not label_smoothing:
+        return found
+    other = of_pairs(pairs.flipped, beta)
+    losses = (1 - label_smoothing) * found.losses + label_smoothing * other.losses
+    return found._replace(losses=losses)
+
+
+def one_sided(policy_logps: Tensor, sides: str) -> Tensor:
+    """The same log-probabilities, (2B,) of chosen and then of rejected responses, with the gradient
+    of some `sides` alone: "both", "chosen" or "rejected".
+
+    What positive and negative samples teach by themselves (Dissecting Long Reasoning Models, arXiv
+    2506.04913, whose advantages are computed from all samples before those of one side are left
+    out): margin and weight of a pair are those of both responses, log π of the other side is taken
+    for a constant.
+    """
+    chosen, rejected = policy_logps.chunk(2)
+    known = {
+        "both": policy_logps,
+        "chosen": torch.cat([chosen, rejected.detach()]),
+        "rejected": torch.cat([chosen.detach(), rejected]),
+    }
+    return known[sides]
+
+
 @dataclass(frozen=True)
 class Loss:
     """A loss of pairs, and whether it needs responses to other prompts beside them."""
@@ -128,7 +176,8 @@ LOSSES = {
 
 
 def check_loss(training: Training, section: str) -> None:
-    """Raises InputError for a loss that `LOSSES` has not, and for micro-batches too small for it.
+    """Raises InputError for a loss that `LOSSES` has not, and for micro-batches too small for it or
+    a decay that it does not know.
 
     `section`: the preset's, "english" or "training".
     """
@@ -139,4 +188,9 @@ def check_loss(training: Training, section: str) -> None:
         raise InputError(
             f"{section}.micro_batch must be at least 2: {name} reads, beside a response, those to "
             "other prompts of its micro-batch"
+        )
+    if LOSSES[name].reads_others and training.gamma != 1:
+        raise InputError(
+            f"{section}.gamma {training.gamma}: {name} estimates a KL divergence, of whole "
+            "log-probabilities; set it to 1, or the loss to dpo"
         )

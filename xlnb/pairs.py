@@ -80,12 +80,13 @@ def candidates(
     score: Score,
     scorer: str,
     wrong_language: Callable[[str], bool] | None = None,
+    most: int | None = None,
 ) -> Candidates:
     """A prompt's candidates by the score named `scorer`, of each text the first response.
 
-    `wrong_language` tells of a text whether it is surely not in the asked language. Raises
-    InputError naming prompt_id and response (from 0) for a score that is not finite, or for scores
-    of other responses.
+    `wrong_language` tells of a text whether it is surely not in the asked language. `most`: the
+    first so many responses alone are looked at. Raises InputError naming prompt_id and response
+    (from 0) for a score that is not finite, or for scores of other responses.
     """
     values = score.scores.get(scorer)
     where = f"prompt {sample.prompt_id} ({sample.lang})"
@@ -99,7 +100,7 @@ def candidates(
     failures = (score.failures or {}).get(scorer) or [None] * len(values)
     first: dict[str, int] = {}
     dropped: Counter[str] = Counter()
-    for i, response in enumerate(sample.responses):
+    for i, response in enumerate(sample.responses[:most]):
         value = values[i]
         if not failures[i] and (value is None or not math.isfinite(value)):
             raise InputError(f"{where}, response {i}: {scorer} {value} is not finite; score again")
@@ -191,6 +192,7 @@ def pair_language(
     find_alpha: Search | None = length_alpha,
     min_margin: float = 0,
     wrong_language: Callable[[str], bool] | None = None,
+    most: int | None = None,
 ) -> tuple[list[Pair], dict[str, Any]]:
     """The preference pairs of one language by the score named `scorer`, and a report on them.
 
@@ -200,7 +202,7 @@ def pair_language(
     `join_scores` and `candidates`.
     """
     joined = join_scores(samples, scores)
-    prompts = [candidates(sample, score, scorer, wrong_language) for sample, score in joined]
+    prompts = [candidates(sample, score, scorer, wrong_language, most) for sample, score in joined]
     fitted_on = usable(prompts)
     alpha = 0.0
     at_edge = False
@@ -214,7 +216,7 @@ def pair_language(
     return pairs, report | {
         "prompts": len(prompts),
         "pairs": len(pairs),
-        "responses": sum(len(sample.responses) for sample in samples),
+        "responses": sum(len(sample.responses[:most]) for sample in samples),
         "dropped_responses": {str(reason): dropped[reason] for reason in DroppedResponse},
         "alpha": alpha,
         "at_edge": at_edge,

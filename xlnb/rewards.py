@@ -13,7 +13,8 @@ no model again.
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,9 +24,11 @@ from transformers import PreTrainedModel
 
 from xlnb.common.errors import InputError
 from xlnb.common.records import Logps, Sample, Score
+from xlnb.decay import decayed
 from xlnb.logprobs import logprobs_under
 from xlnb.models.adapters import active
 from xlnb.models.batches import Budget, Rows
+from xlnb.models.early_exit import first_layers
 
 Values = list[float | None]
 
@@ -38,6 +41,8 @@ class Given:
     logps: Logps | None
     beta: float
     seed: int
+    # what token t of a response counts in its reward is γ^(t−1)
+    gamma: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,9 +65,18 @@ def implicit_reward(
 
 
 def reward(given: Given) -> Values:
-    """The implicit reward of every response that was read, in β nats."""
+    """The implicit reward of every response that was read, in β nats, decayed by γ."""
     logps = _read(given)
-    return implicit_reward(logps.policy_logps, logps.ref_logps, given.beta)
+    if given.gamma == 1:
+        return implicit_reward(logps.policy_logps, logps.ref_logps, given.beta)
+    policy_logps = _decayed(logps.policy_token_logps, given.gamma)
+    ref_logps = _decayed(logps.ref_token_logps, given.gamma)
+    return implicit_reward(policy_logps, ref_logps, given.beta)
+
+
+def reward_per_token(given: Given) -> Values:
+    """The implicit reward / |y|, β nats a token: another way to take length out of it."""
+    return _per_token(reward(given), _read(given).n_tokens)
 
 
 def likelihood(given: Given) -> Values:
@@ -98,6 +112,7 @@ SCORERS: dict[str, Scorer] = {
     "cross_lingual": Scorer("cross_lingual", reward),
     "multilingual": Scorer("multilingual", reward),
     "translated": Scorer("translated", reward),
+    "cross_lingual_per_token": Scorer("cross_lingual", reward_per_token),
     "likelihood": Scorer("cross_lingual", likelihood),
     "likelihood_sum": Scorer("cross_lingual", likelihood_sum),
     "policy_likelihood": Scorer("cross_lingual", policy_likelihood),
@@ -132,7 +147,13 @@ def prompts_read(names: str) -> dict[str, list[str]]:
 
 
 def score_sample(
-    sample: Sample, logps: Mapping[str, Logps], names: Sequence[str], *, beta: float, seed: int
+    sample: Sample,
+    logps: Mapping[str, Logps],
+    names: Sequence[str],
+    *,
+    beta: float,
+    seed: int,
+    gamma: float = 1.0,
 ) -> Score:
     """The scores of a sample's responses that can be had of `logps`, by the prompt that was
     read."""
@@ -143,7 +164,7 @@ def score_sample(
         found = logps.get(scorer.reads)
         if scorer.reads and found is None:
             continue
-        scores[name] = scorer.score(Given(sample, found, beta, seed))
+        scores[name] = scorer.score(Given(sample, found, beta, seed, gamma))
         if found is not None and found.failures:
             failures[name] = found.failures
     n_chars = [len(response.text) for response in sample.responses]
@@ -160,6 +181,7 @@ def score_responses(
     batch_tokens: int | Budget,
     share_prefix: bool | None = None,
     ref_model: PreTrainedModel | PeftModel | None = None,
+    layers: int = 0,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Token log-probabilities of the responses under two models, in one pass over the data and
     identical batches.
@@ -167,13 +189,16 @@ def score_responses(
     `policy` and `ref` name adapters of `model`, None its bare base; `ref_model` is the base of
     `ref` where that is another one. The same model twice gives the same numbers, so that its
     reward against itself is exactly 0. A response that a prompt has several times is scored once.
-    `batch_tokens`, `share_prefix`: see `sequence_logprobs`.
+    `batch_tokens`, `share_prefix`: see `sequence_logprobs`; `layers`: see `first_layers`.
     """
     rows = zip(prompts, responses, strict=True)
     keys = [(tuple(prompt), tuple(response)) for prompt, response in rows]
     once = {key: position for position, key in enumerate(dict.fromkeys(keys))}
     policy_side, ref_side = logprobs_under(
-        [partial(active, model, policy), partial(active, ref_model or model, ref)],
+        [
+            partial(_reading, model, policy, layers),
+            partial(_reading, ref_model or model, ref, layers),
+        ],
         [prompt for prompt, _ in once],
         [response for _, response in once],
         batch_tokens=batch_tokens,
@@ -184,9 +209,24 @@ def score_responses(
     return policy_logps, ref_logps
 
 
+@contextmanager
+def _reading(
+    model: PreTrainedModel | PeftModel, adapter: str | None, layers: int
+) -> Iterator[PreTrainedModel | PeftModel]:
+    with active(model, adapter) as whole, first_layers(whole, layers) as found:
+        yield found
+
+
 def _read(given: Given) -> Logps:
     assert given.logps, "a scorer that reads a prompt is given what was read"
     return given.logps
+
+
+def _decayed(tokens: Sequence[list[float] | None] | None, gamma: float) -> Values:
+    assert tokens is not None, "a preset with scoring.gamma has the tokens kept"
+    return [
+        None if values is None else decayed(torch.tensor(values), gamma).item() for values in tokens
+    ]
 
 
 def _per_token(logps: Sequence[float | None], n_tokens: Sequence[int | None]) -> Values:

@@ -1,15 +1,14 @@
 """Training: QLoRA DPO (or KTO) + NLL, from π^{t−1} to π^t. With `engine/` the only importer of TRL.
 
 Reference log-probabilities are computed once (`add_reference`), then `train_adapter` minimises an
-`Objective` with TRL's trainer, and `save_adapter` writes what came of it.
+`objective.Objective` with TRL's trainer, and `save_adapter` writes what came of it.
 """
 
 import os
 import shutil
 from collections import ChainMap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,29 +17,31 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from safetensors import SafetensorError
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase, PrinterCallback
 from transformers.integrations import is_tensorboard_available, is_wandb_available
 from trl import DPOConfig
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
+from xlnb.decay import decayed
 from xlnb.engine.rows import Row, collate_pairs, sides_of
 from xlnb.engine.trainer import PreferenceTrainer, Progress, newest_checkpoint
-from xlnb.logprobs import response_logprobs, sequence_logprobs
-from xlnb.losses import LOSSES, PairLogps, nll_loss
-from xlnb.models.adapters import active
+from xlnb.logprobs import sequence_logprobs
+from xlnb.losses import LOSSES
+from xlnb.models.adapters import active, train_only
 from xlnb.models.base import DEVICE
 from xlnb.models.hub import ADAPTER_FILES
 from xlnb.models.sharding import in_step
-from xlnb.presets import Training
+from xlnb.objective import Objective
+from xlnb.presets import SFT, Training
+from xlnb.presets.values import layer_numbers
 
 OPTIMIZERS = {"adamw": "adamw_torch_fused", "paged_adamw_8bit": "paged_adamw_8bit"}
 
 LOGGERS = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available}
 
 
-def check_training(training: Training, section: str = "training") -> None:
+def check_training(training: Training | SFT, section: str = "training") -> None:
     """Raises InputError for a setting that cannot be here, before anything is computed or removed.
     `section`: the preset's."""
     for engine in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
@@ -56,6 +57,8 @@ def check_training(training: Training, section: str = "training") -> None:
             f"{section}.batch {training.batch} must be a multiple of {section}.micro_batch "
             f"{training.micro_batch}{count}"
         )
+    if isinstance(training, SFT):
+        return
     if training.report_to != "none" and not LOGGERS[training.report_to]():
         raise InputError(
             f"{section}.report_to: {training.report_to} is not installed "
@@ -63,13 +66,16 @@ def check_training(training: Training, section: str = "training") -> None:
         )
 
 
-def at_once(training: Training) -> int:
+def at_once(training: Training | SFT) -> int:
     """Pairs that a process computes together: its part of a batch, at most `micro_batch`."""
     return max(1, min(training.micro_batch, training.batch // processes.world()))
 
 
-def add_reference(model: PeftModel, rows: list[Row], adapter: str, batch_tokens: int) -> None:
-    """Log-probabilities of the rows' responses under the policy's start, DPO's own reference (π^t).
+def add_reference(
+    model: PeftModel, rows: list[Row], adapter: str, batch_tokens: int, gamma: float = 1.0
+) -> None:
+    """Log-probabilities of the rows' responses under the policy's start, DPO's own reference (π^t),
+    decayed by `gamma`.
 
     Computed once for all steps, and once for a response that several pairs hold. They are
     conditioned on the prompt that is trained on: annotation scores, which are conditioned on the
@@ -81,7 +87,7 @@ def add_reference(model: PeftModel, rows: list[Row], adapter: str, batch_tokens:
     prompts, responses = zip(*own, strict=True) if own else ((), ())
     with active(model, adapter), in_step(model):
         logprobs = sequence_logprobs(model, prompts, responses, batch_tokens=batch_tokens)
-    sums = [values.sum().item() for values in logprobs]
+    sums = [decayed(values, gamma).item() for values in logprobs]
     answers = ChainMap(*processes.gather(dict(zip(own, sums, strict=True))))
     for row, side in places:
         row[f"ref_{side}_logps"] = answers[_answer(row, side)]
@@ -89,62 +95,6 @@ def add_reference(model: PeftModel, rows: list[Row], adapter: str, batch_tokens:
 
 def _answer(row: Row, side: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(row["prompt_ids"]), tuple(row[f"{side}_ids"])
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What training minimises: a loss of `LOSSES`, plus `nll` times the NLL of the chosen response,
-    per token.
-
-        mean over pairs of   loss(π, π_ref; β) + c (−log π(y⁺|x) / |y⁺|)
-
-    On held-out pairs, where the model is not in training mode, it is the first term alone.
-    """
-
-    loss: str
-    beta: float
-    nll: float
-
-    def __call__(
-        self, model: Any, batch: dict[str, Any], gather: Callable
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean over a batch of `collate_pairs`, and what is logged of it: see
-        `engine.trainer.LossOfBatch`."""
-        loss = LOSSES[self.loss]
-        policy_logps = response_logprobs(model, batch).sum(1)
-        if not torch.isfinite(policy_logps).all():
-            raise FloatingPointError("a log-probability")
-        others = _other_logps(model, batch, gather) if loss.reads_others else ()
-        pairs = loss.of_pairs(PairLogps(policy_logps, batch["ref_logps"], *others), self.beta)
-
-        chosen_logps, rejected_logps = policy_logps.chunk(2)
-        # (B,) tokens, end-of-turn included
-        chosen_lengths, _ = batch["response_mask"].sum(1).chunk(2)
-        nll = nll_loss(chosen_logps, chosen_lengths)
-        logged = {
-            "nll_loss": nll,
-            "logps/chosen": chosen_logps,
-            "logps/rejected": rejected_logps,
-            **pairs.metrics,
-            f"{self.loss}_loss": pairs.losses,
-            "rewards/chosen": pairs.chosen_rewards,
-            "rewards/rejected": pairs.rejected_rewards,
-            "rewards/margins": pairs.chosen_rewards - pairs.rejected_rewards,
-            "rewards/accuracies": (pairs.chosen_rewards > pairs.rejected_rewards).float(),
-        }
-        losses = pairs.losses + self.nll * nll if model.training else pairs.losses
-        return losses.mean(), logged
-
-
-def _other_logps(model: Any, batch: dict[str, Any], gather: Callable) -> tuple[Tensor, Tensor]:
-    """Under policy and reference: of responses to other prompts, of all processes' batches."""
-    prefix = "other_"
-    other = {
-        name.removeprefix(prefix): value for name, value in batch.items() if name.startswith(prefix)
-    }
-    with torch.no_grad():
-        policy_logps = response_logprobs(model, other).sum(1)
-    return gather(policy_logps), gather(other["ref_logps"])
 
 
 class Trained(NamedTuple):
@@ -192,10 +142,19 @@ def train_adapter(
     if training.report_to == "tensorboard":
         # beside the checkpoints, which are removed at the end
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(checkpoints.parent.with_name("tensorboard"))
-    args = _arguments(training, seed, checkpoints, held_out=bool(held_out), label=label)
+    dtype = model.get_input_embeddings().weight.dtype
+    args = _arguments(training, seed, checkpoints, dtype, held_out=bool(held_out), label=label)
     model.set_adapter("default")
+    train_only(model, layer_numbers(training.layers), training.modules)
     trainer = PreferenceTrainer(
-        objective=Objective(training.loss, training.beta, training.nll),
+        objective=Objective(
+            training.loss,
+            training.beta,
+            training.nll,
+            gamma=training.gamma,
+            label_smoothing=training.label_smoothing,
+            sides=training.sides,
+        ),
         model=model,
         args=args,
         train_dataset=Dataset.from_list(rows),
@@ -205,7 +164,7 @@ def train_adapter(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(Progress(label))
-    with _checkpoint_errors(checkpoints):
+    with checkpoint_errors(checkpoints):
         trainer.train(resume_from_checkpoint=newest_checkpoint(checkpoints))
 
     history = trainer.state.log_history
@@ -218,7 +177,7 @@ def train_adapter(
 
 
 @contextmanager
-def _checkpoint_errors(folder: Path) -> Iterator[None]:
+def checkpoint_errors(folder: Path) -> Iterator[None]:
     """A checkpoint that cannot be written, as torch, safetensors and the system say it, in one
     line."""
     try:
@@ -235,7 +194,13 @@ def _checkpoint_errors(folder: Path) -> Iterator[None]:
 
 
 def _arguments(
-    training: Training, seed: int, checkpoints: Path, *, held_out: bool, label: str
+    training: Training,
+    seed: int,
+    checkpoints: Path,
+    dtype: torch.dtype,
+    *,
+    held_out: bool,
+    label: str,
 ) -> DPOConfig:
     optimizer = training.optimizer
     if optimizer == "auto":
@@ -265,7 +230,7 @@ def _arguments(
         load_best_model_at_end=held_out,
         report_to=training.report_to,
         disable_tqdm=True,
-        bf16=DEVICE.type == "cuda",
+        **autocast(dtype),
         ddp_find_unused_parameters=False,
         use_cpu=DEVICE.type == "cpu",
         dataloader_pin_memory=DEVICE.type == "cuda",
@@ -273,6 +238,15 @@ def _arguments(
         seed=seed,
         data_seed=seed,
     )
+
+
+def autocast(dtype: torch.dtype) -> dict[str, Any]:
+    """On a GPU training computes in the type that the model does; float16 with its loss scaled."""
+    on_gpu = DEVICE.type == "cuda"
+    return {
+        "bf16": on_gpu and dtype == torch.bfloat16,
+        "fp16": on_gpu and dtype == torch.float16,
+    }
 
 
 def save_adapter(model: PeftModel, folder: Path) -> None:
@@ -292,7 +266,7 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
     config: Any = model.peft_config["default"]
     # a set, whose order PEFT would write as it comes
     config.target_modules = sorted(config.target_modules)
-    with _checkpoint_errors(folder):
+    with checkpoint_errors(folder):
         model.save_pretrained(str(saving), selected_adapters=["default"])
         for name in ADAPTER_FILES:
             os.replace(saving / name, folder / name)

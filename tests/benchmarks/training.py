@@ -36,9 +36,9 @@ from trl import DPOConfig, DPOTrainer
 from xlnb.common.files import ROOT, write_json
 from xlnb.engine.rows import collate_pairs
 from xlnb.engine.trainer import PreferenceTrainer
+from xlnb.objective import Objective
 from xlnb.presets import Training
 from xlnb.runs.provenance import environment
-from xlnb.training import Objective
 
 METHODS = ("trl", "ours")
 

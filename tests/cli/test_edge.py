@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import jinja2
 import pytest
@@ -17,6 +18,7 @@ from xlnb import stages
 from xlnb.cli.main import main
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, write_json
+from xlnb.stages import pipeline
 
 KEY = "sk-very-secret-0123456789"
 RUN = ["stage", "prompts", "--preset", "lab-quick", "--run"]
@@ -159,6 +161,36 @@ def test_being_told_to_end_is_an_interruption(tmp_path):
     _, shown = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM and time.monotonic() - began < 30
     assert shown.endswith("interrupted; the same command goes on from here\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interruption_that_native_code_made_another_error_of_is_one(
+    tmp_path, capfd, monkeypatch, number
+):
+    def swallows(run):
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise ValueError("could not determine the shape of object type") from None
+
+    monkeypatch.setitem(stages.STAGES, "prompts", swallows)
+    line = line_of(capfd, *RUN, tmp_path / "run", code=128 + number)
+    assert line == "interrupted; the same command goes on from here"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interruption_that_a_step_has_lost_ends_the_run_behind_it(tmp_path, capfd, monkeypatch):
+    def loses(run):
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(pipeline, "collect_prompts", loses)
+    line = line_of(
+        capfd, "run", "--preset", "lab-quick", "--run", tmp_path / "run", code=128 + signal.SIGTERM
+    )
+    assert line == "interrupted; the same command goes on from here"
+    # The next stage would want the prompts.
+    assert not (tmp_path / "run" / "dpo").exists()
 
 
 def test_files_of_a_killed_command_are_swept_at_the_next_start(tmp_path):

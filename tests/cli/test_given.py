@@ -72,11 +72,11 @@ def test_a_killed_score_goes_on(adapter, tmp_path, monkeypatch):
     whole = given.logps_file
     calls = []
 
-    def killed(loaded, samples, read, path, budget, *, label):
+    def killed(loaded, samples, read, path, budget, *, label, **options):
         calls.append(label)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return whole(loaded, samples, read, path, budget, label=label)
+        return whole(loaded, samples, read, path, budget, label=label, **options)
 
     monkeypatch.setattr(given, "logps_file", killed)
     assert main(asked) == 130
@@ -86,9 +86,9 @@ def test_a_killed_score_goes_on(adapter, tmp_path, monkeypatch):
     calls[:] = [""] * 3
     seen = {}
 
-    def noting(loaded, samples, read, path, budget, *, label):
+    def noting(loaded, samples, read, path, budget, *, label, **options):
         seen[label] = path.exists()
-        return whole(loaded, samples, read, path, budget, label=label)
+        return whole(loaded, samples, read, path, budget, label=label, **options)
 
     monkeypatch.setattr(given, "logps_file", noting)
     assert before and main(asked) == 0
@@ -98,6 +98,30 @@ def test_a_killed_score_goes_on(adapter, tmp_path, monkeypatch):
     assert first["scores"]["cross_lingual"][1] is None
     assert first["failures"]["cross_lingual"] == [None, "empty", None]
     assert not kept.exists()
+
+
+def test_options_of_rewards_are_asked_for_as_in_a_run(adapter, tmp_path):
+    mine = tmp_path / "mine.jsonl"
+    row = {"prompt_id": "1", "lang": "en", "instruction": "Who?", "responses": ["I am.", "", "We"]}
+    mine.write_text(json.dumps(row), encoding="utf-8")
+    found = {}
+    for name, options in {
+        "plain": [],
+        "all layers": ["scoring.layers=2"],
+        "one layer": ["scoring.layers=1"],
+        "decayed": ["scoring.gamma=0.5", "scoring.keep_tokens=true"],
+    }.items():
+        out = tmp_path / f"{name}.jsonl"
+        given_options = [part for option in options for part in ("-p", option)]
+        asked = command("score", adapter, "--responses", mine, "--out", out, *given_options)
+        assert main(asked) == 0
+        (found[name],) = [one["scores"] for one in read_jsonl(out)]
+    assert found["all layers"] == found["plain"]
+    for name in ("one layer", "decayed"):
+        first, empty, last = found[name]["cross_lingual"]
+        assert empty is None
+        assert (first, last) != tuple(found["plain"]["cross_lingual"][::2])
+    assert found["decayed"]["likelihood"] == found["plain"]["likelihood"]
 
 
 def test_parts_of_another_model_are_not_taken_up(adapter, pairs, tmp_path, capsys):

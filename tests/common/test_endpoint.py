@@ -2,6 +2,7 @@
 its address, and no key in any file."""
 
 import base64
+import re
 import ssl
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from endpoint import comparisons, serving
+from failing import FAILING
 
 from xlnb.common.endpoint import ChatEndpoint, NoAnswer, chat_url
 from xlnb.common.errors import InputError
@@ -211,6 +213,76 @@ def test_proxy_settings_that_cannot_be_used_are_named(monkeypatch, variable, val
     else:
         # This release of httpx can use it.
         ChatEndpoint("test", workers=1)
+
+
+# Every way to fail.
+
+
+def in_all_files(folder):
+    return "".join(path.read_text() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def hides(tmp_path, capfd):
+    """Looks for the key, in any form, in an error, in the output and in all files."""
+
+    def look(error=""):
+        shown = capfd.readouterr()
+        text = f"{error}{shown.out}{shown.err}{in_all_files(tmp_path)}"
+        assert KEY not in text and base64.b64encode(KEY.encode()).decode() not in text
+        assert KEY[3:] not in text and "\x1b" not in f"{error}"
+
+    return look
+
+
+def quick(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    monkeypatch.setattr("xlnb.common.endpoint.LONGEST_WAIT", 0.02)
+    return ModelJudge(Endpoint("test", workers=4, wait=0.005, timeout=0.3), "random")
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_an_endpoint_that_fails_so_from_the_first_call_or_the_sixth(
+    tmp_path, monkeypatch, hides, name
+):
+    fault = FAILING[name]
+    if fault.outcome in ("malformed", "verdict"):
+        with serving(lambda number: [fault]) as server:
+            records = judged(quick(server, monkeypatch), tmp_path, 12)
+        kept = [record.preference is not None for record in records]
+        assert kept == [fault.outcome == "verdict"] * 12
+        malformed = [record.said.get("malformed") for record in records]
+        assert fault.outcome == "verdict" or all(one[0].startswith(fault.said) for one in malformed)
+        assert all(len(one[0]) <= 200 for one in malformed if one)
+        return hides()
+    for answered in (0, 5):
+        # What was answered is asked again, and fails as well by then.
+        faults = {number: ["ok", fault] for number in range(answered)}
+        with (
+            serving(lambda number, faults=faults: faults.get(number, [fault])) as server,
+            pytest.raises(InputError, match=re.escape(fault.said)) as error,
+        ):
+            judged(quick(server, monkeypatch), tmp_path, 25)
+        line = str(error.value)
+        assert "\n" not in line and len(line) < 700
+        kept = Journal(tmp_path / "en.jsonl").records
+        assert len(kept) <= answered and not any("error" in record for record in kept)
+        hides(line)
+    with serving() as server:
+        records = judged(quick(server, monkeypatch), tmp_path, 25)
+        assert sum(server.calls.values()) == 25 - len(kept)
+    assert all(record.preference is not None for record in records) and len(records) == 25
+
+
+@pytest.mark.parametrize("name", [name for name in FAILING if FAILING[name].outcome == "outage"])
+def test_a_single_question_that_an_endpoint_fails_at_is_filed_with_its_reason(
+    tmp_path, monkeypatch, hides, name
+):
+    with serving(lambda number: [FAILING[name]] if number == 3 else ["ok"]) as server:
+        records = judged(quick(server, monkeypatch), tmp_path, 12)
+    assert FAILING[name].said in records[3].said["error"]
+    assert [record.preference is None for record in records] == [i == 3 for i in range(12)]
+    hides()
 
 
 # What is kept of an endpoint's words.

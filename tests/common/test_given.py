@@ -95,7 +95,7 @@ def test_an_id_is_text_and_null_is_missing(value, expected):
     assert given_id("row 3", "id", value) == expected
 
 
-@pytest.mark.parametrize("value", [True, [1], {"a": 1}])
+@pytest.mark.parametrize("value", [True, [1], {"a": 1}, float("inf")])
 def test_what_is_no_id_is_named(value):
     with pytest.raises(InputError, match=r"^row 3: id is .*, expected text or a number$"):
         given_id("row 3", "id", value)

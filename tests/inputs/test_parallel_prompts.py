@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from xlnb import stages
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT
 from xlnb.common.languages import LANGUAGES, language_name, split_langs
 from xlnb.inputs.parallel_prompts import join, read_parallel
 from xlnb.prompts import cross_lingual
+from xlnb.runs.run import open_run
 
 PUBLISHED = Path(os.environ.get("XLNB_PUBLISHED_DATA", ROOT.parent / "shared" / "data"))
 
@@ -325,3 +327,32 @@ def test_the_published_prompts_are_parallel(folder, langs, n):
     ]
     kept = [english <= spanish for english, spanish in years if english]
     assert sum(kept) > 0.9 * len(kept) > 0
+
+
+def test_references_are_read_where_they_are_asked_for(tmp_path):
+    rows = [
+        {"id": 1, "instruction": "Name a colour.", "reference": "Red."},
+        {"id": 2, "instruction": "Name a river.", "reference": " "},
+        {"id": 3, "instruction": "Name a tree."},
+    ]
+    path = tmp_path / "en.json"
+    path.write_text(json.dumps(rows))
+    found = read_parallel(tmp_path, references=True)["en"]
+    assert [record.get("reference") for record in found] == ["Red.", None, None]
+    assert all("reference" not in record for record in read_parallel(tmp_path)["en"])
+    path.write_text(json.dumps([rows[0] | {"reference": 7}]))
+    with pytest.raises(InputError, match=r"the reference of id 1 is 7, expected text"):
+        read_parallel(tmp_path, references=True)
+
+
+def test_references_go_with_prompts_that_can_have_some(tmp_path):
+    write(tmp_path / "prompts", "jsonl", en=EN, es=ES)
+    asked = {"prompts.references": "true", "prompts.langs": ""}
+    with pytest.raises(InputError, match=r"prompts\.references: the lab's prompts"):
+        open_run(tmp_path / "run", "lab-quick", asked)
+    path = {"prompts.path": str(tmp_path / "prompts")}
+    with pytest.raises(InputError, match=r"prompts\.references: .* translated ones have none"):
+        open_run(tmp_path / "run", "lab-quick", {**asked, **path, "localise.langs": "de"})
+    run = open_run(tmp_path / "run", "lab-quick", {**asked, **path})
+    with pytest.raises(InputError, match=r"references: no prompt of .* has a `reference`"):
+        stages.collect_prompts(run)

@@ -56,12 +56,13 @@ def test_a_paragraph_and_a_question_are_a_prompt(tmp_path):
 def test_parts_share_no_paragraph_and_are_the_same_whatever_else_is_there(tmp_path):
     where = f"xquad:{write(tmp_path / 'x')}"
     every = read_parallel(where)["en"]
-    parts = {part: read_parallel(f"{where}:{part}") for part in ("train", "eval")}
+    parts = {part: read_parallel(f"{where}:{part}") for part in ("tune", "train", "eval")}
     ids = {part: [record["prompt_id"] for record in parts[part]["de"]] for part in parts}
-    assert sorted(ids["train"] + ids["eval"]) == sorted(record["prompt_id"] for record in every)
+    every_id = sorted(record["prompt_id"] for record in every)
+    assert sorted(ids["tune"] + ids["train"] + ids["eval"]) == every_id
     of = {part: {fact_of(prompt_id) for prompt_id in ids[part]} for part in ids}
-    assert not of["train"] & of["eval"] and len(of["train"] | of["eval"]) == 40
-    assert 10 < len(of["eval"]) < 22
+    assert sum(map(len, of.values())) == len(of["tune"] | of["train"] | of["eval"]) == 40
+    assert {part: len(some) for part, some in of.items()} == {"tune": 9, "train": 21, "eval": 10}
     fewer = read_parallel(f"xquad:{write(tmp_path / 'y', n=12)}:eval")["en"]
     assert [record["prompt_id"] for record in fewer] == [
         prompt_id for prompt_id in ids["eval"] if int(prompt_id.split("/")[1][2:]) <= 12
@@ -143,12 +144,15 @@ def test_real_names_are_in_every_language_and_real_sentences_in_their_own(lang):
 
 @real
 def test_real_parts_share_no_paragraph():
-    parts = {part: read_parallel(f"xquad:{XQUAD}:{part}", "en")["en"] for part in ("train", "eval")}
+    parts = {}
+    for part in ("tune", "train", "eval"):
+        parts[part] = read_parallel(f"xquad:{XQUAD}:{part}", "en")["en"]
     of = {part: {fact_of(r["prompt_id"]) for r in parts[part]} for part in parts}
-    assert not of["train"] & of["eval"]
+    assert sum(map(len, of.values())) == len(of["tune"] | of["train"] | of["eval"])
     assert {part: (len(of[part]), len(parts[part])) for part in of} == {
-        "train": (140, 721),
-        "eval": (100, 469),
+        "tune": (61, 287),
+        "train": (102, 537),
+        "eval": (77, 366),
     }
 
 

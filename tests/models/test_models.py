@@ -11,10 +11,12 @@ from families import FAMILIES, checkpoint, fp32, nf4, save_adapter
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
+import xlnb.models.base
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT
+from xlnb.logprobs import sequence_logprobs
 from xlnb.models.adapters import active, load_model, new_adapter
-from xlnb.models.base import attention, base_path, load_base
+from xlnb.models.base import attention, compute_dtype, load_base
 from xlnb.models.chat import (
     check_same_tokens,
     end_ids,
@@ -22,6 +24,7 @@ from xlnb.models.chat import (
     prompt_ids,
     response_ids,
 )
+from xlnb.models.places import base_path
 from xlnb.presets import Models, Training, get_preset
 
 TEXTS = {
@@ -200,8 +203,29 @@ def test_a_base_without_tokenizer_or_template_is_refused(tmp_path):
     tokenizer = load_tokenizer(fp32("zephyr"))
     tokenizer.chat_template = None
     tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="no chat template"):
+    with pytest.raises(InputError, match=r"no chat template; .* \(models.chat_template=FILE\)"):
         load_tokenizer(models)
+
+
+def test_a_base_is_given_a_chat_template(tmp_path):
+    source, template = checkpoint("zephyr"), tmp_path / "mine.jinja"
+    bare = tmp_path / "bare"
+    shutil.copytree(source, bare)
+    (bare / "chat_template.jinja").unlink()
+    models = Models(base=str(bare), chat_template=str(template))
+    with pytest.raises(InputError, match=r"mine\.jinja: no such file"):
+        load_tokenizer(models)
+    template.write_text(load_tokenizer(fp32("zephyr")).chat_template)
+    with pytest.raises(InputError, match="no chat template"):
+        load_tokenizer(replace(models, chat_template=""))
+    tokenizer = load_tokenizer(models)
+    own = load_tokenizer(fp32("zephyr"))
+    assert prompt_ids(tokenizer, "So?") == prompt_ids(own, "So?")
+    assert response_ids(tokenizer, "So?", "Yes.") == response_ids(own, "So?", "Yes.")
+    # In place of a checkpoint's own, and looked at as that is.
+    template.write_text("{% for message in messages %}{{ message['content'] }}{% endfor %}")
+    with pytest.raises(InputError, match=r"the chat template .*mine\.jinja cannot be used"):
+        load_tokenizer(replace(models, base=str(source)))
 
 
 def test_weights_as_pickle_are_refused(tmp_path):
@@ -283,3 +307,24 @@ def test_gradients_go_through_a_frozen_4_bit_layer_after_inference():
     output.sum().backward()
     weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state)
     assert torch.allclose(states.grad, weight.sum(0).expand_as(states), atol=1e-5)
+
+
+@pytest.mark.parametrize(("has_bf16", "expected"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_auto_is_what_the_card_computes_in(has_bf16, expected, monkeypatch):
+    assert compute_dtype(Models()) == torch.float32
+    monkeypatch.setattr(xlnb.models.base, "DEVICE", torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    assert compute_dtype(Models()) == expected
+    assert compute_dtype(Models(dtype="float32")) == torch.float32
+    assert compute_dtype(Models(dtype="float16")) == torch.float16
+
+
+def test_float16_is_near_float32():
+    half = load_base(replace(fp32("llama3"), dtype="float16"))
+    assert half.dtype == torch.float16
+    tokenizer = load_tokenizer(fp32("llama3"))
+    rows = [prompt_ids(tokenizer, "So?")], [response_ids(tokenizer, "So?", "Yes, it is.")]
+    found = sequence_logprobs(half, *rows)[0]
+    expected = sequence_logprobs(load_base(fp32("llama3")), *rows)[0]
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, expected, atol=0.05) and not torch.equal(found, expected)

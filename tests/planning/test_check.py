@@ -142,7 +142,7 @@ def test_a_gpu_is_described(monkeypatch):
     assert states(found) == ["OK", "NOTE", "NOTE"]
     assert "Tesla T4, compute capability 7.5" in found[0][1]
     assert "30.0 GiB free of 80.0" in found[1][1]
-    assert "-p models.dtype=float32" in found[2][1]
+    assert "no bfloat16 of its own: float16 is used" in found[2][1]
 
 
 def test_a_full_disk_and_a_folder_that_cannot_be_written(tmp_path, monkeypatch):

@@ -305,6 +305,18 @@ def test_an_8b_model_is_trained_on_a_card_of_24_gib():
     assert 7 * 2**30 < memory < 22 * 2**30
 
 
+def test_what_options_take_or_save():
+    whole = planned(prompts=3000)
+    half = planned(prompts=3000, overrides={**LLAMA3, "scoring.layers": "16"})
+    twice = planned(prompts=3000, overrides={**LLAMA3, "evaluation.runs": "2"})
+    before, after = by_stage(whole, "flops"), by_stage(half, "flops")
+    # The output layer is run as ever.
+    assert 0.5 < after["icr1/logps"] / before["icr1/logps"] < 0.55
+    assert after["icr1/samples"] == before["icr1/samples"]
+    responses = by_stage(twice, "tokens")["eval/icr1/responses"]
+    assert responses == 2 * by_stage(whole, "tokens")["eval/icr1/responses"]
+
+
 def test_prompts_shared_where_that_saves_enough():
     tokens = by_stage(planned(prompts=10, prompt_tokens=600, response_tokens=100), "tokens")[
         "icr1/logps"
@@ -375,7 +387,12 @@ def test_what_the_warning_advises_makes_the_stage_fit(gpu):
 def test_where_nothing_helps_the_warning_says_so():
     warnings = planned(
         "t4",
-        overrides=LLAMA3 | {"training.max_tokens": "60000", "sampling.max_new_tokens": "40000"},
+        overrides=LLAMA3
+        | {
+            "training.max_tokens": "60000",
+            "sampling.max_new_tokens": "40000",
+            "models.dtype": "bfloat16",
+        },
     )["warnings"]
     assert any("take a GPU with more memory" in warning for warning in warnings)
     assert any("t4 computes no bfloat16" in warning for warning in warnings)

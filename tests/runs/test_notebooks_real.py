@@ -213,7 +213,7 @@ def test_which_notebooks_a_run_fills(with_adapter, two_checkpoints, tmp_path):
     lab = open_run(tmp_path / "lab", "lab-quick")
     of_any, of_judged = [about for about, _ in OF_ANY_RUN], [about for about, _ in OF_JUDGED_RUNS]
     for run, judged, topics in (
-        (lab, True, {"tour", "reward_derivation", *of_any, *of_judged}),
+        (lab, True, {"tour", "reward_derivation", "analyses", *of_any, *of_judged}),
         (with_adapter, True, {*of_any, *of_judged}),
         (two_checkpoints, False, set(of_any)),
     ):

@@ -12,7 +12,7 @@ from xlnb import stages
 from xlnb.cli.main import main
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, read_jsonl, write_jsonl, write_text
-from xlnb.models.base import base_path
+from xlnb.models.places import base_path
 from xlnb.presets import Models, get_preset
 from xlnb.runs import records
 from xlnb.runs.layout import Run
@@ -257,6 +257,24 @@ def test_a_base_is_the_same_however_it_is_named_and_wherever_it_lies(tmp_path, m
     assert keys.model_fields(Models(base="org/model")) != keys.model_fields(
         Models(base="org/other")
     )
+
+
+def test_a_chat_template_that_is_given_counts_by_its_content(tmp_path):
+    own = keys.model_fields(Models())
+    assert "chat_template" not in own["models"] and "chat_template" not in own["models"]["files"]
+    found = []
+    for name, text in (("a.jinja", "x"), ("b.jinja", "x"), ("a.jinja", "y")):
+        (tmp_path / name).write_text(text)
+        found.append(keys.model_fields(Models(chat_template=str(tmp_path / name))))
+    assert found[0] == found[1] and own != found[0] != found[2] != own
+
+
+def test_a_gguf_file_counts_by_its_content(tmp_path):
+    found = []
+    for name, text in (("a.gguf", "x"), ("b.GGUF", "x"), ("a.gguf", "y")):
+        (tmp_path / name).write_text(text)
+        found.append(keys.model_fields(Models(base=str(tmp_path / name))))
+    assert found[0] == found[1] != found[2]
 
 
 def test_prompts_are_the_same_however_and_wherever_they_are_named(tmp_path, capsys):

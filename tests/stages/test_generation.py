@@ -7,7 +7,7 @@ from families import fp32
 
 from xlnb.common.errors import InputError
 from xlnb.common.records import Prompt, Sample, read_records
-from xlnb.models.chat import load_tokenizer, prompt_ids
+from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
 from xlnb.presets import get_preset
 from xlnb.runs.layout import Run
 from xlnb.runs.run import open_run
@@ -107,3 +107,32 @@ def test_prompts_that_leave_too_little_room_are_counted_in_one_line(in_context, 
     )
     assert len(make(longest + 4)) == 3
     assert capsys.readouterr().out == ""
+
+
+def test_a_reference_is_one_more_response_of_a_training_prompt(tmp_path):
+    models, run = fp32("llama3"), open_run(tmp_path / "run", "lab-quick")
+    tokenizer = load_tokenizer(models)
+    sampler = Transformers(models, None, tokenizer)
+    config = replace(run.preset.sampling, max_new_tokens=4)
+
+    def sampled(name, *references):
+        prompts = [
+            Prompt(f"q{i}", "en", question, split, reference=reference)
+            for i, (question, split, reference) in enumerate(
+                zip(QUESTIONS, ("train", "train", "eval"), references, strict=True)
+            )
+        ]
+        path, names = tmp_path / name, {"stream": "icr1/samples en", "label": name}
+        work = generation(run, sampler, tokenizer, prompts, path, n=2, config=config, **names)
+        share_out([work], models=[sampler.model])
+        return [sample.responses for sample in read_records(path, Sample)]
+
+    plain = sampled("plain", None, None, None)
+    found = sampled("given", None, "It is Paris.", "It is Paris.")
+    assert [len(responses) for responses in found] == [2, 3, 2]
+    assert [responses[:2] for responses in found] == plain
+    given = found[1][2]
+    assert (given.text, given.ended) == ("It is Paris.", True)
+    assert given.token_ids == response_ids(tokenizer, QUESTIONS[1], "It is Paris.")
+    with pytest.raises(InputError, match=r"^id q0 \(en\): the reference cannot be read"):
+        sampled("unfit", "a \ufdd0", None, None)

@@ -14,7 +14,8 @@ from small import SMALL
 
 from xlnb import stages
 from xlnb.common.files import ROOT, read_json, read_jsonl
-from xlnb.models.base import base_path, load_base
+from xlnb.models.base import load_base
+from xlnb.models.places import base_path
 from xlnb.presets import PRESETS
 from xlnb.rewards import split_scorers
 from xlnb.runs.layout import Run

@@ -7,6 +7,8 @@ tests that kill it.
 
 import json
 import re
+import socket
+import struct
 import sys
 import threading
 import time
@@ -14,6 +16,8 @@ from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from failing import Failing, filled
 
 from xlnb.evaluation.alpaca_eval import Annotation
 
@@ -89,6 +93,8 @@ class Handler(BaseHTTPRequestHandler):
         ]  # 0.9, 0.1
         message, logprobs = label, {"content": [{"token": label, "top_logprobs": top}]}
         key = self.headers.get("Authorization", "")
+        if isinstance(fault, Failing):
+            return self.fail(fault, key)
         if fault == "429":
             return self.send(429, {"error": "slow down"})
         if fault == "429 wait":
@@ -135,6 +141,30 @@ class Handler(BaseHTTPRequestHandler):
             choice["logprobs"] = logprobs
         time.sleep(self.server.delay)
         return self.send(200, {"choices": [choice]}, cut=fault == "truncated")
+
+    def fail(self, fault, key):
+        """As one of `failing.FAILING` does."""
+        headers = {
+            name: filled(text.encode(), key).decode() for name, text in fault.headers.items()
+        }
+        data = filled(fault.body, key)
+        if fault.how in ("whole", "cut"):
+            return self.send(fault.status, data, headers, cut=fault.how == "cut")
+        self.close_connection = True
+        if fault.how == "hang":
+            time.sleep(1)
+        if fault.how == "garbage":
+            self.wfile.write(data)
+        if fault.how == "chunked":
+            self.send_response(fault.status)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"7d0\r\n" + data)
+        if fault.how == "reset":
+            # Closed with nothing to linger for, the other side is sent a reset.
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.connection.close()
 
     def send(self, status, body, headers=None, cut=False):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()

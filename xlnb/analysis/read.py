@@ -177,6 +177,11 @@ def _one_of_several(path: Path) -> Record:
     return {**read_metrics(run), "preset": preset, "where": where}
 
 
+def analyses() -> Record:
+    """The committed record of the runs that decide the paper's claims."""
+    return read_json(ROOT / "data" / "results" / "analyses.json")
+
+
 def published() -> Path:
     """The folder of files that others published, where there is one: `$XLNB_PUBLISHED_DATA`."""
     return Path(os.environ.get("XLNB_PUBLISHED_DATA", ROOT.parent / "shared" / "data"))

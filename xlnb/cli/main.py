@@ -8,12 +8,11 @@ import argparse
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from xlnb.cli import (
     accuracy,
+    analyses,
     check,
     clean,
     compare,
@@ -30,11 +29,13 @@ from xlnb.cli import (
 )
 from xlnb.cli import list as list_
 from xlnb.common import processes
+from xlnb.common.interruption import Ended, interruptible
 
 COMMANDS = (
     run,
     sweep,
     evidence,
+    analyses,
     stage,
     winrate,
     accuracy,
@@ -49,14 +50,10 @@ COMMANDS = (
 )
 
 
-class _Ended(KeyboardInterrupt):
-    """SIGTERM, which ends a command as Ctrl-C does."""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
-        with _interruptible():
+        with interruptible():
             code = args.function(args)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -66,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         if processes.is_main():
             print("interrupted; the same command goes on from here", file=sys.stderr)
-        return 128 + (signal.SIGTERM if isinstance(interrupt, _Ended) else signal.SIGINT)
+        return 128 + (signal.SIGTERM if isinstance(interrupt, Ended) else signal.SIGINT)
     except Exception as error:
         line = edge.explain(error)
         if args.debug or line is None:
@@ -78,23 +75,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     processes.leave()
     return code or 0
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM ends what is inside as Ctrl-C does. Of several processes the launcher sees to it."""
-    if processes.world() > 1 or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(*_: object) -> None:
-        raise _Ended
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:

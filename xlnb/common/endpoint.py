@@ -8,8 +8,9 @@ import os
 import random
 import re
 import ssl
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -34,6 +35,10 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 # characters of an endpoint's text that are kept or shown
 SHOWN = 200
+
+# What newer models refuse of a call (400, 422), by the name that the refusal holds, and what they
+# are sent in its place; empty: nothing.
+INSTEAD = {"max_tokens": "max_completion_tokens", "temperature": ""}
 
 Answer = TypeVar("Answer")
 
@@ -80,6 +85,9 @@ class ChatEndpoint:
         self.model = model
         self.workers = workers
         self._wait = wait
+        # of INSTEAD, what this endpoint has refused and answered without
+        self._refused: set[str] = set()
+        self._lock = threading.Lock()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
             self._client = httpx.Client(
@@ -90,11 +98,31 @@ class ChatEndpoint:
 
     def post(self, prompt: str, **options: Any) -> httpx.Response:
         """One call, at temperature 0; httpx.RequestError where it fails. A lone surrogate is sent
-        as ?."""
+        as ?. A parameter that the endpoint refuses is sent as `INSTEAD` says, from then on."""
         messages = [{"role": "user", "content": prompt.encode("utf-8", "replace").decode()}]
-        return self._client.post(
-            self._url, json={"model": self.model, "messages": messages, "temperature": 0} | options
-        )
+        wanted = {"model": self.model, "messages": messages, "temperature": 0} | options
+        refused = set(self._refused)
+        while True:
+            response = self._client.post(self._url, json=_spelled(wanted, refused))
+            found = set()
+            if response.status_code in (400, 422):
+                # "Use 'max_completion_tokens' instead" does not name max_tokens.
+                named = set(re.findall(r"\w+", response.text))
+                found = (named & INSTEAD.keys() & wanted.keys()) - refused
+            if not found:
+                break
+            refused |= found
+        if response.status_code == 200:
+            self._remember(refused)
+        return response
+
+    def _remember(self, refused: set[str]) -> None:
+        with self._lock:
+            news = sorted(refused - self._refused)
+            self._refused |= refused
+        for name in news:
+            instead = INSTEAD[name] and f"; it is sent {INSTEAD[name]}"
+            print(f"{self.name}: this endpoint refuses {name}{instead}", flush=True)
 
     def ask(self, call: Callable[[], httpx.Response], read: Callable[[Any], Answer]) -> Answer:
         """What `read` makes of the JSON body of `call`, which is made again where that can help.
@@ -145,7 +173,7 @@ class ChatEndpoint:
             raise NoAnswer(f"HTTP {status}, {said}", outage=False)
         try:
             return read(response.json())
-        except (ValueError, KeyError, IndexError, TypeError):
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
             raise _Passing("the body is no chat completion") from None
 
     @property
@@ -154,6 +182,31 @@ class ChatEndpoint:
         parts = urlsplit(self._url)
         place = parts.netloc.rpartition("@")[2]
         return hidden(parts._replace(netloc=place).geturl())
+
+
+def _spelled(wanted: Mapping[str, Any], refused: Collection[str]) -> dict[str, Any]:
+    """A call without what the endpoint refuses, or with what is sent in its place."""
+    named = {name: INSTEAD[name] if name in refused else name for name in wanted}
+    return {named[name]: value for name, value in wanted.items() if named[name]}
+
+
+def said_in(message: Mapping[str, Any]) -> str:
+    """What an assistant's message says, be it in parts: without the reasoning before it, empty
+    where there is nothing else. Raises TypeError for what is no text."""
+    content = message["content"]
+    if isinstance(content, list):
+        parts = [part for part in content if part.get("type") in ("text", "output_text")]
+        content = "".join(part["text"] for part in parts)
+    if content is not None and not isinstance(content, str):
+        raise TypeError("content is not text")
+    return without_thinking(content or "")
+
+
+def without_thinking(text: str) -> str:
+    """A text without the reasoning at its start: what stands behind the last </think>; empty where
+    it is not closed."""
+    rest = text.rpartition("</think>")[2]
+    return "" if rest.lstrip().startswith("<think>") else rest
 
 
 def chat_url(base: str) -> str:
@@ -192,8 +245,11 @@ def _is_proxy(value: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """The beginning of a text of others on one line, without keys, should it hold any."""
-    return " ".join(hidden(text).split())[:SHOWN]
+    """The beginning of a text of others on one line, without keys, should it hold any, and what is
+    no character of a text (a terminal would obey it) escaped."""
+    line = " ".join(hidden(text).split())[:SHOWN]
+    plain = (one if one.isprintable() else ascii(one)[1:-1] for one in line)
+    return "".join(plain)[:SHOWN]
 
 
 def _words(text: str) -> str:
@@ -201,7 +257,7 @@ def _words(text: str) -> str:
     try:
         error = json.loads(text)["error"]
         message = error["message"] if isinstance(error, dict) else error
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return text
     return message if isinstance(message, str) else text
 

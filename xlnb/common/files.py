@@ -7,12 +7,14 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from xlnb.common.errors import InputError, system_error
+from xlnb.common.text import shorten
 
 # The folder that holds the package.
 ABOVE = Path(__file__).resolve().parents[2]
@@ -183,12 +185,32 @@ def _decoded(path: Path, data: bytes, first: int) -> str:
 
 def parse_json(path: Path, text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return json_value(text)
     except json.JSONDecodeError as error:
         at = f", line {error.lineno}" if where == str(path) else ""
         raise InputError(
             f"{where}{at}: not valid JSON ({error.msg} at column {error.colno}); mend the line"
         ) from None
+    except ValueError as error:
+        # Without Python's advice where a whole number has more digits than it reads.
+        raise InputError(f"{where}: {str(error).partition(';')[0]}; mend it") from None
+
+
+def json_value(text: str) -> Any:
+    """The value of a JSON text. Raises ValueError for what is none, and for what Python would read
+    otherwise than it stands there: of a key that is there twice, the last."""
+    try:
+        return json.loads(text, object_pairs_hook=_object)
+    except RecursionError:
+        raise ValueError("its JSON is nested too deeply") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"key {shorten(name, 60)!a} is there twice in one object")
+    return found
 
 
 @contextmanager

@@ -69,7 +69,8 @@ def given_id(where: str, name: str, value: Any) -> str | None:
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    infinite = isinstance(value, float) and math.isinf(value)
+    if infinite or isinstance(value, bool) or not isinstance(value, str | int | float):
         raise InputError(f"{where}: {name} is {shown(value)}, expected text or a number")
     text = str(value)
     if is_broken(text):

@@ -6,11 +6,15 @@ has one name from file to figure: `prompt_id`, `lang`, `instruction`, `responses
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_numbered_jsonl, write_jsonl
+from xlnb.common.given import shown
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,38 @@ class Record:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Raises InputError for a key that is missing. Keys that are no fields are left alone."""
+        """Raises InputError for a key that is missing, and for a value of another type than its
+        field's. Keys that are no fields are left alone."""
         given = {}
-        for field in fields(cls):
-            if field.name in values:
-                given[field.name] = values[field.name]
-            elif field.default is MISSING:
-                raise InputError(f"key '{field.name}' of a {cls.__name__} is missing")
+        found = _fields(cls)  # type: ignore[arg-type]
+        for name, (needed, kind) in found.items():
+            if name in values:
+                given[name] = values[name]
+                try:
+                    kind.validate_python(values[name], strict=True)
+                except ValidationError as error:
+                    raise InputError(f"key '{name}' of {cls.__name__}: {_why(error)}") from None
+            elif needed:
+                raise InputError(f"key '{name}' of {cls.__name__} is missing")
         return cls(**given)
+
+
+@cache
+def _fields(cls: type[Record]) -> dict[str, tuple[bool, TypeAdapter]]:
+    """Of every field whether it must be given, and its type."""
+    kinds = get_type_hints(cls)
+    found = {}
+    for field in fields(cls):
+        needed = field.default is MISSING and field.default_factory is MISSING
+        found[field.name] = (needed, TypeAdapter(kinds[field.name]))
+    return found
+
+
+def _why(error: ValidationError) -> str:
+    """What is wrong first, as "[3]: Input should be a valid string, got 7"."""
+    first = error.errors()[0]
+    place = "".join(f"[{part}]" for part in first["loc"] if isinstance(part, int))
+    return f"{place and place + ': '}{first['msg']}, got {shown(first['input'])}"
 
 
 @dataclass(frozen=True)
@@ -50,6 +78,8 @@ class Prompt(Record):
     split: str
     # what a program can verify of a response: `xlnb.checks.kinds`
     checks: list[dict[str, Any]] | None = None
+    # a given response, one more candidate beside those that are sampled (`prompts.references`)
+    reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +184,11 @@ class Pair(Record):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        texts = {name: values[name][0]["content"] for name in cls.ROLES}
+        texts = {}
+        for name, role in cls.ROLES.items():
+            texts[name] = values[name][0]["content"]
+            if values[name] != [{"role": role, "content": texts[name]}]:
+                raise InputError(f"key '{name}' of Pair: expected one message of role {role}")
         texts["instruction"] = texts.pop("prompt")
         return super().from_json({**values, **texts})
 
@@ -173,7 +207,8 @@ def each_record(path: Path, kind: type[R]) -> Iterator[R]:
         try:
             yield kind.from_json(values)
         except (InputError, KeyError, TypeError, IndexError) as error:
-            raise InputError(f"{path}, line {number}: {error}; make the file again") from None
+            why = f"{error}" if isinstance(error, InputError) else f"no {kind.__name__} ({error})"
+            raise InputError(f"{path}, line {number}: {why}; make the file again") from None
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:

@@ -123,8 +123,10 @@ class Progress(TrainerCallback):
         )
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        if "rewards/margins" in logs:
-            shown = {"loss": f"{logs['loss']:.3f}", "margin": f"{logs['rewards/margins']:.3f}"}
+        if "loss" in logs:
+            shown = {"loss": f"{logs['loss']:.3f}"}
+            if "rewards/margins" in logs:
+                shown["margin"] = f"{logs['rewards/margins']:.3f}"
             self.bar.set_postfix(shown, refresh=False)
             self.bar.update(state.global_step - self.bar.n)
 

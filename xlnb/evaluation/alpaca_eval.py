@@ -8,7 +8,7 @@ need not have what has a default here.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +19,8 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, write_json
 from xlnb.common.given import given_id, given_number
 from xlnb.common.records import Record
+
+R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,14 @@ class AlpacaEvalRecord(Record):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        given = dict(values)
-        if values.get("id") is not None:
-            given["prompt_id"] = str(values["id"])
+        # Null is missing, but where a record has to say something.
+        given = {
+            name: value
+            for name, value in values.items()
+            if value is not None or name == "preference"
+        }
+        if "id" in given:
+            given["prompt_id"] = str(given["id"])
         return super().from_json(given)
 
 
@@ -44,6 +51,8 @@ class Output(AlpacaEvalRecord):
     generator: str | None = None
     dataset: str | None = None
     prompt_id: str | None = None
+    # which of the model's responses to the prompt, from 1; None: its only one
+    run: int | None = None
     instruction: str
     output: str
 
@@ -54,6 +63,8 @@ class Annotation(AlpacaEvalRecord):
     one without a preference, and what it returns is added by `judged`."""
 
     prompt_id: str = ""
+    # which of the model's responses to the prompt, from 1; None: its only one
+    run: int | None = None
     # the place of the instruction in AlpacaEval's list
     index: float | None = None
     lang: str = ""
@@ -71,6 +82,11 @@ class Annotation(AlpacaEvalRecord):
     preference: float | None
     # what else the judge said, by its own names; in a file it stands behind the preference
     said: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def question(self) -> str:
+        """What the comparison is known by while it is judged: the prompt, and which response."""
+        return f"{self.prompt_id}#{self.run}" if self.run else self.prompt_id
 
     def judged(self, answer: Mapping[str, Any]) -> "Annotation":
         """With a judge's answer: `preference`, and whatever explains it."""
@@ -112,7 +128,7 @@ def read_outputs(path: Path) -> list[Output]:
         texts = [values.get("instruction"), values.get("output")]
         if not all(isinstance(text, str) for text in texts):
             raise InputError(f"{where}: expected a JSON object with instruction and output")
-        outputs.append(Output.from_json(values))
+        outputs.append(_record(Output, where, values))
     return outputs
 
 
@@ -129,17 +145,25 @@ def read_annotations(path: Path) -> list[Annotation]:
                 f"{where}: preference is missing; expected 1 to 2, or null where not judged"
             )
         given.append((where, values["preference"]))
-        checked = dict(values)
+        # Preferences are read as a whole below.
+        checked = {**values, "preference": None}
         if values.get("index") is not None:
             checked["index"] = given_number(where, "index", values["index"])
         if "checks" in values:
             checked["checks"] = given_checks(where, values["checks"], str(values.get("lang", "")))
-        annotations.append(Annotation.from_json(checked))
+        annotations.append(_record(Annotation, where, checked))
     preferences = read_preferences(path, given)
     return [
         replace(annotation, preference=preference)
         for annotation, preference in zip(annotations, preferences, strict=True)
     ]
+
+
+def _record(kind: type[R], where: str, values: Mapping[str, Any]) -> R:
+    try:
+        return kind.from_json(values)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _objects(path: Path, what: str) -> list[tuple[str, dict[str, Any]]]:

@@ -4,7 +4,8 @@ run's eval folder, or CSV."""
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from xlnb.evaluation import alpaca_eval
 from xlnb.evaluation.alpaca_eval import Annotation, read_preferences
 from xlnb.evaluation.clusters import fact_of
 from xlnb.evaluation.pass_rates import Met
+from xlnb.evaluation.runs import mean_of, rows_of
 
 COLUMNS = ("index", "len_output", "len_baseline", "preference")
 
@@ -35,7 +37,8 @@ IN_COMMON = {
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """One model's judged responses in one language, a row a prompt; lists of one length."""
+    """One model's judged responses in one language, a row a prompt; lists of one length. Of several
+    responses to a prompt a row holds the means."""
 
     path: Path
     model: str
@@ -54,11 +57,13 @@ class Judged:
     len_output: list[float]
     len_baseline: list[float]
     # whether responses, all or some, are in `lang`; None: not known
-    in_language: list[bool] | None = None
+    in_language: Sequence[float] | None = None
     # the judge's score of the model's response; None: it gives none
     score: list[float] | None = None
     # of the checks that the prompts carry, which the model's response meets; None: they carry none
     met: list[Met] | None = None
+    # the preferences of each prompt's responses; None: there is one of each
+    runs: list[list[float]] | None = None
 
     @property
     def clusters(self) -> list[str]:
@@ -118,14 +123,15 @@ def judged_columns(
     prompt = _unique(path, "index", [_name(value) for value in index])
     ids = _column(path, annotations, "prompt_id", "id")
     if ids is not None:
-        prompt = _unique(path, "id", ids)
+        _unique(path, "id", [annotation.question for annotation in annotations])
+        prompt = ids
     outputs = [annotation.output_2 for annotation in annotations]
     in_language = _column(path, annotations, "in_language_2")
     if in_language is None and detect:
         some = outputs[:: math.ceil(len(outputs) / TOLD)]
         in_language = language_id.in_language(some, lang)
     preference = [annotation.preference for annotation in annotations]
-    return Judged(
+    judged = Judged(
         path=path,
         model=model,
         lang=lang,
@@ -137,8 +143,34 @@ def judged_columns(
         len_output=[len(output) for output in outputs],
         len_baseline=[len(annotation.output_1) for annotation in annotations],
         in_language=in_language,
-        score=_column(path, annotations, "score_2"),
+        score=_scores(path, annotations),
         met=_met(annotations, lang) if any(one.checks for one in annotations) else None,
+    )
+    return _by_prompt(judged) if len(set(prompt)) < len(prompt) else judged
+
+
+def _by_prompt(judged: Judged) -> Judged:
+    """A row a response, made a row a prompt."""
+    places = rows_of(judged.prompt)
+    found: dict[str, Any] = {}
+    for name in ("preference", "len_output", "len_baseline", "in_language", "score"):
+        values = getattr(judged, name)
+        # Where the language of some responses alone was told, they belong to no row.
+        if values is not None and len(values) == len(judged.prompt):
+            found[name] = [mean_of(values, rows) for rows in places.values()]
+    met: list[Met] = []
+    runs = []
+    for rows in places.values():
+        runs.append([judged.preference[row] for row in rows])
+        met.append(list(chain.from_iterable(judged.met[row] for row in rows if judged.met)))
+    index = [judged.index[rows[0]] for rows in places.values()]
+    return replace(
+        judged,
+        prompt=list(places),
+        index=index,
+        met=met if judged.met else None,
+        runs=runs,
+        **found,
     )
 
 
@@ -193,6 +225,16 @@ def _column(path: Path, annotations: Sequence[Annotation], name: str, shown: str
             "records or to none"
         )
     return None if missing else values
+
+
+def _scores(path: Path, annotations: Sequence[Annotation]) -> list[float] | None:
+    values = _column(path, annotations, "score_2")
+    if values is None:
+        return None
+    return [
+        given_number(f"{path}, record {number}", "score_2", value)
+        for number, value in enumerate(values)
+    ]
 
 
 def _unique(path: Path, name: str, values: list[str]) -> list[str]:

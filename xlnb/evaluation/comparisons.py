@@ -21,32 +21,33 @@ def read_comparisons(
     """A model's outputs beside a baseline's, for a judge named `annotator`; `checks`: those that
     prompts carry, by prompt_id.
 
-    Outputs are matched by id, or by instruction where a file has no ids. A detector tells which of
-    the model's are in `lang`, but for the oracle, which tells it by itself. Raises InputError
-    naming file and record, the id that is there twice, has no match or stands for another
-    instruction in the other file.
+    Outputs are matched by id and run, or by instruction where a file has no ids. A detector tells
+    which of the model's are in `lang`, but for the oracle, which tells it by itself. Raises
+    InputError naming file and record, the id that is there twice, has no match or stands for
+    another instruction in the other file.
     """
     ours = read_outputs(mine)
     base = read_outputs(theirs)
     by_id = all(output.prompt_id is not None for output in (*ours, *base))
     for path, outputs in ((mine, ours), (theirs, base)):
-        ids = Counter(output.prompt_id for output in outputs)
-        twice = [prompt_id for prompt_id, times in ids.items() if times > 1]
+        ids = Counter((output.prompt_id, output.run) for output in outputs)
+        twice = [prompt_id for (prompt_id, _), times in ids.items() if times > 1]
         if by_id and twice:
             raise InputError(f"{path}: id {twice[0]} is there twice; an id is one prompt's")
-    baseline = {_key(output, by_id): output for output in base}
+    baseline = {(_key(output, by_id), output.run): output for output in base}
     detected = None
     if annotator != "oracle":
         detected = in_language([output.output for output in ours], lang)
     comparisons = []
     for number, output in enumerate(ours):
         key = _key(output, by_id)
-        if key not in baseline:
+        # A baseline of one response a prompt is compared with each of the model's.
+        answered = baseline.get((key, output.run)) or baseline.get((key, None))
+        if answered is None:
             name = "id" if by_id else "instruction"
             raise InputError(
                 f"{theirs}: no output for {name} {key!r}; a baseline must answer every prompt"
             )
-        answered = baseline[key]
         if answered.instruction.strip() != output.instruction.strip():
             raise InputError(
                 f"{theirs}: id {key} has another instruction than in {mine}; give both files the "
@@ -56,6 +57,7 @@ def read_comparisons(
         comparisons.append(
             Annotation(
                 prompt_id=prompt_id,
+                run=output.run,
                 lang=lang,
                 instruction=output.instruction,
                 output_1=answered.output,

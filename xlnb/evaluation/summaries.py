@@ -10,6 +10,7 @@ from xlnb.common.intervals import clusters_of
 from xlnb.evaluation.annotations import Judged
 from xlnb.evaluation.leaderboard import Leaderboard, leaderboard_lc
 from xlnb.evaluation.pass_rates import PassRate, pass_rates
+from xlnb.evaluation.runs import split_error
 from xlnb.winrates import (
     bootstrap_interval,
     discrete_win_rate,
@@ -25,6 +26,10 @@ class WinRate(TypedDict):
     wr: float
     # AlpacaEval's, of rows as independent draws
     wr_se: float
+    # the parts of its SE that prompts and sampling have, where prompts have several responses
+    wr_se_prompts: NotRequired[float]
+    wr_se_sampling: NotRequired[float]
+    runs: NotRequired[int]
     # [lo, hi], 95%, of clusters as independent draws: the lab's prompts of one fact are one
     wr_ci: list[float]
     discrete_wr: float
@@ -75,6 +80,9 @@ def _entry(judged: Judged, resamples: int, leaderboard: Leaderboard | None) -> W
         "clusters": len(counted),
         "mean_chars": float(np.mean(judged.len_output)),
     }
+    if judged.runs is not None:
+        entry["wr_se_prompts"], entry["wr_se_sampling"] = split_error(judged.runs)
+        entry["runs"] = max(map(len, judged.runs))
     if judged.score is not None:
         entry["mean_score"] = float(np.mean(judged.score))
     if judged.in_language is not None:

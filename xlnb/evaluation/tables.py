@@ -79,8 +79,9 @@ def _check_join(first: Judged, other: Judged) -> None:
 
 
 def to_json(table: Mapping[str, Mapping[str, WinRate]]) -> str:
-    """{model: {lang: {wr, wr_se, discrete_wr, lc, n, mean_chars}}}, and checks where prompts carry
-    some; an undefined SE (one row) is null."""
+    """{model: {lang: {wr, wr_se, discrete_wr, lc, n, mean_chars}}}, the parts of wr_se where
+    prompts have several responses, and checks where they carry some; an undefined SE (one row) is
+    null."""
     plain: dict[str, dict[str, dict[str, object]]] = {}
     for model, rows in table.items():
         plain[model] = {}
@@ -88,7 +89,8 @@ def to_json(table: Mapping[str, Mapping[str, WinRate]]) -> str:
             values = dict(entry)
             shown = {key: values[key] for key in JSON_KEYS}
             shown["wr_se"] = None if math.isnan(entry["wr_se"]) else entry["wr_se"]
-            if "checks" in entry:
-                shown["checks"] = entry["checks"]
+            for key in ("runs", "wr_se_prompts", "wr_se_sampling", "checks"):
+                if key in entry:
+                    shown[key] = values[key]
             plain[model][lang] = shown
     return json_text(plain, indent=1)

@@ -3,6 +3,7 @@ the lab's oracle, or what a program verifies of responses to prompts that carry 
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -47,6 +48,26 @@ def english_preferences(samples: Sequence[Sample], seed: int, truth: Truth) -> l
                 )
             )
     return pairs
+
+
+def flip(pairs: Sequence[Pair], share: float, seed: int) -> list[Pair]:
+    """The pairs, of which each has changed sides with probability `share`, as labels that are
+    wrong. What a share flips, a greater one of the same seed flips too."""
+    stream = random.Random(f"{seed} flipped")
+    return [_turned(pair) if stream.random() < share else pair for pair in pairs]
+
+
+def _turned(pair: Pair) -> Pair:
+    return replace(
+        pair,
+        chosen=pair.rejected,
+        rejected=pair.chosen,
+        score_chosen=pair.score_rejected,
+        score_rejected=pair.score_chosen,
+        margin=None if pair.margin is None else -pair.margin,
+        chosen_ids=pair.rejected_ids,
+        rejected_ids=pair.chosen_ids,
+    )
 
 
 def reward_accuracy(

@@ -14,6 +14,7 @@ SCORER_NAMES = {
     "cross_lingual": "$R_c$ (English question)",
     "multilingual": "$R_m$ (question in the language)",
     "translated": "$R_t$ (response translated)",
+    "cross_lingual_per_token": "$R_c$, a token",
     "likelihood": "likelihood of $π_I$, a token",
     "likelihood_sum": "likelihood of $π_I$, summed",
     "policy_likelihood": "likelihood of $π^0$, a token",

@@ -17,10 +17,10 @@ from xlnb.inputs.reader import Row, Source, missing_key
 from xlnb.inputs.sources import parse_source, read_rows
 
 # the columns of a prompt
-ROW = ("instruction", "instruction_id", "id", "checks")
+ROW = ("instruction", "instruction_id", "id", "checks", "reference")
 
 # what a source's columns may be named for, beside languages
-FIELDS = ("instruction", "instruction_id", "lang", "checks")
+FIELDS = ("instruction", "instruction_id", "lang", "checks", "reference")
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xlnb.common.dropped import Dropped
-from xlnb.common.endpoint import ChatEndpoint
+from xlnb.common.endpoint import ChatEndpoint, said_in
 from xlnb.common.files import read_jsonl
 from xlnb.common.given import comparable, is_blank, is_broken
 from xlnb.common.journal import Journal, is_finished
@@ -196,9 +196,7 @@ def read_response(body: Any) -> Record:
     """{"text", "finish_reason"} of a chat completion. Raises KeyError, IndexError or TypeError
     where it is none."""
     choice = body["choices"][0]
-    text = choice["message"]["content"] or ""
-    if not isinstance(text, str):
-        raise TypeError("content is not text")
+    text = said_in(choice["message"])
     reason = choice.get("finish_reason") or "stop"
     return {"text": hidden(text), "finish_reason": hidden(f"{reason}")}
 

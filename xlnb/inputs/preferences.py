@@ -154,17 +154,17 @@ def _side(where: str, row: dict[str, Any], side: str) -> Side:
         raise missing_key(where, side, row, "prompt, chosen and rejected")
     if "prompt" not in row and not isinstance(row[side], list):
         raise missing_key(where, "prompt", row, "prompt, chosen and rejected")
-    messages = _messages(where, side, row[side], "assistant")
+    messages = messages_of(where, side, row[side], "assistant")
     roles = [message["role"] for message in messages]
     first = roles.index("assistant") if "assistant" in roles else 0
     if first:
         return Side(messages[:first], messages[first:])
     if "prompt" not in row:
         raise InputError(f"{where}: {side} begins with the answer and there is no prompt")
-    return Side(_messages(where, "prompt", row["prompt"], "user"), messages)
+    return Side(messages_of(where, "prompt", row["prompt"], "user"), messages)
 
 
-def _messages(where: str, name: str, value: Any, role: str) -> list[Message]:
+def messages_of(where: str, name: str, value: Any, role: str) -> list[Message]:
     """Text as one message of that role; messages as they are, without other keys."""
     if isinstance(value, str):
         return [{"role": role, "content": given_text(where, name, value)}]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xlnb.common.errors import InputError
+from xlnb.common.text import shorten
 
 # In the place of a name, where what is named lies here.
 HERE = "(files)"
@@ -85,5 +86,5 @@ class Reader(ABC):
 def missing_key(where: str, key: str, row: Mapping[str, Any], expected: str) -> InputError:
     """The error of a row without a key, which shows those that it has (of a dataset: of those that
     are read)."""
-    found = ", ".join(row) or "none of these"
+    found = shorten(", ".join(row), 200) or "none of these"
     return InputError(f"{where}: key '{key}' is missing; expected {expected}; found: {found}")

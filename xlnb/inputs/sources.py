@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xlnb.common.errors import InputError
+from xlnb.common.text import shorten
 from xlnb.inputs.files import FILE, Folder
 from xlnb.inputs.hub import Hub
 from xlnb.inputs.reader import Reader, Row, Source
@@ -55,7 +56,7 @@ def read_rows(source: Source, needed: Collection[str]) -> Iterator[Row]:
         ours = {}
         for name, theirs in source.columns.items():
             if theirs not in row:
-                found = ", ".join(row) or "nothing"
+                found = shorten(", ".join(row), 200) or "nothing"
                 raise InputError(f"{where}: no column '{theirs}'; found: {found}")
             ours[name] = row[theirs]
         empty = False

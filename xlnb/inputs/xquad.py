@@ -1,9 +1,9 @@
 """Questions on paragraphs whose answers are known, in XQuAD's form (SQuAD's, a file a language):
-xquad:FOLDER, or a part of it, xquad:FOLDER:train and xquad:FOLDER:eval.
+xquad:FOLDER, or a part of it, xquad:FOLDER:tune, xquad:FOLDER:train and xquad:FOLDER:eval.
 
 A prompt is a paragraph and a question, its id xquad/ARTICLE.PARAGRAPH/QUESTION, and it carries the
 check that a response holds one of the known answers. Paragraphs are dealt out, not questions: the
-two parts share none.
+parts share none. `tune` is for demonstrations, which π_I is made of.
 """
 
 import random
@@ -19,9 +19,9 @@ from xlnb.common.languages import LANGUAGES
 from xlnb.inputs.reader import HERE, Reader, Row, Source
 
 PREFIX = "xquad:"
-# Share of the paragraphs that are for evaluation.
-EVAL_SHARE = 0.4
-_FORM = re.compile(PREFIX + r"(?P<path>.+?)(:(?P<part>train|eval))?")
+# Shares of the paragraphs, in this order.
+PARTS = {"eval": 0.3, "tune": 0.25, "train": 0.45}
+_FORM = re.compile(PREFIX + r"(?P<path>.+?)(:(?P<part>tune|train|eval))?")
 
 
 class XQuAD(Reader):
@@ -69,13 +69,14 @@ class XQuAD(Reader):
 
 def part_of(paragraph: str) -> str:
     """The part that a paragraph belongs to, whatever else is there."""
-    return "eval" if random.Random(f"xquad {paragraph}").random() < EVAL_SHARE else "train"
+    (part,) = random.Random(f"xquad {paragraph}").choices([*PARTS], [*PARTS.values()])
+    return part
 
 
 def _parts(where: str) -> tuple[Path, str]:
     found = _FORM.fullmatch(where)
     if not found:
-        raise InputError(f"'{where}': expected xquad:FOLDER, xquad:FOLDER:train or :eval")
+        raise InputError(f"'{where}': expected xquad:FOLDER, xquad:FOLDER:tune, :train or :eval")
     return Path(found["path"]), found["part"] or ""
 
 

@@ -34,15 +34,15 @@ def judge_records(
     judge: Judge, asked: Sequence[Annotation], journal: Journal, *, label: str
 ) -> list[Annotation]:
     """Judge what the journal does not hold yet, each as soon as it is answered, and finish the
-    journal, whose records are a prompt_id and what the judge returned.
+    journal, whose records are a `question`, as prompt_id, and what the judge returned.
 
     A comparison without any answer is kept with preference None and its reason in "error", as
     `ask_all` says. Raises InputError where the judge is out of reach; finished work is kept.
     """
-    by_id = {one.prompt_id: one for one in asked}
+    by_name = {one.question: one for one in asked}
 
     def answer(question: dict[str, Any]) -> dict[str, Any]:
-        return checked_answer(judge.name, judge(by_id[question["prompt_id"]]))
+        return checked_answer(judge.name, judge(by_name[question["prompt_id"]]))
 
     workers = judge.model.workers if isinstance(judge, ModelJudge) else 1
     # A tie by definition takes no call, and says nothing of whether a model can be reached.
@@ -50,11 +50,11 @@ def judge_records(
     questions: list[dict[str, Any]] = []
     for one in asked:
         tie = isinstance(judge, ModelJudge) and not judge.orders(one)
-        (ties if tie else questions).append({"prompt_id": one.prompt_id})
+        (ties if tie else questions).append({"prompt_id": one.question})
     done = journal.done
     journal.append([tie | answer(tie) for tie in ties if tie["prompt_id"] not in done])
     ask_all(answer, questions, journal, name=judge.name, workers=workers, label=label)
-    answers = journal.finish([one.prompt_id for one in asked])
+    answers = journal.finish([one.question for one in asked])
     judged = with_answers(asked, answers)
     malformed = sum("malformed" in one.said for one in judged)
     failed = sum("error" in one.said for one in judged)

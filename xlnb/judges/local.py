@@ -39,5 +39,5 @@ class LocalModel:
 
 
 def make(model: str, preset: Preset) -> ModelJudge:
-    local = LocalModel(replace(preset.models, base=model, dpo_adapter=""))
+    local = LocalModel(replace(preset.models, base=model, dpo_adapter="", chat_template=""))
     return ModelJudge(local, preset.evaluation.judge_order)

@@ -60,8 +60,9 @@ class ModelJudge:
 
     Returns preference (None where an answer named neither label), preference_shown_first and
     preference_shown_second (None where the model's response was not shown so), verdict_from
-    ("logprobs", "text" or both) and, where an answer was malformed, malformed (the answers). Equal
-    responses are a tie by definition, without a call: verdict_from is "equal responses".
+    ("logprobs", "text" or both) and, where an answer was malformed, malformed (the answers), and,
+    where an endpoint says it, answered_by (its model and fingerprint). Equal responses are a tie by
+    definition, without a call: verdict_from is "equal responses".
     """
 
     def __init__(self, model: LabelModel, order: str):
@@ -74,10 +75,12 @@ class ModelJudge:
         # by whether the model's response is shown first
         shown: dict[bool, float | None] = {}
         sources = set()
+        names = set()
         malformed = []
         for model_first in orders:
             verdict = self.model.choose(judge_prompt(asked, model_first))
             sources.add(verdict.source)
+            names.update([verdict.by] if verdict.by else [])
             if verdict.p_first is None:
                 malformed.append(verdict.answer)
                 shown[model_first] = None
@@ -85,12 +88,13 @@ class ModelJudge:
                 p_model = verdict.p_first if model_first else 1 - verdict.p_first
                 shown[model_first] = 1 + p_model
         judged = [preference for preference in shown.values() if preference is not None]
-        answer = {
+        answer: dict[str, Any] = {
             "preference": None if malformed else sum(judged) / len(judged),
             "preference_shown_first": shown.get(True),
             "preference_shown_second": shown.get(False),
             "verdict_from": " and ".join(sorted(sources)),
         }
+        answer |= {"answered_by": " and ".join(sorted(names))} if names else {}
         return answer | ({"malformed": malformed} if malformed else {})
 
     def orders(self, asked: Annotation) -> list[bool]:

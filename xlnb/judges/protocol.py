@@ -26,6 +26,8 @@ class Verdict:
     source: str
     # its text, where p_first is None
     answer: str = ""
+    # the model's name and fingerprint, as an endpoint returns them
+    by: str = ""
 
 
 class LabelModel(Protocol):

@@ -1,5 +1,6 @@
 """LoRA adapters on one base: loading several, switching between them, making a fresh one."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +12,11 @@ from transformers import PreTrainedModel
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json
-from xlnb.models.base import base_path, deal_out, read_base
+from xlnb.models.base import deal_out, read_base
 from xlnb.models.checkpoint import checkpoint_files
 from xlnb.models.hub import ADAPTER_FILES, is_hub_id
-from xlnb.presets import Models, Training
+from xlnb.models.places import base_path, hub_place
+from xlnb.presets import SFT, Models, Training
 
 MAKE_AGAIN = "the file is damaged: train or download the adapter again"
 
@@ -58,7 +60,7 @@ def active(
     yield model
 
 
-def new_adapter(model: PreTrainedModel, base: str, training: Training) -> PeftModel:
+def new_adapter(model: PreTrainedModel, base: str, training: Training | SFT) -> PeftModel:
     """A fresh LoRA adapter on every linear layer but the output, named `default`, which starts as
     the identity."""
     config = LoraConfig(
@@ -69,8 +71,44 @@ def new_adapter(model: PreTrainedModel, base: str, training: Training) -> PeftMo
         task_type="CAUSAL_LM",
     )
     peft_model = get_peft_model(model, config)
-    peft_model.peft_config["default"].base_model_name_or_path = base
+    repo, revision = hub_place(base)
+    peft_model.peft_config["default"].base_model_name_or_path = repo
+    peft_model.peft_config["default"].revision = revision.get("revision")
     return peft_model
+
+
+def check_layers(model: PeftModel, layers: list[int] | None, section: str) -> None:
+    """Raises InputError for a layer that the model has not. `section`: the preset's."""
+    last = model.config.get_text_config().num_hidden_layers - 1
+    for layer in layers or []:
+        if layer > last:
+            raise InputError(
+                f"{section}.layers: there is no layer {layer}; the model has 0 to {last}"
+            )
+
+
+def train_only(model: PeftModel, layers: list[int] | None, modules: str) -> None:
+    """Of the active adapter, leave a gradient to what is in these `layers` (None: all), and there
+    to the feed-forward networks alone where `modules` is "mlp"; a fresh adapter stays the identity
+    elsewhere.
+
+    SLAM (arXiv 2501.03681) fine-tunes up- and down-projections of a few early layers; here the
+    gate's matrix takes part, too. Raises InputError where nothing would be left.
+    """
+    if layers is None and modules == "all":
+        return
+    kept = 0
+    for name, parameter in model.named_parameters():
+        place = re.search(r"\.layers\.(\d+)\.", name)
+        is_here = layers is None or (place is not None and int(place[1]) in layers)
+        if parameter.requires_grad and not (is_here and (modules == "all" or ".mlp." in name)):
+            parameter.requires_grad = False
+        kept += parameter.requires_grad
+    if not kept:
+        raise InputError(
+            f"modules: {type(model.get_base_model()).__name__} names no layers, or none with an "
+            "mlp, that the adapter changes; train all"
+        )
 
 
 def check_adapter(folder: Path, base: str) -> None:
@@ -79,7 +117,10 @@ def check_adapter(folder: Path, base: str) -> None:
     path = folder / "adapter_config.json"
     if not path.exists():
         raise InputError(f"{folder}: not an adapter folder (no adapter_config.json)")
-    trained_on = read_json(path).get("base_model_name_or_path") or ""
+    config = read_json(path)
+    trained_on = config.get("base_model_name_or_path") or ""
+    if config.get("revision"):
+        trained_on += f"@{config['revision']}"
     if not (_same_place(trained_on, base) or _same_content(folder, trained_on, base)):
         raise InputError(
             f"{folder}: this adapter belongs to base '{trained_on}', not to '{base}'; set "

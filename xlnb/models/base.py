@@ -1,5 +1,5 @@
-"""The base: a checkpoint in a folder or on the Hub, in 4-bit NF4, in 8 bits or as it is, on the
-device there is."""
+"""The base: a checkpoint in a folder, a GGUF file or on the Hub, in 4-bit NF4, in 8 bits or as it
+is, on the device there is."""
 
 import importlib.util
 import os
@@ -15,8 +15,9 @@ from transformers.utils import logging as transformers_logging
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
-from xlnb.common.files import ROOT
+from xlnb.models.gguf import unpacked
 from xlnb.models.hub import explain
+from xlnb.models.places import base_path, hub_place, is_gguf
 from xlnb.models.sharding import shard
 from xlnb.presets import Models
 
@@ -30,20 +31,23 @@ if DEVICE.type == "cuda" and processes.world() > 1:
     DEVICE = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
-def base_path(base: str) -> str:
-    """The folder that a preset names as a base (a relative one also from the project's root), else
-    the Hub id that it is."""
-    for path in (ROOT / base, Path(base)):
-        if path.is_dir():
-            return str(path)
-    return base
+def loaded_from(base: str) -> tuple[str, dict[str, Any]]:
+    """What transformers loads a base from: a folder, a GGUF file's among them, or a Hub id and,
+    where it names one, its revision."""
+    path = base_path(base)
+    return (str(unpacked(Path(path))), {}) if is_gguf(path) else hub_place(path)
 
 
 def compute_dtype(models: Models) -> torch.dtype:
     """What `models.dtype` means on this device."""
-    auto = torch.bfloat16 if DEVICE.type == "cuda" else torch.float32
-    known = {"auto": auto, "float32": torch.float32, "bfloat16": torch.bfloat16}
-    return known[models.dtype]
+    if models.dtype != "auto":
+        dtype: torch.dtype = getattr(torch, models.dtype)
+        return dtype
+    if DEVICE.type != "cuda":
+        return torch.float32
+    # Older cards, such as a T4, emulate bfloat16.
+    has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if has_bf16 else torch.float16
 
 
 def attention(models: Models) -> str | None:
@@ -80,9 +84,11 @@ def read_base(models: Models) -> PreTrainedModel:
     Raises InputError where it cannot be loaded, saying why and what to do.
     """
     sharded = is_to_be_sharded(models)
+    path, revision = loaded_from(models.base)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            base_path(models.base),
+            path,
+            **revision,
             quantization_config=quantization(models),
             dtype=compute_dtype(models),
             attn_implementation=attention(models),
@@ -93,7 +99,7 @@ def read_base(models: Models) -> PreTrainedModel:
     # ImportError: of an attention that is not installed
     except (OSError, ValueError, ImportError) as error:
         raise InputError(
-            f"model {models.base}: could not be loaded ({explain(error, base_path(models.base))})"
+            f"model {models.base}: could not be loaded ({explain(error, path)})"
         ) from None
     for module in model.modules():
         if isinstance(module, Linear4bit):
@@ -135,9 +141,10 @@ def read_weight(base: str, name: str) -> torch.Tensor:
     holds it.
     """
     # of a folder or of the Hub's cache
-    config = cached_file(base_path(base), "config.json")
-    for path in sorted(Path(config or "").parent.glob("*.safetensors")):
-        with safe_open(path, "pt") as file:
+    path, revision = loaded_from(base)
+    config = cached_file(path, "config.json", **revision)
+    for weights in sorted(Path(config or "").parent.glob("*.safetensors")):
+        with safe_open(weights, "pt") as file:
             names = file.keys()
             if name in names:
                 return file.get_tensor(name).float()

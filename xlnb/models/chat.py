@@ -15,10 +15,12 @@ from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from xlnb.common.errors import InputError, UnfitText
+from xlnb.common.files import read_text
 from xlnb.common.given import shown
 from xlnb.common.records import Response
-from xlnb.models.base import base_path
+from xlnb.models.base import loaded_from
 from xlnb.models.hub import explain
+from xlnb.models.places import template_path
 from xlnb.presets import Models
 
 # Stands inside of a control token's name that a text mentions, until the text is encoded. Unicode
@@ -31,27 +33,29 @@ REASONED = f"<think>\nFirst.\n</think>\n\n{PROBE}"
 
 
 def load_tokenizer(models: Models) -> PreTrainedTokenizerBase:
-    """The base's own tokenizer and chat template. Raises InputError where either is missing or
-    cannot be used."""
-    path = base_path(models.base)
+    """The base's own tokenizer, and its chat template or the one that it is given. Raises
+    InputError where either is missing or cannot be used."""
+    path, revision = loaded_from(models.base)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(path, **revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InputError(
             f"model {models.base}: no tokenizer could be loaded ({explain(error, path)})"
         ) from None
+    template = "its chat template"
+    if models.chat_template:
+        template = f"the chat template {models.chat_template}"
+        tokenizer.chat_template = read_text(template_path(models.chat_template))
     if not tokenizer.chat_template:
         raise InputError(
             f"model {models.base}: its tokenizer has no chat template; use an instruction-tuned "
-            "model or add one"
+            "model or give it one (models.chat_template=FILE)"
         )
     try:
         for text in (PROBE, REASONED):
             response_ids(tokenizer, PROBE, text)
     except UnfitText as error:
-        raise InputError(
-            f"model {models.base}: its chat template cannot be used: {error}"
-        ) from None
+        raise InputError(f"model {models.base}: {template} cannot be used: {error}") from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

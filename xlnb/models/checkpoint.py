@@ -1,12 +1,12 @@
-"""What a checkpoint in a folder is, by the content of the files that it is loaded from: the same
-wherever the folder lies and whatever else is in it."""
+"""What a checkpoint in a folder or a GGUF file is, by the content of the files that it is loaded
+from: the same wherever it lies and whatever else is in the folder."""
 
 import hashlib
 from fnmatch import fnmatch
 from pathlib import Path
 
 from xlnb.common.files import sha256
-from xlnb.models.base import base_path
+from xlnb.models.places import base_path, is_here
 
 # What weights, configs, tokenizer and chat template are read from.
 LOADED = (
@@ -32,11 +32,15 @@ BLOCK = 256 * 2**10
 
 
 def checkpoint_files(name: str) -> dict[str, str]:
-    """The files of a checkpoint that a preset names, with their fingerprints; none where it is no
-    folder here."""
-    folder = Path(base_path(name)) if name else None
+    """The files of a checkpoint that a preset names, with their fingerprints; none where it is not
+    here."""
+    if not is_here(name):
+        return {}
+    folder = Path(base_path(name))
+    if folder.is_file():
+        return {"gguf": fingerprint(folder)}
     found = {}
-    for path in sorted(folder.glob("*")) if folder else []:
+    for path in sorted(folder.glob("*")):
         if path.is_file() and any(fnmatch(path.name, form) for form in LOADED):
             found[path.name] = fingerprint(path)
     return found

@@ -14,9 +14,11 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
+    RevisionNotFoundError,
 )
 
 from xlnb.common.errors import InputError
+from xlnb.models.places import hub_place
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -29,15 +31,16 @@ def adapter_folder(name: str) -> Path:
     to."""
     if Path(name).is_dir() or not is_hub_id(name):
         return Path(name)
+    repo, revision = hub_place(name)
     try:
-        return Path(snapshot_download(name, allow_patterns=list(ADAPTER_FILES)))
+        return Path(snapshot_download(repo, **revision, allow_patterns=list(ADAPTER_FILES)))
     except (OSError, ValueError) as error:
         raise InputError(f"adapter {name}: {explain(error, name)}") from None
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether it reads as ORG/NAME."""
-    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name) is not None
+    """Whether it reads as ORG/NAME or ORG/NAME@REVISION."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?", name) is not None
 
 
 def explain(error: BaseException, name: str) -> str:
@@ -46,6 +49,10 @@ def explain(error: BaseException, name: str) -> str:
         if isinstance(cause, GatedRepoError):
             token = "with the account of your token" if get_token() else f"then {LOG_IN}"
             return f"a gated model; accept its licence at https://huggingface.co/{name}, {token}"
+        if isinstance(cause, RevisionNotFoundError):
+            return (
+                "the Hub has no such revision of it; name a branch, a tag or a commit behind the @"
+            )
         if isinstance(cause, RepositoryNotFoundError | HFValidationError):
             return f"neither a folder here nor on the Hub; check the name{_private()}"
         if isinstance(cause, OfflineModeIsEnabled | LocalEntryNotFoundError | ConnectionError):

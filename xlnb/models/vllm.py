@@ -21,7 +21,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import read_json
 from xlnb.common.records import Response
 from xlnb.models.adapters import check_adapter
-from xlnb.models.base import DEVICE, base_path, compute_dtype
+from xlnb.models.base import DEVICE, compute_dtype, loaded_from
 from xlnb.models.batches import Rows
 from xlnb.models.chat import end_ids, response_record
 from xlnb.presets import Models
@@ -75,20 +75,20 @@ class VLLM:
                 f"models.quantization '{models.quantization}': vLLM is used with "
                 f"{' or '.join(QUANTIZATION)} only; set sampling.backend=transformers"
             )
-        path = base_path(models.base)
-        options: dict[str, Any] = {}
+        path, revision = loaded_from(models.base)
+        options: dict[str, Any] = dict(revision)
         self.lora = None
         if adapter is not None:
             check_adapter(adapter, models.base)
             rank = read_json(adapter / "adapter_config.json")["r"]
             room = next((most for most in RANKS if most >= rank), rank)
-            options = {"enable_lora": True, "max_lora_rank": room}
+            options |= {"enable_lora": True, "max_lora_rank": room}
             self.lora = LoRARequest("policy", 1, str(adapter.resolve()))
         try:
-            self.generation_config = GenerationConfig.from_pretrained(path)
+            self.generation_config = GenerationConfig.from_pretrained(path, **revision)
         except OSError:
             # The checkpoint has none of its own.
-            config = AutoConfig.from_pretrained(path)
+            config = AutoConfig.from_pretrained(path, **revision)
             self.generation_config = GenerationConfig.from_model_config(config)
         self.tokenizer = tokenizer
         self.ends = end_ids(self, tokenizer)

@@ -110,8 +110,7 @@ def device() -> Lines:
     if torch.cuda.is_bf16_supported(including_emulation=False):
         yield "OK", "bfloat16"
     else:
-        instead = "-p models.dtype=float32, or a GPU of capability 8.0 or newer"
-        yield "NOTE", f"this GPU emulates bfloat16, slowly: {instead}"
+        yield "NOTE", "this GPU has no bfloat16 of its own: float16 is used (models.dtype=auto)"
 
 
 def _driver() -> str:
@@ -194,9 +193,11 @@ def resources() -> Lines:
         yield "FAIL", f"disk: {free / 2**20:.0f} MiB free, {needs}"
     else:
         yield "OK", f"disk: {free / GIB:.1f} GiB free"
-    page = os.sysconf("SC_PAGE_SIZE") / GIB
-    total = os.sysconf("SC_PHYS_PAGES") * page
-    unused = os.sysconf("SC_AVPHYS_PAGES") * page
+    # accelerate's own, on every system
+    import psutil
+
+    memory = psutil.virtual_memory()
+    total, unused = memory.total / GIB, memory.available / GIB
     # the lab's largest process takes 1.6 GiB
     state = "OK" if total > 3 else "NOTE"
     yield state, f"memory: {total:.1f} GiB, {unused:.1f} unused"
@@ -245,22 +246,25 @@ def _model(name: str, config: str) -> tuple[str, str]:
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
-    from xlnb.models.base import base_path
+    from xlnb.models.places import base_path, hub_place, is_gguf
 
     folder = Path(base_path(name))
+    if is_gguf(name):
+        return _gguf(folder)
     if folder.is_dir():
         for needed in (config, "*.safetensors"):
             if not list(folder.glob(needed)):
                 return "FAIL", f"the folder has no {needed}; name another or mend it"
         return "OK", "a folder here"
+    repo, revision = hub_place(name)
     try:
-        cached = try_to_load_from_cache(name, config)
+        cached = try_to_load_from_cache(repo, config, **revision)
         if isinstance(cached, str) and list(Path(cached).parent.glob("*.safetensors")):
             return "OK", "in the Hub's cache"
         if not _hub_in_reach():
             where = "no folder, not in the Hub's cache, and the Hub cannot be reached"
             return "FAIL", f"{where}; go online once"
-        HfApi().auth_check(name)
+        HfApi().auth_check(repo)
         return "OK", "on the Hub, downloaded when first used"
     except GatedRepoError:
         ask = "ask for access on its page on the Hub, and set HF_TOKEN to that account's"
@@ -268,6 +272,14 @@ def _model(name: str, config: str) -> tuple[str, str]:
     except (RepositoryNotFoundError, HFValidationError):
         where = "neither a folder nor on the Hub (a private one needs HF_TOKEN)"
         return "FAIL", f"{where}; mend the name"
+
+
+def _gguf(path: Path) -> tuple[str, str]:
+    if not path.is_file():
+        return "FAIL", "no such file; mend the name"
+    if find_spec("gguf") is None:
+        return "FAIL", "a GGUF file needs the package gguf; pip install gguf"
+    return "OK", "a GGUF file here, dequantised when first used"
 
 
 def _hub_in_reach() -> bool:

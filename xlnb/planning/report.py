@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xlnb.common.files import existing_folder
-from xlnb.models.base import base_path
+from xlnb.models.places import is_here
 from xlnb.planning.advice import advice, larger_batches
 from xlnb.planning.costs import weight_bytes
 from xlnb.planning.devices import DEVICES, GIB, speed_of
@@ -56,8 +56,8 @@ def make_plan(
     if disk > free:
         has = f"{free / GIB:.1f} free: free some"
         warnings.append(f"{disk / GIB:.1f} GiB of disk are needed, {has}")
-    if gpu in DEVICES and not DEVICES[gpu].bf16:
-        warnings.append(f"{gpu} computes no bfloat16, the compute type: expect much longer hours")
+    if gpu in DEVICES and not DEVICES[gpu].bf16 and preset.models.dtype == "bfloat16":
+        warnings.append(f"{gpu} computes no bfloat16; set models.dtype to auto or float16")
 
     notes = []
     if faster := larger_batches(setting, steps):
@@ -90,7 +90,7 @@ def compute_width(models: Models, gpu: str) -> int:
 
 def download_bytes(models: Models, parameters: int) -> int:
     """Of the checkpoints that are not folders here; they are in bf16."""
-    if Path(base_path(models.base)).is_dir():
+    if is_here(models.base):
         return 0
     checkpoints = 2 if models.dpo else 1
     return 2 * parameters * checkpoints

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
 from xlnb.common.errors import InputError
-from xlnb.models.base import base_path
+from xlnb.models.base import loaded_from
 
 Config = dict[str, Any]
 
@@ -112,6 +112,12 @@ class Shape(NamedTuple):
     # norms and biases
     other: int
 
+    def first(self, layers: int) -> "Shape":
+        """The model of so many of its layers; 0: all."""
+        layers = layers or self.layers
+        linear = self.linear[: len(self.linear) * layers // self.layers]
+        return self._replace(layers=layers, linear=linear)
+
     @property
     def body(self) -> int:
         return sum(fan_in * fan_out for fan_in, fan_out in self.linear)
@@ -123,11 +129,11 @@ class Shape(NamedTuple):
 
 def find_shape(base: str) -> tuple[Shape, str]:
     """The shape of a model (a folder, one of `KNOWN`, or another Hub id), and where it is from."""
-    path = base_path(base)
+    path, revision = loaded_from(base)
     if path in KNOWN:
         return shape_of(AutoConfig.for_model(**KNOWN[path])), "shape from the kit's table"
     try:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(path, **revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InputError(
             f"model {base}: no config.json could be read ({str(error).strip().splitlines()[0]}); "

@@ -125,7 +125,8 @@ def translations(setting: Setting, step: Step) -> Cost | None:
 def responses(setting: Setting, step: Step) -> Cost:
     work = setting.work
     most = setting.preset.evaluation.max_new_tokens
-    return _sampling(setting, step, work.langs * work.eval, 1, work.prompt, most)
+    runs = setting.preset.evaluation.runs
+    return _sampling(setting, step, work.langs * work.eval, runs, work.prompt, most)
 
 
 def _sampling(setting: Setting, step: Step, prompts: int, n: int, prompt: float, most: int) -> Cost:
@@ -159,8 +160,8 @@ def _sampling(setting: Setting, step: Step, prompts: int, n: int, prompt: float,
 
 def logps(setting: Setting, step: Step) -> Cost:
     """Policy and reference; a prompt is run once for its responses where that saves enough."""
-    shape, work = setting.shape, setting.work
     config, sampling = setting.preset.scoring, setting.preset.sampling
+    shape, work = setting.shape.first(config.layers), setting.work
     n, prompt = sampling.n, work.prompt
     response = min(work.response, sampling.max_new_tokens)
     prompts = 0

@@ -9,8 +9,8 @@ from xlnb.common.languages import split_langs
 from xlnb.inputs.parallel_prompts import read_parallel
 from xlnb.inputs.xquad import PREFIX
 from xlnb.lab.world import load_world
-from xlnb.models.base import base_path
 from xlnb.models.chat import load_tokenizer, prompt_ids
+from xlnb.models.places import is_here
 from xlnb.presets import Preset
 
 PAPER_LANGS = ["en", "es", "ru", "de", "fr"]
@@ -105,7 +105,7 @@ def prompt_length(preset: Preset, texts: dict[str, list[str]], given: float) -> 
     """Mean tokens of a prompt with its chat template; 200 where it cannot be counted."""
     if given:
         return Assumed(given, "as given")
-    if not texts or not Path(base_path(preset.models.base)).is_dir():
+    if not texts or not is_here(preset.models.base):
         return Assumed(200, "assumed, see --prompt-tokens")
     tokenizer = load_tokenizer(preset.models)
     lengths = []

@@ -14,6 +14,7 @@ from xlnb.presets.files import dotted, read_yaml
 from xlnb.presets.named import LAB, PRESETS
 from xlnb.presets.overrides import override, parse_overrides
 from xlnb.presets.pages import (
+    SFT,
     Evaluation,
     Lab,
     Localise,
@@ -26,6 +27,7 @@ from xlnb.presets.pages import (
     Scoring,
     Training,
 )
+from xlnb.presets.values import in_use
 
 
 def get_preset(name: str, overrides: Mapping[str, object] | None = None) -> Preset:
@@ -62,13 +64,13 @@ def _from_file(path: Path) -> Preset:
 
 def preset_from_dict(values: Mapping[str, object]) -> Preset:
     """The inverse of `dataclasses.asdict`. Raises InputError as `override`, and where values are
-    missing that no preset of that name has."""
+    missing that no preset of that name has; options may be."""
     given = dotted(values)
     base = PRESETS.get(str(values["name"]))
     if base is None:
         # of a preset of one's own, whose file need not be there any more
         base = Preset(name="")
-        missing = dotted(asdict(base)).keys() - given.keys()
+        missing = dotted(in_use(base)).keys() - given.keys()
         if missing:
             raise InputError(f"preset '{values['name']}' is incomplete: no {min(missing)}")
     return override(base, given)

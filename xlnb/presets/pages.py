@@ -7,57 +7,41 @@ ValidationError; `overrides.override` makes InputErrors of one line of it.
 from dataclasses import field
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-# True is no number, 1.5 no whole one, and nan and inf are refused.
-STRICT = ConfigDict(strict=True, allow_inf_nan=False)
-
-AtLeast0 = Annotated[int, Field(ge=0)]
-AtLeast1 = Annotated[int, Field(ge=1)]
-Amount = Annotated[float, Field(ge=0)]
-Above0 = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, le=1)]
-
-
-def _scorers(names: str) -> str:
-    found = [name.strip() for name in names.split(",")]
-    if "" in found or len(set(found)) < len(found):
-        raise ValueError("names with commas between, each once")
-    return names
-
-
-def _judge(name: str) -> str:
-    # Which judges there are is known where a run is opened.
-    kind, colon, model = name.partition(":")
-    if not kind or (colon and not model):
-        raise ValueError(
-            "a judge, such as oracle, verifiable, endpoint:MODEL or local:FOLDER_OR_HUB_ID"
-        )
-    return name
-
-
-def _translator(name: str) -> str:
-    kind, _, model = name.partition(":")
-    if name and not (kind in ("endpoint", "local") and model):
-        raise ValueError("endpoint:MODEL, local:FOLDER_OR_HUB_ID or nothing for π_I")
-    return name
+from xlnb.presets.training import SFT, Training
+from xlnb.presets.values import (
+    STRICT,
+    Above0,
+    Amount,
+    AtLeast0,
+    AtLeast1,
+    Judge,
+    Scorers,
+    Share,
+    Translator,
+    option,
+)
 
 
 @dataclass(frozen=True, config=STRICT)
 class Models:
     """π_I and π^0, and how they are loaded."""
 
-    # π_I: a folder (in the project or anywhere) or a Hub id
+    # π_I: a folder or a GGUF file (in the project or anywhere), or a Hub id, of which
+    # ORG/NAME@REVISION names a branch, a tag or a commit, here and below
     base: str = "data/lab/sft"
     # π^0 as a checkpoint of its own, which adapters are then trained on; or
     dpo: str = ""
     # π^0 as a LoRA adapter on `base`, a folder or a Hub id; both empty: trained on English pairs
     dpo_adapter: str = ""
+    # a Jinja file, for checkpoints without a chat template or in place of theirs; empty: their own
+    chat_template: str = option("")
     # of the base's weights: nf4 (double quantisation), int8, or none (of type `dtype`)
     quantization: Literal["nf4", "int8", "none"] = "nf4"
-    # compute type; auto: bfloat16 on a GPU, float32 on a CPU
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    # compute type; auto: on a GPU bfloat16, or float16 where it has none, float32 on a CPU
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     # auto (flash_attention_2 where it can run, else transformers' choice), or one by its name
     attention: str = "auto"
     # several processes share the layers' weights out (FSDP2), for a base too large for one GPU
@@ -91,9 +75,15 @@ class Prompts:
     parts: AtLeast0 = 0
     # at most so many training prompts a language are held out, whole paragraphs of them chosen by
     # their ids, to compare scores with the truth (`evaluation.taste`); 0: none
-    reward: AtLeast0 = 0
+    reward: AtLeast0 = option(0)
+    # so are at most so many English ones for the English preferences (`evaluation.taste`), which
+    # no iteration trains on; 0: those are of all English training prompts
+    english: AtLeast0 = option(0)
+    # training prompts hold a `reference`, a given response that is one more candidate beside those
+    # that are sampled
+    references: bool = option(False)
     # kinds of `xlnb.checks.kinds`, "points,json": one of them is asked for behind each prompt
-    checks: str = ""
+    checks: str = option("")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -103,7 +93,7 @@ class Localise:
     # "de,sw": the languages to make of the English prompts of prompts.path; empty: none
     langs: str = ""
     # the translator: endpoint:MODEL or local:FOLDER_OR_HUB_ID; empty: π_I
-    by: Annotated[str, AfterValidator(_translator)] = ""
+    by: Translator = ""
     # A draft, translated back, must share so much with the English prompt (chrF, 0 to 100).
     # Unrelated English prompts of like length in the release reach 21 in the median and 37 at the
     # 99th percentile.
@@ -123,6 +113,14 @@ class Preferences:
     path: str = ""
     # at most so many pairs; 0: all
     limit: AtLeast0 = 0
+    # label noise: the share of the pairs made here whose chosen and rejected change places
+    flipped: Annotated[float, Field(ge=0, le=1)] = option(0.0)
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.path and self.flipped:
+            raise ValueError("flipped is for pairs that are made here; leave path or flipped out")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -170,11 +168,22 @@ class Scoring:
     # r = beta * (log π − log π_I), so rewards are in beta nats
     beta: Above0 = 0.1
     # names of `xlnb.rewards.SCORERS`; the first makes the pairs, the others are compared with it
-    scorers: Annotated[str, AfterValidator(_scorers)] = "cross_lingual,multilingual"
+    scorers: Scorers = "cross_lingual,multilingual"
     # tokens in one forward pass, padding included
     batch_tokens: AtLeast1 = 16384
     # score records keep the log-probabilities of every token
     keep_tokens: bool = False
+    # in rewards, not in likelihoods, token t counts γ^(t−1) (D²PO); less than 1 needs keep_tokens
+    gamma: Share = option(1.0)
+    # so many of the models' first layers read the responses, the final norm and the answer head
+    # behind them (early exit); 0: all
+    layers: AtLeast0 = option(0)
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.gamma != 1 and not self.keep_tokens:
+            raise ValueError("gamma weighs single tokens; set scoring.keep_tokens=true")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -187,49 +196,22 @@ class Pairing:
     language_filter: bool = True
     # drop pairs whose length-controlled rewards lie closer (beta nats)
     min_margin: Amount = 0.0
-
-
-@dataclass(frozen=True, config=STRICT)
-class Training:
-    """Training of an adapter on pairs."""
-
-    # updates
-    steps: AtLeast1 = 120
-    # pairs an update
-    batch: AtLeast1 = 32
-    # pairs a forward pass
-    micro_batch: AtLeast1 = 32
-    # decays linearly to 0
-    lr: Above0 = 5e-5
-    # of DPO
-    beta: Above0 = 0.1
-    # c: weight of the NLL of the chosen response, per token (the release's)
-    nll: Amount = 1.0
-    # rank of the adapter's matrices
-    lora_r: AtLeast1 = 16
-    # the adapter's product is scaled by lora_alpha / lora_r
-    lora_alpha: AtLeast1 = 32
-    # pairs with a longer prompt + response are dropped and counted
-    max_tokens: AtLeast1 = 4096
-    # a killed run repeats at most this many
-    save_steps: AtLeast1 = 20
-    # computes activations a second time in place of keeping them: less memory, more time
-    gradient_checkpointing: bool = False
-    # a name of `xlnb.losses.LOSSES`: dpo; or kto, on the same pairs, whose start is π^0 of the
-    # paper's second experiment
-    loss: str = "dpo"
-    # auto: paged_adamw_8bit on a GPU, adamw on a CPU
-    optimizer: Literal["auto", "adamw", "paged_adamw_8bit"] = "auto"
-    # of prompts held out; the checkpoint with the least loss on them is kept, else the last
-    eval_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    # where the log goes besides training.json
-    report_to: Literal["none", "tensorboard", "wandb"] = "none"
+    # a user's labelled pairs of shared/samples, prompt_id, lang, chosen and rejected a line: what
+    # they say of reward, length and likelihood makes the pairs; empty: the first score does
+    preference: str = option("")
+    # λ, how little a few labels move such a user from the reward alone
+    ridge: Above0 = option(1.0)
+    # a prompt's first so many responses alone may be in its pair; 0: all
+    n: AtLeast0 = option(0)
+    # "en,es": pairs are made in these of the sampled languages only; empty: in all
+    langs: str = option("")
 
     @model_validator(mode="after")
     def _together(self) -> Self:
-        if self.batch % self.micro_batch:
+        if self.preference and self.alpha != "none":
             raise ValueError(
-                f"batch {self.batch} must be a multiple of micro_batch {self.micro_batch}"
+                f"preference: a user may like length, which alpha={self.alpha} takes out; set "
+                "pairing.alpha=none"
             )
         return self
 
@@ -244,9 +226,11 @@ class Evaluation:
     top_p: Share = 0.9
     # of a response; a longer one is cut
     max_new_tokens: AtLeast1 = 2048
+    # responses a prompt: a win rate is then the mean of prompts' means
+    runs: AtLeast1 = option(1)
     # the lab's ground truth; or verifiable, what a program verifies; or endpoint:MODEL,
     # local:FOLDER_OR_HUB_ID: `xlnb.judges.registry`
-    judge: Annotated[str, AfterValidator(_judge)] = "oracle"
+    judge: Judge = "oracle"
     # prompts that carry checks have a truth by a name of `xlnb.checks.tastes.TASTES`, or anti-NAME,
     # its exact opposite: for English pairs, rewards and judge verifiable; empty: none
     taste: str = ""
@@ -272,6 +256,8 @@ class Preset:
     # cross-lingual ones, after the English training
     iterations: AtLeast0 = 2
     models: Models = field(default_factory=Models)
+    # a base → π_I
+    sft: SFT = field(default_factory=SFT)
     prompts: Prompts = field(default_factory=Prompts)
     localise: Localise = field(default_factory=Localise)
     preferences: Preferences = field(default_factory=Preferences)
@@ -284,3 +270,12 @@ class Preset:
     # π^t → π^{t+1}
     training: Training = field(default_factory=Training)
     evaluation: Evaluation = field(default_factory=Evaluation)
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.sft.path and (self.models.dpo or self.models.dpo_adapter):
+            raise ValueError(
+                "sft.path makes a π_I of which a given π^0 (models.dpo, models.dpo_adapter) was "
+                "not trained; give one of them"
+            )
+        return self

@@ -5,7 +5,6 @@ import json
 import shlex
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +14,8 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, write_json
 from xlnb.common.languages import split_langs
 from xlnb.models.hub import ADAPTER_FILES, LOG_IN, explain, is_hub_id
+from xlnb.models.places import hub_place
+from xlnb.presets import in_use
 from xlnb.runs.layout import Run
 from xlnb.runs.provenance import environment
 from xlnb.runs.records import check_whole
@@ -52,7 +53,7 @@ CARD = """---
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-base = AutoModelForCausalLM.from_pretrained("{base}")
+base = AutoModelForCausalLM.from_pretrained("{base}"{revision})
 model = PeftModel.from_pretrained(base, "THIS_REPOSITORY_OR_FOLDER")
 ```
 
@@ -74,8 +75,9 @@ def model_card(
     model, start = run.models[iteration + 1], run.models[iteration]
     base = run.base(start).base
     local = not is_hub_id(base) or Path(base).is_dir()
+    repo, at = hub_place(base)
     metadata = ModelCardData(
-        base_model=None if local else base,
+        base_model=None if local else repo,
         library_name="peft",
         pipeline_tag="text-generation",
         tags=["lora", config.loss, "multilingual-preference-alignment"],
@@ -113,7 +115,8 @@ def model_card(
         model=model,
         method=method,
         facts="\n".join(f"- {fact}" for fact in facts),
-        base=_shown(base),
+        base=_shown(repo),
+        revision="".join(f', revision="{revision}"' for revision in at.values()),
         settings=json.dumps(_settings(run, iteration), indent=1),
     )
 
@@ -122,13 +125,13 @@ def _settings(run: Run, iteration: int) -> dict[str, object]:
     """The preset's fields that the adapter depends on, without where files lay on this machine."""
     preset = run.preset
     settings: dict[str, object] = {
-        "training": asdict(preset.training if iteration else preset.english),
+        "training": in_use(preset.training if iteration else preset.english),
         "quantization": preset.models.quantization,
         "dtype": preset.models.dtype,
     }
     sections = ("prompts", "sampling", "scoring", "pairing") if iteration else ("preferences",)
     for section in sections:
-        fields = settings[section] = asdict(getattr(preset, section))
+        fields = settings[section] = in_use(getattr(preset, section))
         for name in ("path", "eval_path"):
             if name in fields and not fields[name].startswith("hub:"):
                 fields[name] = Path(fields[name]).name
@@ -164,7 +167,7 @@ def push(run: Run, model: str, to: str, base: str = "") -> str:
             f"{folder / ADAPTER_FILES[0]}: its base is a folder of this machine; name the base's "
             "Hub id: --base ORG/NAME"
         )
-    if not is_hub_id(to):
+    if not is_hub_id(to) or "@" in to:
         raise InputError(f"--to '{to}': expected ORG/NAME")
     if not get_token():
         raise InputError(f"pushing to the Hub needs a token that may write; {LOG_IN}")
@@ -174,7 +177,8 @@ def push(run: Run, model: str, to: str, base: str = "") -> str:
         with TemporaryDirectory() as copies:
             for file in files:
                 shutil.copy(file, copies)
-            named = config | {"base_model_name_or_path": base}
+            repo, revision = hub_place(base)
+            named = config | {"base_model_name_or_path": repo} | revision
             write_json(Path(copies) / ADAPTER_FILES[0], named)
             api.upload_folder(
                 repo_id=to,

@@ -2,6 +2,7 @@
 
 runs/<name>/
   preset.json                          what the run is, and what made it
+  sft/                                 π_I, where it is tuned here: a checkpoint
   prompts/<lang>.jsonl                 Prompt
   icr1/samples/<lang>.jsonl            Sample
   icr1/translations/<lang>.jsonl       Sample: the responses of `samples`, put into English
@@ -18,12 +19,10 @@ runs/<name>/
   history.jsonl                        the same of all that ever finished here, oldest first
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xlnb.common.errors import InputError
-from xlnb.common.files import relative
 from xlnb.models.hub import adapter_folder
 from xlnb.presets import Models, Preset, Training
 from xlnb.runs.evaluated import Evaluated
@@ -89,9 +88,22 @@ class Run:
     def evaluated(self, model: str) -> "Evaluated":
         return Evaluated(self.path / "eval" / model)
 
+    @property
+    def tuned(self) -> Path:
+        """π_I's checkpoint, where it is made here."""
+        return self.path / "sft"
+
+    @property
+    def loaded(self) -> Models:
+        """π_I and π^0 as they are loaded: `models`, or with what is made here of its base."""
+        models = self.preset.models
+        if not self.preset.sft.path:
+            return models
+        return replace(models, base=str(self.tuned), chat_template="")
+
     def base(self, model: str) -> Models:
         """What a model's adapter stands on: π_I's checkpoint, or a π^0 that is one."""
-        models = self.preset.models
+        models = self.loaded
         return replace(models, base=models.dpo) if models.dpo and model != "sft" else models
 
     def adapter(self, model: str) -> Path | None:
@@ -174,18 +186,6 @@ class Run:
     def variant(self, name: str) -> Path:
         """The folder of the same run with some fields changed."""
         return self.path / "variants" / name
-
-    def makers(self, path: Path) -> Iterator[str]:
-        """The names that the stage which makes this file may have; none for a file elsewhere."""
-        if not path.is_relative_to(self.path):
-            return
-        parts = Path(relative(path, self.path)).parts
-        if parts[:1] == ("eval",):
-            kinds = {"model_outputs.json": "responses", "annotations.json": "annotations"}
-            yield "/".join((*parts[:2], kinds.get(parts[-1], "")))
-            return
-        for length in range(1, len(parts)):
-            yield "/".join(parts[:length])
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ NEEDS = {
     "win_rates": "judgements",
     "explore": "judgements",
     "seeds": "several runs",
+    "analyses": "lab",
 }
 
 

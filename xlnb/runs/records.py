@@ -9,14 +9,22 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from xlnb.common.errors import InputError
-from xlnb.common.files import json_text, named_errors, read_json, relative, sha256, write_text
+from xlnb.common.files import (
+    json_text,
+    json_value,
+    named_errors,
+    read_json,
+    relative,
+    sha256,
+    write_text,
+)
 from xlnb.presets import PRESETS
 from xlnb.runs.layout import Run
 
@@ -27,7 +35,7 @@ TICK = 50_000_000
 NOT_OUTPUTS = (".old", ".part", ".tmp", ".md")
 
 # What reading a record raises where it is damaged.
-NO_RECORD = (InputError, KeyError, TypeError, ValueError, AttributeError)
+NO_RECORD = (InputError, KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -152,6 +160,19 @@ def set_aside(run: Run) -> list[Path]:
     return found
 
 
+def _makers(run: Run, path: Path) -> Iterator[str]:
+    """The names that the stage which makes this file may have; none for a file elsewhere."""
+    if not path.is_relative_to(run.path):
+        return
+    parts = Path(relative(path, run.path)).parts
+    if parts[:1] == ("eval",):
+        kinds = {"model_outputs.json": "responses", "annotations.json": "annotations"}
+        yield "/".join((*parts[:2], kinds.get(parts[-1], "")))
+        return
+    for length in range(1, len(parts)):
+        yield "/".join(parts[:length])
+
+
 def check_whole(run: Run, paths: Iterable[Path]) -> dict[Path, str]:
     """The checksum of every one of these files that a stage's record tells of.
 
@@ -162,7 +183,7 @@ def check_whole(run: Run, paths: Iterable[Path]) -> dict[Path, str]:
     records: dict[str, StageRecord | None] = {}
     digests = {}
     for path in paths:
-        for maker in run.makers(path):
+        for maker in _makers(run, path):
             if maker not in records:
                 records[maker] = find_record(run, maker).record
                 _check_finished(run, maker, records[maker])
@@ -220,11 +241,13 @@ def _record(values: Any) -> StageRecord:
     record = StageRecord(**{name: values[name] for name in ("state", "seconds", "key", "outputs")})
     if record.state not in ("working", "done"):
         raise ValueError(record.state)
-    float(record.seconds)
-    for known in record.outputs.values():
+    record.seconds + 0.0
+    for name, known in record.outputs.items():
         known["size"], known["mtime_ns"], known["sha256"]
+        Path(name).exists()
     if set(record.key) != {"uses", "inputs"}:
         raise ValueError("key")
+    record.key["uses"].items(), record.key["inputs"].items()
     return record
 
 
@@ -233,7 +256,7 @@ def _history(run: Run) -> list[dict[str, Any]]:
     entries = []
     for line in run.history.read_bytes().splitlines() if run.history.exists() else []:
         try:
-            entry = json.loads(line)
+            entry = json_value(line.decode())
         except ValueError:
             continue
         if isinstance(entry, dict):

@@ -73,10 +73,11 @@ def check_run(run: Run) -> None:
     from xlnb.rewards import split_scorers
     from xlnb.sampling import choose_backend
 
-    split_scorers(run.preset.scoring.scorers)
+    scorers = split_scorers(run.preset.scoring.scorers)
     find_judge(run.preset.evaluation.judge)
     get_taste(run.preset.lab.taste)
     _check_verified(run)
+    _check_user(run, scorers)
     check_loss(run.preset.english, "english")
     check_loss(run.preset.training, "training")
     choose_backend(run.preset.sampling.backend, run.preset.models)
@@ -109,6 +110,11 @@ def _check_verified(run: Run) -> None:
     split_kinds(prompts.checks)
     if config.taste:
         get_taste(config.taste)
+    if prompts.references and (run.is_lab or run.preset.localise.langs):
+        raise InputError(
+            "prompts.references: the lab's prompts and translated ones have none; set prompts.path "
+            "to parallel prompts that do"
+        )
     if run.is_lab and (config.taste or prompts.reward or prompts.checks):
         raise InputError(
             "evaluation.taste, prompts.reward and prompts.checks: the lab's prompts carry no "
@@ -118,6 +124,18 @@ def _check_verified(run: Run) -> None:
         raise InputError(
             "evaluation.judge=verifiable and prompts.reward need a truth: set prompts.path to "
             f"prompts that carry checks, and evaluation.taste to one of {', '.join(TASTES)}"
+        )
+
+
+def _check_user(run: Run, scorers: list[str]) -> None:
+    """A user's preference, where there is one: of a file, and of what is known of responses."""
+    path = run.preset.pairing.preference
+    if path and not Path(path).is_file():
+        raise InputError(f"pairing.preference {path}: no such file; mend the name")
+    if path and not (run.has_shared and "likelihood" in scorers):
+        raise InputError(
+            "pairing.preference weighs reward and likelihood, by pairs of shared/samples: add "
+            "likelihood to scoring.scorers, and hold out prompts (lab.reward or prompts.reward)"
         )
 
 

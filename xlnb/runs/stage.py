@@ -13,7 +13,7 @@ from typing import Any
 from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.common.files import aside, relative, sha256, temporary_file
-from xlnb.presets import Preset
+from xlnb.presets import Preset, in_use
 from xlnb.runs.layout import Run
 from xlnb.runs.lock import held, turn
 from xlnb.runs.records import (
@@ -234,17 +234,19 @@ class Stage:
 
 def refuse_outdated(run: Run, before: Preset) -> None:
     """Raise InputError where a stage was made by `before`, the preset that the folder holds, with
-    other values than the run's preset has. What a stage's key holds in a form of its own, the stage
-    itself compares."""
-    old, new = asdict(before), asdict(run.preset)
+    other values than the run's preset has, options of the same sections that were off among them.
+    What a stage's key holds in a form of its own, the stage itself compares."""
+    old, new, known = asdict(before), asdict(run.preset), in_use(before)
     for name in run.stamps:
         record = find_record(run, name).record
         for section, used in record.key["uses"].items() if record else ():
             was, now = old.get(section), new.get(section)
             if isinstance(used, dict) and isinstance(was, dict):
-                verbatim = [field for field in used if was.get(field, ...) == used[field]]
-                was = {field: was[field] for field in verbatim}
-                now = {field: new[section][field] for field in verbatim}
+                compared = {field for field in used if was.get(field, ...) == used[field]}
+                if compared:
+                    compared |= was.keys() - known[section].keys() - used.keys()
+                was = {field: was[field] for field in compared}
+                now = {field: new[section][field] for field in compared}
             why = difference({section: was}, {section: now}, "uses") if was != now else ""
             if why:
                 raise _refusal(run, name, why)
@@ -259,15 +261,15 @@ def _refusal(run: Run, name: str, why: str) -> InputError:
 
 def fields(preset: Preset, *names: str) -> dict[str, Any]:
     """The preset's values of these names, sections whole or single values such as prompts.parts,
-    as a stage's key holds them: {section: {name: value}}."""
-    values = asdict(preset)
+    as a stage's key holds them: {section: {name: value}}. An option that is off is left out."""
+    values = in_use(preset)
     found: dict[str, Any] = {}
     for name in names:
         section, _, field = name.partition(".")
-        if field:
-            found.setdefault(section, {})[field] = values[section][field]
-        else:
+        if not field:
             found[section] = values[section]
+        elif field in values[section]:
+            found.setdefault(section, {})[field] = values[section][field]
     return found
 
 

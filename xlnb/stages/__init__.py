@@ -5,7 +5,7 @@
 
 Iteration 0 makes π^0 from English preferences; iteration t ≥ 1 makes π^t from π^{t−1}'s own samples
 and rewards. The translated reward needs `translations` between `samples` and `logps`; `localised`
-makes parallel prompts of English ones.
+makes parallel prompts of English ones, `sft` makes π_I of a base.
 
 Under `accelerate launch` or `torchrun` every process calls the same stages: those with a model
 share their work out, batch by batch or step by step, the others are the main process' alone
@@ -30,10 +30,12 @@ from xlnb.stages.responses import respond
 from xlnb.stages.samples import sample, sample_shared
 from xlnb.stages.scores import score
 from xlnb.stages.translations import translate
+from xlnb.stages.tuned import tune
 
 # What `python -m xlnb stage` runs by name. A stage of an iteration takes `iteration`, one of an
 # evaluated model `model_name`.
 STAGES: dict[str, Callable[..., Path]] = {
+    "tune": tune,
     "localise": localise,
     "prompts": collect_prompts,
     "sample": sample,

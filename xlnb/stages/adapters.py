@@ -2,7 +2,6 @@
 
 import shutil
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,15 @@ from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.common.files import write_json, write_text
 from xlnb.common.records import Pair, read_records
+from xlnb.decay import half_life_chars, in_words
 from xlnb.engine.rows import Row, add_mismatched, hold_out, tokenize_pairs
 from xlnb.losses import LOSSES
-from xlnb.models.adapters import load_model, new_adapter
+from xlnb.models.adapters import check_layers, load_model, new_adapter
 from xlnb.models.base import deal_out, read_base
 from xlnb.models.chat import load_tokenizer
 from xlnb.models.checkpoint import checkpoint_files
-from xlnb.presets import Training
+from xlnb.presets import Training, in_use
+from xlnb.presets.values import layer_numbers
 from xlnb.runs.card import model_card
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.stage import Stage
@@ -42,12 +43,14 @@ def train(run: Run, iteration: int) -> Path:
 
     def make() -> None:
         model, tokenizer = _start(run, here.source, config)
+        check_layers(model, layer_numbers(config.layers), section)
         rows, dropped = _rows(stage.name, files, tokenizer, config)
         rows, held_out = hold_out(rows, config.eval_fraction, section)
         for some in filter(None, (rows, held_out)):
             if LOSSES[config.loss].reads_others:
                 add_mismatched(some, config.max_tokens)
-            add_reference(model, some, "default", run.preset.scoring.batch_tokens)
+            batch_tokens = run.preset.scoring.batch_tokens
+            add_reference(model, some, "default", batch_tokens, config.gamma)
         trained = train_adapter(
             model,
             tokenizer,
@@ -66,6 +69,8 @@ def train(run: Run, iteration: int) -> Path:
                 "base_files": checkpoint_files(run.base(here.source).base),
                 **trained._asdict(),
             }
+            if config.gamma != 1:
+                record["half_life_chars"] = _half_lives(stage.name, tokenizer, rows, config.gamma)
             languages = dict(Counter(row["lang"] for row in rows))
             save_adapter(model, out)
             write_json(here.training_record, record)
@@ -87,7 +92,7 @@ def _pair_files(here: Iteration) -> list[Path]:
 
 
 def _stage(here: Iteration, files: list[Path]) -> Stage:
-    settings = asdict(here.training)
+    settings = in_use(here.training)
     # Where figures of a training go is no part of what it makes.
     del settings["report_to"]
     return Stage(
@@ -97,7 +102,7 @@ def _stage(here: Iteration, files: list[Path]) -> Stage:
         uses={
             here.section: settings,
             "seed": here.run.preset.seed,
-            **model_fields(here.run.preset.models),
+            **model_fields(here.run.loaded),
         },
         out=here.adapter,
     )
@@ -131,3 +136,16 @@ def _rows(
     if not rows:
         raise InputError(f"{files[0].parent}: no pair is left to train on")
     return rows, dropped
+
+
+def _half_lives(
+    name: str, tokenizer: PreTrainedTokenizerBase, rows: list[Row], gamma: float
+) -> dict[str, float]:
+    """The decay's half-life in characters of the chosen responses, by language; printed, too."""
+    responses = []
+    for row in rows:
+        text = str(tokenizer.decode(row["chosen_ids"], skip_special_tokens=True))
+        responses.append((row["lang"], text, row["chosen_ids"]))
+    half_lives = half_life_chars(gamma, responses)
+    print(f"{name}: {in_words(gamma, half_lives)}", flush=True)
+    return half_lives

@@ -62,10 +62,10 @@ def judge(run: Run, model_name: str, *, yes: bool = False, again: bool = False) 
             comparisons[lang] = read_comparisons(
                 ours, base, lang, annotator=asked.name, checks=checks[lang]
             )
-            order = [one.prompt_id for one in comparisons[lang]]
+            order = [one.question for one in comparisons[lang]]
             if not is_finished(here.verdicts(lang), order):
                 done = Journal(here.verdicts(lang)).done
-                todo += [one for one in comparisons[lang] if one.prompt_id not in done]
+                todo += [one for one in comparisons[lang] if one.question not in done]
         ask_consent(asked, todo, price=config.judge_price, yes=yes)
         for lang, some in comparisons.items():
             verdicts = here.verdicts(lang)

@@ -8,8 +8,8 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from xlnb.common import processes
 from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.journal import is_finished
-from xlnb.common.records import Prompt, Sample
-from xlnb.models.chat import prompt_ids
+from xlnb.common.records import Prompt, Response, Sample
+from xlnb.models.chat import prompt_ids, response_ids
 from xlnb.presets import Evaluation, Sampling
 from xlnb.runs.layout import Run
 from xlnb.sampling import Sampler, batch_seed
@@ -32,7 +32,7 @@ def generation(
 
     `config`: temperature, top_p and max_new_tokens. `stream`: names the random numbers that are
     drawn here; another name, another seed or another place among the prompts, other samples.
-    `label` is for the eye alone.
+    `label` is for the eye alone. A training prompt's `reference` is one more response, the last.
 
     Raises InputError for a prompt that the model cannot be given as it is, or that fills the
     model's context, and says how many prompts leave less of it than `max_new_tokens`; of a model
@@ -42,6 +42,7 @@ def generation(
     if is_finished(path, order):
         return None
     encoded = {}
+    given = {}
     for prompt in prompts:
         try:
             encoded[prompt.prompt_id] = prompt_ids(tokenizer, prompt.instruction)
@@ -50,6 +51,7 @@ def generation(
                 f"{label}: the prompt of id {prompt.prompt_id} cannot be asked: {error}; leave it "
                 "out of the prompts"
             ) from None
+        given[prompt.prompt_id] = _reference(tokenizer, prompt)
     lengths = {prompt_id: len(ids) for prompt_id, ids in encoded.items()}
     check_context(getattr(sampler.model, "config", None), lengths, config.max_new_tokens, label)
 
@@ -63,10 +65,11 @@ def generation(
             max_new_tokens=config.max_new_tokens,
             seed=batch_seed(run.preset.seed, stream, batch.start),
         )
-        return [
-            Sample(prompt.prompt_id, prompt.lang, prompt.split, prompt.instruction, sampled)
-            for prompt, sampled in zip(batch.records, responses, strict=True)
-        ]
+        samples = []
+        for prompt, sampled in zip(batch.records, responses, strict=True):
+            names = (prompt.prompt_id, prompt.lang, prompt.split, prompt.instruction)
+            samples.append(Sample(*names, [*sampled, *given[prompt.prompt_id]]))
+        return samples
 
     ordered = sorted(prompts, key=lambda prompt: lengths[prompt.prompt_id])
     if sampler.prompts_at_once:
@@ -75,6 +78,21 @@ def generation(
         most = run.preset.sampling.batch_tokens
         batches = list(batches_within(ordered, lengths, n, config.max_new_tokens, most))
     return Work(path, batches, make, order, label)
+
+
+def _reference(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[Response]:
+    """A training prompt's given response, as if it had been sampled; none where it has none. So
+    prompts of which every sample is wrong have something to prefer (2506.04913's injection)."""
+    if prompt.reference is None or prompt.split != "train":
+        return []
+    try:
+        ids = response_ids(tokenizer, prompt.instruction, prompt.reference)
+    except UnfitText as error:
+        raise InputError(
+            f"id {prompt.prompt_id} ({prompt.lang}): the reference cannot be read: {error}; leave "
+            "it out"
+        ) from None
+    return [Response(prompt.reference, ids, "stop")]
 
 
 def check_context(

@@ -28,6 +28,7 @@ from xlnb.presets import get_preset, override
 from xlnb.rewards import SCORERS, score_sample, split_scorers
 from xlnb.runs.layout import Run
 from xlnb.runs.run import open_run
+from xlnb.runs.stage import fields
 from xlnb.stages.keys import adapter_files, model_fields
 from xlnb.stages.loading import policy_and_reference
 from xlnb.stages.logprobs import Loaded, Reading, logps_file, read_sample
@@ -115,20 +116,32 @@ def score_given(
     logps: dict[tuple[str, str], dict[str, Logps]] = {}
     reads = dict.fromkeys(SCORERS[name].reads for name in names)
     for scorer in filter(None, reads):
-        loaded = loaded or Loaded(run.adapter_name(model), *policy_and_reference(run, model))
+        if loaded is None:
+            models = policy_and_reference(run, model)
+            loaded = Loaded(run.adapter_name(model), *models, config.layers)
         read = partial(_read, loaded.tokenizer, scorer, dict(english))
         for lang in dict.fromkeys(sample.lang for sample in samples):
             some = [sample for sample in samples if sample.lang == lang]
             path = parts / scorer / f"{lang}.jsonl"
             budget = Budget(config.batch_tokens)
-            work = logps_file(loaded, some, read, path, budget, label=f"{scorer} {lang}")
+            keep, label = config.keep_tokens, f"{scorer} {lang}"
+            work = logps_file(loaded, some, read, path, budget, keep_tokens=keep, label=label)
             share_out([work], models=[loaded.model, loaded.ref_model])
             for record in read_records(path, Logps):
                 logps.setdefault((lang, record.prompt_id), {})[scorer] = record
     scores = []
     for sample in samples:
         found = logps.get((sample.lang, sample.prompt_id), {})
-        scores.append(score_sample(sample, found, names, beta=config.beta, seed=run.preset.seed))
+        scores.append(
+            score_sample(
+                sample,
+                found,
+                names,
+                beta=config.beta,
+                seed=run.preset.seed,
+                gamma=config.gamma,
+            )
+        )
     if is_main():
         write_records(out, scores)
         shutil.rmtree(parts)
@@ -168,7 +181,8 @@ def _key(
     return {
         "responses": hashlib.sha256(text.encode()).hexdigest(),
         "adapter": [sha256(path) for path in adapter_files(run, model)],
-        **model_fields(run.preset.models),
+        **fields(run.preset, "scoring.keep_tokens", "scoring.layers"),
+        **model_fields(run.loaded),
     }
 
 

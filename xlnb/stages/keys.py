@@ -6,9 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from xlnb.common.files import sha256
 from xlnb.inputs.reader import HERE, Source
 from xlnb.inputs.sources import parse_source, source_versions
 from xlnb.models.checkpoint import checkpoint_files
+from xlnb.models.places import template_path
 from xlnb.presets import Models, Sampling
 from xlnb.runs.layout import Run
 
@@ -27,13 +29,17 @@ def sampling_fields(config: Sampling, *names: str) -> dict[str, object]:
 def model_fields(models: Models) -> dict[str, object]:
     """{"models": the fields that every stage with a model depends on}.
 
-    A checkpoint that is a folder counts by what its files hold: weights, configs, tokenizer and
-    chat template. So does an adapter, whose files are inputs of the stages that read it.
+    A checkpoint that is here counts by what its files hold: weights, configs, tokenizer and chat
+    template, also one that it is given. So does an adapter, whose files are inputs of the stages
+    that read it.
     """
     fields = asdict(models)
     # Rounding apart, these change nothing.
     del fields["attention"], fields["shard"]
     files = {}
+    template = fields.pop("chat_template")
+    if template:
+        files["chat_template"] = sha256(template_path(template))
     for name in ("base", "dpo"):
         found = checkpoint_files(fields[name])
         if found:

@@ -199,8 +199,8 @@ def _translator(run: Run) -> Translator:
 
 def _translator_models(run: Run) -> Models:
     by = run.preset.localise.by
-    models = replace(run.preset.models, dpo="", dpo_adapter="")
-    return replace(models, base=by.removeprefix("local:")) if by else models
+    models = replace(run.loaded, dpo="", dpo_adapter="")
+    return replace(models, base=by.removeprefix("local:"), chat_template="") if by else models
 
 
 def _translator_uses(run: Run) -> dict[str, object]:

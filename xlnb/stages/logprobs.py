@@ -22,7 +22,7 @@ from xlnb.models.chat import prompt_ids, response_ids
 from xlnb.prompts import scorer_prompt
 from xlnb.rewards import prompts_read, score_responses
 from xlnb.runs.layout import Iteration, Run
-from xlnb.runs.stage import Stage
+from xlnb.runs.stage import Stage, fields
 from xlnb.stages.keys import adapter_files, model_fields
 from xlnb.stages.loading import policy_and_reference
 from xlnb.stages.reading import no_iteration_0
@@ -51,6 +51,8 @@ class Loaded(NamedTuple):
     model: Any
     ref_model: Any
     tokenizer: PreTrainedTokenizerBase
+    # how many of their first layers read; 0: all
+    layers: int = 0
 
 
 def logps(run: Run, iteration: int, *, shared: bool = False) -> Path:
@@ -66,7 +68,8 @@ def logps(run: Run, iteration: int, *, shared: bool = False) -> Path:
 
     @cache
     def load() -> Loaded:
-        return Loaded(run.adapter_name(here.source), *policy_and_reference(run, here.source))
+        models = policy_and_reference(run, here.source)
+        return Loaded(run.adapter_name(here.source), *models, run.preset.scoring.layers)
 
     for scorer, splits in prompts_read(run.preset.scoring.scorers).items():
         _under(here, scorer, splits, load)
@@ -91,8 +94,8 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
         ],
         uses={
             "splits": splits,
-            "scoring": {"keep_tokens": config.keep_tokens},
-            **model_fields(run.preset.models),
+            **fields(run.preset, "scoring.keep_tokens", "scoring.layers"),
+            **model_fields(run.loaded),
         },
         out=here.folder / "logps" / scorer,
     )
@@ -228,6 +231,7 @@ def sample_logps(
             responses,
             batch_tokens=budget,
             ref_model=loaded.ref_model,
+            layers=loaded.layers,
         )
     except InputError as error:
         first = samples[0]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from xlnb.common import processes
+from xlnb.common import interruption, processes
 from xlnb.common.errors import InputError
 from xlnb.rewards import prompts_read
 from xlnb.runs.layout import Iteration, Run
@@ -21,6 +21,7 @@ from xlnb.stages.responses import respond
 from xlnb.stages.samples import sample, sample_shared
 from xlnb.stages.scores import score
 from xlnb.stages.translations import translate
+from xlnb.stages.tuned import tune
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ def steps(run: Run, *, yes: bool = False) -> list[Step]:
     found = [Step("prompts", partial(collect_prompts, run))]
     if run.preset.localise.langs:
         found.insert(0, Step("localised", partial(localise, run, yes=yes)))
+    if run.preset.sft.path:
+        found.insert(0, Step("sft", partial(tune, run)))
     found += _english(run) if run.trains_dpo else []
     if run.has_shared:
         found.append(Step("samples", partial(sample_shared, run), "shared"))
@@ -116,4 +119,5 @@ def run_until(run: Run, last: str = "report", *, yes: bool = False) -> Run:
         check_training(run.preset.training)
     for step in todo:
         step.call()
+        interruption.go_on()
     return run

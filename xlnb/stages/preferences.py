@@ -9,7 +9,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import write_json
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Sample, read_records, write_records
-from xlnb.evaluation.truth import english_preferences
+from xlnb.evaluation.truth import english_preferences, flip
 from xlnb.inputs.preferences import COLUMNS, preference_pairs
 from xlnb.inputs.sources import parse_source, read_rows, source_files
 from xlnb.lab.truth import lab_truth
@@ -36,10 +36,11 @@ def prefer(run: Run) -> Path:
     here = run.iteration(0)
     config = run.preset.preferences
     inputs = [here.samples("en")]
-    uses: dict[str, object] = fields(run.preset, "seed", "lab.taste")
+    # label noise is an option, and no part of the key where it is off
+    uses: dict[str, object] = fields(run.preset, "seed", "lab.taste", "preferences.flipped")
     if run.verifies_by:
         inputs += run.prompt_files
-        uses = fields(run.preset, "seed", "evaluation.taste")
+        uses = fields(run.preset, "seed", "evaluation.taste", "preferences.flipped")
     if config.path:
         source = parse_source(config.path)
         inputs = source_files(source)
@@ -47,7 +48,7 @@ def prefer(run: Run) -> Path:
         uses = {
             **fields(run.preset, "preferences.limit"),
             **source_fields([config.path], [source]),
-            **model_fields(run.preset.models),
+            **model_fields(run.loaded),
         }
     stage = Stage(run, "dpo/pairs", inputs=inputs, uses=uses, out=here.folder / "pairs")
 
@@ -71,6 +72,7 @@ def prefer(run: Run) -> Path:
                     f"{stage.name}: no response of π_I is better than another to the same prompt; "
                     "sample more of them (sampling.n), or choose another taste"
                 )
+            pairs = flip(pairs, config.flipped, run.preset.seed)
         write_records(here.pairs("en"), pairs)
 
     return stage.make(make)

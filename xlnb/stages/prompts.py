@@ -1,5 +1,6 @@
 """The run's prompts: prompts/<lang>.jsonl, parallel by id."""
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from xlnb.evaluation.clusters import fact_of
 from xlnb.inputs.parallel_prompts import prompt_sources, read_parallel
 from xlnb.inputs.sources import source_files
 from xlnb.lab.world import load_world
-from xlnb.models.base import base_path
+from xlnb.models.places import base_path
 from xlnb.presets import Models
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
@@ -45,9 +46,8 @@ def collect_prompts(run: Run) -> Path:
     for text in texts:
         sources += prompt_sources(text, config.langs)
     inputs = [file for source in sources for file in source_files(source)]
-    names = ["prompts.langs", "prompts.limit"]
-    # A run without them has the key that it had before there were any.
-    names += [f"prompts.{name}" for name in ("reward", "checks") if getattr(config, name)]
+    read = ("langs", "limit", "references", "reward", "english", "checks")
+    names = [f"prompts.{name}" for name in read]
     stage = Stage(
         run,
         "prompts",
@@ -86,33 +86,41 @@ def split_prompts(
 
 def _given_prompts(run: Run, path: str) -> ByLanguage:
     config = run.preset.prompts
-    prompts = split_prompts(read_parallel(path, config.langs), "train", config.limit)
-    if config.reward:
-        prompts = hold_out(prompts, config.reward)
+    given = read_parallel(path, config.langs, references=config.references)
+    prompts = split_prompts(given, "train", config.limit)
+    some = itertools.chain.from_iterable(prompts.values())
+    if config.references and not any(prompt.reference for prompt in some):
+        raise InputError(f"prompts.references: no prompt of {path} has a `reference`; leave it out")
+    for split in ("reward", "english"):
+        most = getattr(config, split)
+        if most:
+            prompts = hold_out(prompts, most, split)
     if config.eval_path:
         _add_eval(run, prompts)
     return ask_for(prompts, split_kinds(config.checks)) if config.checks else prompts
 
 
-def hold_out(prompts: ByLanguage, most: int) -> ByLanguage:
-    """The prompts with at most so many a language of split `reward`: whole clusters of them, such
-    as the questions on one paragraph, in the order of a shuffle by their names."""
-    sizes = Counter(fact_of(prompt.prompt_id) for prompt in prompts["en"])
+def hold_out(prompts: ByLanguage, most: int, split: str) -> ByLanguage:
+    """The prompts with at most so many a language of those to train on in another split: whole
+    clusters of them, such as the questions on one paragraph, in the order of a shuffle by their
+    names."""
+    train = [prompt for prompt in prompts["en"] if prompt.split == "train"]
+    sizes = Counter(fact_of(prompt.prompt_id) for prompt in train)
     held: set[str] = set()
     left = most
-    for cluster in sorted(sizes, key=lambda name: random.Random(f"reward {name}").random()):
+    for cluster in sorted(sizes, key=lambda name: random.Random(f"{split} {name}").random()):
         if sizes[cluster] <= left:
             held.add(cluster)
             left -= sizes[cluster]
     if not held or len(held) == len(sizes):
         raise InputError(
-            f"prompts.reward {most}: holds out {len(held)} of {len(sizes)} groups of training "
+            f"prompts.{split} {most}: holds out {len(held)} of {len(sizes)} groups of training "
             "prompts; expected some, and some left to train on"
         )
     found: ByLanguage = {}
     for lang, some in prompts.items():
         found[lang] = [
-            replace(prompt, split="reward") if fact_of(prompt.prompt_id) in held else prompt
+            replace(prompt, split=split) if fact_of(prompt.prompt_id) in held else prompt
             for prompt in some
         ]
     return found

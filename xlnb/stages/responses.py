@@ -1,4 +1,5 @@
-"""One response of a model to each evaluation prompt: eval/<model>/<lang>/model_outputs.json."""
+"""A model's responses to the evaluation prompts, `evaluation.runs` to each:
+eval/<model>/<lang>/model_outputs.json."""
 
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def respond(run: Run, model_name: str) -> Path:
     here = run.evaluated(model_name)
     config = run.preset.evaluation
     prompts = eval_prompts(run)
-    read = ("temperature", "top_p", "max_new_tokens")
+    read = ("temperature", "top_p", "max_new_tokens", "runs")
     stage = Stage(
         run,
         f"eval/{model_name}/responses",
@@ -28,7 +29,7 @@ def respond(run: Run, model_name: str) -> Path:
         uses={
             **fields(run.preset, "seed", *(f"evaluation.{name}" for name in read)),
             "sampling": sampling_fields(run.preset.sampling, "batch_tokens", "backend"),
-            **model_fields(run.preset.models),
+            **model_fields(run.loaded),
         },
         out=here.folder / "responses",
         beside=[here.outputs(lang) for lang in prompts],
@@ -46,7 +47,7 @@ def respond(run: Run, model_name: str) -> Path:
                 tokenizer,
                 some,
                 here.samples(lang),
-                n=1,
+                n=config.runs,
                 config=config,
                 stream=f"eval {model_name} {lang}",
                 label=f"eval {model_name} {lang}",
@@ -56,16 +57,26 @@ def respond(run: Run, model_name: str) -> Path:
         share_out(files, models=[sampler.model])
         if processes.is_main():
             for lang in prompts:
-                outputs = [
-                    Output(
-                        generator=model_name,
-                        dataset=dataset,
-                        prompt_id=sample.prompt_id,
-                        instruction=sample.instruction,
-                        output=sample.responses[0].text,
-                    )
-                    for sample in read_records(here.samples(lang), Sample)
-                ]
+                outputs = []
+                for sample in read_records(here.samples(lang), Sample):
+                    outputs += _outputs(sample, model_name, dataset)
                 write_records(here.outputs(lang), outputs)
 
     return stage.make(make)
+
+
+def _outputs(sample: Sample, model_name: str, dataset: str) -> list[Output]:
+    """A prompt's responses in AlpacaEval's form; they are numbered where there are several."""
+    several = len(sample.responses) > 1
+    outputs = []
+    for number, response in enumerate(sample.responses, 1):
+        output = Output(
+            generator=model_name,
+            dataset=dataset,
+            prompt_id=sample.prompt_id,
+            run=number if several else None,
+            instruction=sample.instruction,
+            output=response.text,
+        )
+        outputs.append(output)
+    return outputs

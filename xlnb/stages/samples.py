@@ -49,7 +49,7 @@ def sample_shared(run: Run) -> Path:
 
 def _stage(run: Run, out: Path, *, inputs: list[Path], uses: dict[str, object]) -> Stage:
     sampling = {"sampling": sampling_fields(run.preset.sampling)}
-    uses = {**sampling, **model_fields(run.preset.models), **fields(run.preset, "seed"), **uses}
+    uses = {**sampling, **model_fields(run.loaded), **fields(run.preset, "seed"), **uses}
     return Stage(run, out.relative_to(run.path).as_posix(), inputs=inputs, uses=uses, out=out)
 
 
@@ -87,7 +87,8 @@ def _training_prompts(iteration: Iteration) -> dict[str, list[Prompt]]:
 
 def _english_questions(run: Run) -> dict[str, list[Prompt]]:
     if run.verifies_by:
-        return {"en": [prompt for prompt in read_prompts(run)["en"] if prompt.split == "train"]}
+        split = "english" if run.preset.prompts.english else "train"
+        return {"en": [prompt for prompt in read_prompts(run)["en"] if prompt.split == split]}
     if not run.preset.lab.english:
         raise InputError(
             f"preset {run.preset.name}: there is no π^0; name it (models.dpo or "

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Logps, Sample, Score, each_record, read_records, write_records
+from xlnb.decay import half_life_chars, in_words
 from xlnb.rewards import prompts_read, score_sample, split_scorers
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.records import find_record
@@ -29,11 +30,15 @@ def score(run: Run, iteration: int, *, shared: bool = False) -> Path:
         run,
         f"{here.target}/scores",
         inputs=[*(here.samples(lang) for lang in langs), *files],
-        uses=fields(run.preset, "scoring.beta", "scoring.scorers", "seed"),
+        uses=fields(run.preset, "scoring.beta", "scoring.gamma", "scoring.scorers", "seed"),
         out=here.folder / "scores",
     )
 
     def make() -> None:
+        gamma = run.preset.scoring.gamma
+        if gamma != 1:
+            half_lives = half_life_chars(gamma, _responses(here))
+            print(f"{stage.name}: {in_words(gamma, half_lives)}", flush=True)
         for lang in langs:
             write_records(here.scores(lang), language_scores(here, lang))
 
@@ -50,6 +55,14 @@ def _logps_files(here: Iteration, scorer: str) -> list[Path]:
     return [path for path in files if path.exists()]
 
 
+def _responses(here: Iteration) -> Iterator[tuple[str, str, list[int]]]:
+    """Language, text and token ids of every response."""
+    for lang in here.langs:
+        for sample in each_record(here.samples(lang), Sample):
+            for response in sample.responses:
+                yield lang, response.text, response.token_ids
+
+
 def language_scores(here: Iteration, lang: str) -> Iterator[Score]:
     """The scores of one language's samples, in their order."""
     config = here.run.preset.scoring
@@ -64,4 +77,11 @@ def language_scores(here: Iteration, lang: str) -> Iterator[Score]:
             if sample.prompt_id in by_prompt:
                 found[scorer] = by_prompt[sample.prompt_id]
         names = split_scorers(config.scorers)
-        yield score_sample(sample, found, names, beta=config.beta, seed=here.run.preset.seed)
+        yield score_sample(
+            sample,
+            found,
+            names,
+            beta=config.beta,
+            seed=here.run.preset.seed,
+            gamma=config.gamma,
+        )

@@ -42,7 +42,7 @@ def translate(run: Run, iteration: int, *, shared: bool = False) -> Path:
     if run.is_lab:
         by |= fields(run.preset, "lab.translation_noise")
     else:
-        by |= {"sampling": sampling_fields(config), **model_fields(run.preset.models)}
+        by |= {"sampling": sampling_fields(config), **model_fields(run.loaded)}
     stage = Stage(
         run,
         f"{here.target}/translations",

@@ -1,0 +1,101 @@
+"""The paper's claims decided: tests over seeds and facts, Holm's correction, verdicts by rule."""
+
+import numpy as np
+import pytest
+
+from xlnb.analysis.analyses import arm_table, holm, over_seeds, over_seeds_and_facts, verdicts
+from xlnb.presets.analyses import ANALYSES, BASE, Analysis, Arm, Claim
+
+PAIR = {"a": Arm(), "b": Arm({"training.nll": "0"})}
+
+
+def run_of(values, seed, facts, lc):
+    model = {"wr": {"en": 0.0, "es": float(np.mean(facts))}, "lc": {"en": 0.0, "es": lc}}
+    return {
+        "values": {**BASE, **values},
+        "seed": seed,
+        "models": {"icr1": model | {"facts": facts}},
+    }
+
+
+def record_of(gain, seeds=5):
+    """Arm a has `gain` points more than b on each of four facts, give or take."""
+    stream = np.random.default_rng(0)
+    runs = []
+    for seed in range(seeds):
+        facts = stream.normal(50, 1, size=4)
+        runs.append(
+            run_of({}, seed, list(facts + gain + stream.normal(0, 0.5, 4)), 50 + gain + seed / 9)
+        )
+        runs.append(run_of({"training.nll": "0"}, seed, list(facts), 50.0))
+    return {"runs": runs}
+
+
+def decided(record, paper="WR 2 against 1"):
+    claims = [Claim("a beats b", "a", "b", measure, paper) for measure in ("wr", "lc")]
+    return verdicts(record, {"one": Analysis("?", PAIR, claims)})
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(20, "agree"), (-20, "disagree")])
+def test_a_verdict_goes_by_the_sign(gain, expected):
+    table = decided(record_of(gain))
+    assert list(table["verdict"]) == [expected, expected]
+    assert list(table["seeds"]) == [5, 5]
+    assert (table["p"] < 0.05).all()
+
+
+def test_without_a_difference_nothing_is_decided():
+    table = decided(record_of(0.0))
+    assert table["verdict"][0] == "undecided"
+
+
+def test_without_a_figure_in_the_paper_nothing_is_compared():
+    assert set(decided(record_of(20), paper="")["verdict"]) == {"not comparable"}
+
+
+def test_too_few_seeds_are_said_whatever_they_show():
+    for seeds in (1, 4):
+        table = decided(record_of(20, seeds))
+        assert set(table["verdict"]) == {"too few seeds"}
+        assert table["why"][0] == f"{seeds} of 5 seeds are finished."
+    none = decided({"runs": []})
+    assert set(none["verdict"]) == {"too few seeds"} and set(none["seeds"]) == {0}
+
+
+def test_holm_by_hand():
+    # 4 × .01; then the greater of it and 3 × .011; and so on, at most 1.
+    assert holm([0.011, 0.01, 0.5, np.nan, 0.6]) == pytest.approx(
+        [0.04, 0.04, 1.0, np.nan, 1.0], nan_ok=True
+    )
+
+
+def test_the_interval_over_seeds_and_facts_covers_as_it_says():
+    """Seeds and facts both have effects of their own: an interval over one alone is too narrow."""
+    stream = np.random.default_rng(1)
+    two_way = of_seeds = 0
+    for _ in range(400):
+        seeds, facts = stream.normal(0, 1, (5, 1)), stream.normal(0, 6, (1, 30))
+        table = seeds + facts + stream.normal(0, 3, (5, 30))
+        found, alone = over_seeds_and_facts(table), over_seeds(list(table.mean(axis=1)))
+        two_way += found.low < 0 < found.high
+        of_seeds += alone.low < 0 < alone.high
+    assert two_way / 400 >= 0.94
+    assert of_seeds / 400 < 0.9
+
+
+def test_a_single_seed_has_a_difference_and_no_interval():
+    found = over_seeds_and_facts(np.array([[1.0, 3.0]]))
+    assert found.mean == 2 and np.isnan(found[1:]).all()
+
+
+def test_arms_of_the_page_are_found_by_their_values():
+    table = arm_table(record_of(20, 2), Analysis("?", PAIR), "lc")
+    assert list(table["arm"]) == ["a", "a", "b", "b"]
+    assert table["value"].tolist()[2:] == [50.0, 50.0]
+
+
+@pytest.mark.parametrize("analysis", ANALYSES.values(), ids=ANALYSES)
+def test_claims_name_arms_of_their_analysis(analysis):
+    for claim in analysis.claims:
+        assert {claim.more, claim.less} <= analysis.arms.keys()
+    assert analysis.published.keys() <= analysis.arms.keys()

@@ -1,0 +1,57 @@
+"""`analyses`: a few arms of the page in the lab's smallest form, and what is written of them."""
+
+import pytest
+from small import SMALL
+
+from xlnb.cli.main import main
+from xlnb.common.files import read_json
+
+FIXED = [part for key, value in SMALL.items() for part in ("-p", f"{key}={value}")]
+QUICK = ["analyses", "--preset", "lab-quick", "--seeds", "0", *FIXED]
+ARMS = [{}, {"pairing.n": "2"}, {"pairing.n": "4"}, {"pairing.n": "7"}]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("analyses") / "out"
+    assert main([*QUICK, "--out", str(folder), "responses"]) == 0
+    return folder
+
+
+def test_every_arm_is_a_run_and_shares_all_but_its_pairs(made):
+    record = read_json(made / "analyses.json")
+    assert [run["values"] for run in record["runs"]] == [{"iterations": "1", **arm} for arm in ARMS]
+    pairs, samples = set(), set()
+    for run in made.glob("*seed=0/"):
+        pairs.add((run / "icr1/pairs/es.jsonl").read_bytes())
+        samples.add((run / "icr1/samples/es.jsonl").read_bytes())
+    assert len(samples) == 1
+    # A prompt has four responses there, so that "7" and "10" are the same.
+    assert len(pairs) == 2
+
+
+def test_the_record_has_what_claims_are_decided_by(made):
+    record = read_json(made / "analyses.json")
+    assert {"versions", "device", "git"} == record["made_by"][0].keys()
+    for run in record["runs"]:
+        assert list(run["models"]) == ["dpo", "icr1"]
+        model = run["models"]["icr1"]
+        assert {"wr", "lc", "chars", "in_language", "facts", "pairs", "margin"} <= model.keys()
+        assert len(model["facts"]) == len(record["facts"])
+        # One language but English, and as many questions of each fact.
+        facts = sum(model["facts"]) / len(model["facts"])
+        assert facts == pytest.approx(model["wr"]["es"], abs=15)
+
+
+def test_the_same_command_makes_nothing_again_and_collects(made, capsys):
+    before = {path: path.stat().st_mtime_ns for path in made.glob("*/metrics.json")}
+    assert main([*QUICK, "--out", str(made), "--collect"]) == 0
+    assert main([*QUICK, "--out", str(made), "responses"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert "4 of " in capsys.readouterr().out
+
+
+def test_an_unknown_analysis_is_one_line_and_nothing_is_written(tmp_path, capsys):
+    assert main([*QUICK, "--out", str(tmp_path / "out"), "nix"]) == 2
+    assert "unknown analysis 'nix'; known: rewards," in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

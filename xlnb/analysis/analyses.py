@@ -1,0 +1,173 @@
+"""The paper's claims, decided: for each the difference of two arms over seeds, and facts where they
+are known, corrected for the number of comparisons.
+
+`record`: analyses.json, as `stages.analyses.collect` makes it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtr, stdtrit
+
+from xlnb.analysis.read import Record
+from xlnb.common.columns import Floats
+from xlnb.common.intervals import seed_interval
+from xlnb.presets.analyses import BASE, SEEDS, Analysis, Arm, Claim
+
+ALPHA = 0.05
+
+
+class Difference(NamedTuple):
+    """A mean difference, its 95% interval and two-sided p; NaN for a single seed."""
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+
+
+def runs_of(record: Record, arm: Arm) -> dict[int, Record]:
+    """{seed: an arm's run}, of those that are finished."""
+    values = {**BASE, **arm.values}
+    return {run["seed"]: run for run in record["runs"] if run["values"] == values}
+
+
+def model_of(run: Record, arm: Arm) -> Record:
+    """What was measured on the model that an arm looks at."""
+    return run["models"][arm.model or list(run["models"])[-1]]
+
+
+def value(model: Record, measure: str) -> float:
+    """A measure of a model: wr, lc (points), chars (characters) or in_language (0 to 1), mean over
+    the languages other than English; or of one language, as "wr sw"."""
+    name, _, lang = measure.partition(" ")
+    by_lang = model[name]
+    if lang:
+        return float(by_lang[lang])
+    return float(np.mean([found for code, found in by_lang.items() if code != "en"]))
+
+
+def over_seeds(differences: Sequence[float]) -> Difference:
+    """Paired t over seeds."""
+    if len(differences) < 2:
+        return Difference(differences[0], np.nan, np.nan, np.nan)
+    mean, low, high = seed_interval(differences)
+    se = float(np.std(differences, ddof=1) / len(differences) ** 0.5)
+    return Difference(mean, low, high, _p_value(mean, se, len(differences)))
+
+
+def over_seeds_and_facts(table: Floats) -> Difference:
+    """(seeds, facts) differences, both drawn at random: the variance of the mean is
+
+        s²_seeds / S + s²_facts / F − s² / (S F)
+
+    of row means, column means and cells (two-way clustering: Cameron, Gelbach and Miller 2011),
+    never less than the greater of the first two; t has S − 1 degrees of freedom.
+    """
+    seeds, facts = table.shape
+    mean = float(table.mean())
+    if seeds < 2:
+        return Difference(mean, np.nan, np.nan, np.nan)
+    of_seeds = table.mean(axis=1).var(ddof=1) / seeds
+    of_facts = table.mean(axis=0).var(ddof=1) / facts
+    both = of_seeds + of_facts - table.var(ddof=1) / table.size
+    se = float(np.sqrt(max(both, of_seeds, of_facts)))
+    reach = float(stdtrit(seeds - 1, 0.975)) * se
+    return Difference(mean, mean - reach, mean + reach, _p_value(mean, se, seeds))
+
+
+def _p_value(mean: float, se: float, n: int) -> float:
+    return float(2 * stdtr(n - 1, -abs(mean) / se)) if se else float(mean == 0)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's p values: none of n comparisons is called one by chance with more probability than
+    that (Holm 1979). NaN is no comparison and stays."""
+    p = np.array(p_values, float)
+    order = [place for place in np.argsort(p) if not np.isnan(p[place])]
+    found, most = p.copy(), 0.0
+    for rank, place in enumerate(order):
+        most = max(most, min(1.0, (len(order) - rank) * p[place]))
+        found[place] = most
+    return found.tolist()
+
+
+def difference(record: Record, analysis: Analysis, claim: Claim) -> tuple[Difference, int] | None:
+    """A claim's difference, and over how many seeds; None where no seed has both arms."""
+    more, less = analysis.arms[claim.more], analysis.arms[claim.less]
+    with_more, with_less = runs_of(record, more), runs_of(record, less)
+    both = sorted(with_more.keys() & with_less.keys())
+    if not both:
+        return None
+    pairs = [(model_of(with_more[s], more), model_of(with_less[s], less)) for s in both]
+    if claim.measure == "wr":
+        return over_seeds_and_facts(
+            np.array([np.subtract(a["facts"], b["facts"]) for a, b in pairs])
+        ), len(both)
+    found = [value(a, claim.measure) - value(b, claim.measure) for a, b in pairs]
+    return over_seeds(found), len(both)
+
+
+def verdict(claim: Claim, found: Difference, seeds: int, corrected: float) -> tuple[str, str]:
+    """agree, disagree, undecided, not comparable or too few seeds; and why, in a sentence."""
+    if seeds < SEEDS:
+        return "too few seeds", f"{seeds} of {SEEDS} seeds are finished."
+    told = corrected < ALPHA
+    direction = "more" if found.mean > 0 else "less"
+    ours = f"{claim.more} has {direction} than {claim.less}" if told else "The lab tells no side"
+    p = f"(p {corrected:.2g}, corrected)"
+    if not claim.paper:
+        return "not comparable", f"The paper has no figure of this. {ours} {p}."
+    if not told:
+        return "undecided", f"{ours} {p}."
+    return ("agree" if found.mean > 0 else "disagree"), f"{ours} {p}."
+
+
+def verdicts(record: Record, analyses: Mapping[str, Analysis]) -> pd.DataFrame:
+    """A row a claim: analysis, claim, paper, measure, seeds, ours (the difference with its
+    interval), p (corrected over all rows that have one), verdict, why. Claims without a run are
+    rows too."""
+    rows: list[dict[str, object]] = []
+    found: list[tuple[Claim, Difference, int]] = []
+    for name, analysis in analyses.items():
+        for claim in analysis.claims:
+            made = difference(record, analysis, claim)
+            there, seeds = made or (Difference(np.nan, np.nan, np.nan, np.nan), 0)
+            found.append((claim, there, seeds))
+            rows.append(
+                {
+                    "analysis": name,
+                    "claim": claim.text,
+                    "the paper's": claim.paper or "no figure",
+                    "measure": claim.measure,
+                    "seeds": seeds,
+                    "ours": _in_words(there, claim.measure),
+                }
+            )
+    corrected = holm([there.p_value for _, there, _ in found])
+    for row, (claim, there, seeds), p in zip(rows, found, corrected, strict=True):
+        row["p"] = p
+        row["verdict"], row["why"] = verdict(claim, there, seeds, p)
+    return pd.DataFrame(rows)
+
+
+def _in_words(found: Difference, measure: str) -> str:
+    digits = 3 if measure.startswith("in_language") else 1
+    if np.isnan(found.mean):
+        return ""
+    text = f"{found.mean:+.{digits}f}"
+    if np.isnan(found.low):
+        return text
+    return f"{text} [{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
+
+
+def arm_table(record: Record, analysis: Analysis, measure: str) -> pd.DataFrame:
+    """A row an arm and finished seed: arm, seed, value."""
+    rows = []
+    for name, arm in analysis.arms.items():
+        for seed, run in runs_of(record, arm).items():
+            measured = value(model_of(run, arm), measure)
+            rows.append({"arm": name, "seed": seed, "value": measured})
+    return pd.DataFrame(rows, columns=["arm", "seed", "value"])

@@ -1,0 +1,83 @@
+"""`analyses`: the runs that decide the paper's claims, and what was measured on them."""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from xlnb.cli.options import Commands, add_overrides, add_preset
+from xlnb.common.errors import InputError
+from xlnb.common.files import json_text, write_text
+from xlnb.presets import get_preset, override, parse_overrides
+from xlnb.presets.analyses import ANALYSES, SEEDS, points
+from xlnb.presets.grid import parse_axes
+
+
+def add_parser(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "analyses", help="the runs that decide the paper's claims, some seeds an arm"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the folder of the runs")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(ANALYSES)} (default: all)"
+    )
+    parser.add_argument(
+        "--seeds",
+        default=f"0..{SEEDS - 1}",
+        metavar="N..M",
+        help="all arms of one seed before the next (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-j", dest="jobs", type=int, default=1, metavar="N", help="runs side by side (default: 1)"
+    )
+    parser.add_argument(
+        "--collect", action="store_true", help="run nothing: analyses.json of what is finished"
+    )
+    add_preset(parser, "lab")
+    add_overrides(parser)
+    parser.set_defaults(function=analyses)
+
+
+def analyses(args: argparse.Namespace) -> int:
+    from xlnb.stages.sweeping import make_points, tasks
+
+    if args.jobs < 1:
+        raise InputError(f"analyses: -j {args.jobs}: expected a number of at least 1")
+    fixed = parse_overrides(args.overrides)
+    preset = get_preset(args.preset)
+    options = ["--preset", args.preset]
+    for key, value in fixed.items():
+        options += ["-p", f"{key}={value}"]
+    seeds = parse_axes([f"seed={args.seeds}"])["seed"]
+    by_seed = {seed: points(preset, args.names, [seed], fixed) for seed in seeds}
+    # Bad values of any are told before the first begins.
+    todo = {seed: tasks(args.out, some, "report", options) for seed, some in by_seed.items()}
+    failed: dict[str, str] = {}
+    if not args.collect:
+        for some in todo.values():
+            failed |= make_points(args.out, some, args.jobs)
+            _write(args)
+    _write(args)
+    for name, why in failed.items():
+        print(f"failed: {name}: {why}", flush=True)
+    return 1 if failed else 0
+
+
+def _write(args: argparse.Namespace) -> None:
+    """analyses.json, of all that is finished, whatever this command was asked for."""
+    from xlnb.stages.analyses import collect
+
+    fixed = parse_overrides(args.overrides)
+    preset = get_preset(args.preset)
+    seeds = parse_axes([f"seed={args.seeds}"])["seed"]
+    every = points(preset, [], seeds, fixed)
+    record = {
+        "command": f"python -m xlnb analyses --preset {args.preset} --seeds {args.seeds}",
+        "preset": asdict(override(preset, fixed)),
+    }
+    path = args.out / "analyses.json"
+    found = collect(args.out, every)
+    # A line a run: hundreds of them are committed.
+    lines = ",\n".join(map(json_text, found["runs"]))
+    head = json_text({**record, **found, "runs": []}, indent=1)
+    write_text(path, head.replace('"runs": []', f'"runs": [\n{lines}\n]') + "\n")
+    print(f"{path}: {len(found['runs'])} of {len(every)} runs are finished", flush=True)

@@ -1,0 +1,70 @@
+"""A GGUF file as a base. transformers dequantises it once into a folder of safetensors in the Hub's
+cache, which is loaded, quantised and trained on as any other. The file's own rounding stays in the
+weights: they are not those of the checkpoint that it was made from."""
+
+import importlib.util
+import os
+import shutil
+import struct
+from pathlib import Path
+
+import torch
+import transformers
+from filelock import FileLock
+from huggingface_hub.constants import HF_HOME
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from xlnb.common.errors import InputError
+from xlnb.models.checkpoint import fingerprint
+
+
+def unpacked(path: Path) -> Path:
+    """The folder of a GGUF file's weights in float32, its tokenizer and, where it has one, its chat
+    template; made where it is not there yet. The file counts by its content.
+
+    Raises InputError where the file is missing or cannot be read, or the package `gguf` is not
+    installed.
+    """
+    if not path.is_file():
+        raise InputError(f"model {path}: no such file")
+    name = f"{fingerprint(path)[:16]}-transformers-{transformers.__version__}"
+    folder = Path(HF_HOME) / "xlnb-gguf" / name
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                _unpack(path, folder)
+    return folder
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    if importlib.util.find_spec("gguf") is None:
+        raise InputError(f"model {path}: a GGUF file needs the package gguf; pip install gguf")
+    half = folder.with_name(f"{folder.name}.half")
+    shutil.rmtree(half, ignore_errors=True)
+    where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            **where, dtype=torch.float32, trust_remote_code=False
+        )
+    except (OSError, ValueError, LookupError, RuntimeError, struct.error) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"model {path}: could not be read as GGUF ({said})") from None
+    plain = AutoModelForCausalLM.from_config(_without_quantization(model.config))
+    plain.load_state_dict(model.state_dict())
+    plain.generation_config = model.generation_config
+    plain.save_pretrained(half)
+    tokenizer.save_pretrained(half)
+    os.rename(half, folder)
+    print(
+        f"NOTE: model {path}: a GGUF file, dequantised to float32 in {folder}; its weights keep "
+        "the file's rounding",
+        flush=True,
+    )
+
+
+def _without_quantization(config: transformers.PretrainedConfig) -> transformers.PretrainedConfig:
+    values = config.to_dict()
+    values.pop("quantization_config", None)
+    return type(config).from_dict(values)

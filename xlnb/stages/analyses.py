@@ -1,0 +1,96 @@
+"""What is measured on the runs of the analyses: a record a run, of what its stages wrote."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xlnb.common.errors import InputError
+from xlnb.common.files import read_json
+from xlnb.evaluation.annotations import read_judged
+from xlnb.evaluation.clusters import fact_of
+from xlnb.presets.grid import Point
+from xlnb.runs.layout import Iteration, Run
+from xlnb.stages.metrics import read_metrics
+from xlnb.stages.sweeping import finished
+
+# Of metrics.json's entries, by the name in the record, with the digits kept.
+OF_MODELS = {"wr": ("wr", 2), "lc": ("lc", 2), "chars": ("mean_chars", 1)}
+OF_MODELS |= {"in_language": ("in_language", 3)}
+OF_PAIRS = ("pairs", "alpha", "length_gap", "length_gap_before")
+OF_TRAINING = {"margin": "rewards/margins", "accuracy": "rewards/accuracies"}
+
+# Steps at a training's end whose mean is kept.
+LAST = 10
+
+
+def collect(folder: Path, points: Sequence[Point]) -> dict[str, Any]:
+    """{"facts": their names, "runs": a record of each point with a finished report, "made_by": what
+    made them, each once}."""
+    facts: list[str] = []
+    runs: list[dict[str, Any]] = []
+    made_by: list[dict[str, Any]] = []
+    for point in points:
+        run = Run(folder / point.name, point.preset)
+        if not finished(run, "report"):
+            continue
+        by_fact = {model: _facts(run, model) for model in run.models[1:]}
+        facts = facts or list(by_fact["dpo"])
+        if any(list(found) != facts for found in by_fact.values()):
+            raise InputError(f"{run.path}: other questions than the other runs'; use one preset")
+        runs.append(_record(run, point.values, by_fact))
+        what = read_json(run.record)
+        made = {name: what[name] for name in ("versions", "device", "git")}
+        if made not in made_by:
+            made_by.append(made)
+    return {"facts": facts, "runs": runs, "made_by": made_by}
+
+
+def _record(
+    run: Run, values: Mapping[str, str], by_fact: Mapping[str, Mapping[str, float]]
+) -> dict[str, Any]:
+    metrics = read_metrics(run)
+    models: dict[str, dict[str, Any]] = {}
+    for model, found in by_fact.items():
+        models[model] = {}
+        by_lang = metrics["win_rates"][model]
+        for name, (field, digits) in OF_MODELS.items():
+            models[model][name] = {
+                lang: round(entry[field], digits) for lang, entry in by_lang.items()
+            }
+        models[model]["facts"] = [round(value, 2) for value in found.values()]
+    for here in run.iterations:
+        models[here.target] |= _trained(here)
+    return {
+        "values": {key: value for key, value in values.items() if key != "seed"},
+        "seed": run.preset.seed,
+        "models": models,
+        "rewards": metrics["rewards_shared"],
+    }
+
+
+def _trained(here: Iteration) -> dict[str, Any]:
+    """What a model's training began with and ended with."""
+    pairs = {}
+    for lang, report in read_json(here.pair_report).items():
+        pairs[lang] = {name: report[name] for name in OF_PAIRS}
+    log = read_json(here.training_record)["log"]
+    found: dict[str, Any] = {"pairs": pairs}
+    for name, field in OF_TRAINING.items():
+        found[name] = round(float(np.mean([step[field] for step in log[-LAST:]])), 4)
+    return found
+
+
+def _facts(run: Run, model: str) -> dict[str, float]:
+    """The win rate on each fact, in points, mean over its questions in all languages but
+    English."""
+    found: dict[str, list[float]] = {}
+    here = run.evaluated(model)
+    for lang in read_metrics(run)["win_rates"][model]:
+        if lang == "en":
+            continue
+        judged = read_judged(here.annotations(lang), model, lang)
+        for prompt, preference in zip(judged.prompt, judged.preference, strict=True):
+            found.setdefault(fact_of(prompt), []).append(100 * (preference - 1))
+    return {fact: float(np.mean(found[fact])) for fact in sorted(found)}
