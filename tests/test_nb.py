@@ -1,11 +1,12 @@
 """The opening line of a notebook: it makes what is missing, and never undoes what is there."""
 
+import papermill
 import pytest
 import torch
 
 from xlnb import nb
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_json, write_jsonl
+from xlnb.common.files import ROOT, read_json, write_jsonl
 from xlnb.runs.run import open_run
 
 SMALL = "prompts.langs=en,es lab.train=12 lab.eval=8"
@@ -43,6 +44,27 @@ def test_other_values_are_refused_before_anything_changes(run, why):
 def test_other_values_are_taken_where_one_says_redo(run, capsys):
     nb.start("lab-quick", str(run.path), SMALL.replace("train=12", "train=16"), redo=True)
     assert "prompts: redone, because lab.train was 12, is now 16" in capsys.readouterr().out
+
+
+def test_a_name_that_papermill_gives_and_the_notebook_lacks_is_refused():
+    declared = 'preset: str = "lab"\nrun_dir: str = "runs/lab"'
+    for cells in ([], [declared], [declared, '# Parameters\npreset = "x"\n', "presett = 1", "%("]):
+        nb.check_injected(cells)
+    with pytest.raises(InputError, match=r"'presett'; this notebook has preset, run_dir$"):
+        nb.check_injected([declared, '# Parameters\npreset = "x"\npresett = "y"\n'])
+
+
+def test_plain_papermill_with_a_misspelt_parameter_stops(tmp_path):
+    given = {"run_dir": "data/results/lab_seed0.json"}
+    notebook = str(ROOT / "notebooks" / "10_seeds.ipynb")
+    with pytest.raises(papermill.PapermillExecutionError) as error:
+        papermill.execute_notebook(
+            notebook, str(tmp_path / "out.ipynb"), given, cwd=str(ROOT), progress_bar=False
+        )
+    assert (error.value.ename, error.value.evalue) == (
+        "InputError",
+        "no parameter 'run_dir'; this notebook has run_dirs",
+    )
 
 
 def test_values_that_undo_nothing_are_taken(run, capsys):

@@ -14,12 +14,11 @@ import pandas as pd
 from xlnb import figures
 from xlnb.analysis import evidence
 from xlnb.analysis.evidence import in_words
+from xlnb.analysis.seeds import Columns, by_column, gain, win_rates
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, write_json
 from xlnb.figures.scores import SCORER_NAMES, opposite_tastes
 from xlnb.figures.win_rates import seed_points
-
-Columns = dict[str, list[float]]
 
 
 def read_runs(folders: list[Path]) -> list[dict]:
@@ -40,14 +39,6 @@ def read_runs(folders: list[Path]) -> list[dict]:
     return records
 
 
-def by_column(tables: list[dict[str, float]]) -> Columns:
-    """A list over seeds for each language, and for the mean over languages other than English."""
-    langs = ["en", *(lang for lang in tables[0] if lang != "en")]
-    found = {lang: [table[lang] for table in tables] for lang in langs}
-    found["non-en"] = [mean(table[lang] for lang in langs if lang != "en") for table in tables]
-    return found
-
-
 def show(title: str, rows: dict[str, Columns], digits: int) -> None:
     columns = list(next(iter(rows.values())))
     print(f"\n{title}\n\n| | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
@@ -61,24 +52,6 @@ def show_frame(title: str, table: pd.DataFrame) -> None:
     print(f"\n{title}\n\n| | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
     for scorer, row in table.iterrows():
         print(f"| {SCORER_NAMES[str(scorer)]} | {' | '.join(row)} |")
-
-
-def win_rates(records: list[dict]) -> dict[str, Columns]:
-    rows = {}
-    for model in records[0]["win_rates"]:
-        tables = []
-        for record in records:
-            by_lang = record["win_rates"][model]
-            tables.append({lang: entry["wr"] for lang, entry in by_lang.items()})
-        rows[model] = by_column(tables)
-    return rows
-
-
-def gain(rows: dict[str, Columns], before: str, after: str) -> Columns:
-    found = {}
-    for column, values in rows[before].items():
-        found[column] = [b - a for a, b in zip(values, rows[after][column], strict=True)]
-    return found
 
 
 def accuracies(records: list[dict], policy: str) -> dict[str, Columns]:

@@ -59,6 +59,20 @@ MUTANTS = {
         ("100 * wins", "wins"),
         ("[0.025, 0.975]", "[0.25, 0.75]"),
     ],
+    "interval_over_seeds": [
+        ("ddof=1", "ddof=0"),
+        ("t.ppf(0.975, n - 1)", "1.96"),
+        ("n - 1", "n"),
+        ("0.975", "0.95"),
+        (" / np.sqrt(n)", ""),
+    ],
+    "seeds_needed": [
+        ("t.ppf(0.975, n - 1)", "1.96"),
+        ("0.975", "0.95"),
+        ("n = 2", "n = 3"),
+        ("np.sqrt(n)", "n"),
+        ("np.sqrt(n)", "np.sqrt(n - 1)"),
+    ],
     "paired_se": [
         ("ddof=1", "ddof=0"),
         ("after - before", "after + before"),

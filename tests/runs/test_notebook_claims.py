@@ -15,7 +15,15 @@ from xlnb.runs.notebooks import NOTEBOOKS
 
 LABEL = "**What this run shows.**"
 # Notebooks that make such claims of outputs alone; others also speak of pictures and scales.
-CLAIMING = ("03_rewards", "04_pairs", "05_training", "06_judging", "07_win_rates", "08_explore")
+CLAIMING = (
+    "03_rewards",
+    "04_pairs",
+    "05_training",
+    "06_judging",
+    "07_win_rates",
+    "08_explore",
+    "10_seeds",
+)
 NUMBER = re.compile(r"(?<![\w.^])[+−-]?\d+(?:,\d{3})*(?:\.\d+)?(?:[eE][+−-]?\d+)?(?![\w^])")
 
 

@@ -1,6 +1,7 @@
 """A run's records for notebooks. The only module of `analysis` that knows where files lie."""
 
 import os
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,9 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_json, read_jsonl
 from xlnb.common.records import Sample, Score
 from xlnb.evaluation.alpaca_eval import Annotation
+from xlnb.presets import preset_from_dict
 from xlnb.rewards import SCORERS, reward, split_scorers
-from xlnb.runs.layout import Run
+from xlnb.runs.layout import Run, record_of
 from xlnb.stages.metrics import read_metrics
 from xlnb.stages.reading import read_prompts
 
@@ -137,6 +139,42 @@ def evidence_records(run: Run) -> list[Record]:
             "python -m xlnb evidence --run FOLDER makes one"
         )
     return records
+
+
+def several(run_dirs: str) -> list[Record]:
+    """A record a run: `where` it lies, its whole `preset`, and what metrics.json, or in its place
+    evidence.json, says, win rates of the run's own models alone.
+
+    `run_dirs`: run folders with a report, or records as evidence.json, commas between, * for any
+    name; a relative one is taken from the project's root. Raises InputError for any other.
+    """
+    found = []
+    for pattern in filter(None, (part.strip() for part in run_dirs.split(","))):
+        paths = [Path(path) for path in sorted(glob(str(ROOT / pattern)))]
+        if not paths:
+            raise InputError(f"{pattern}: nothing there; expected run folders, or records of runs")
+        found += [_one_of_several(path) for path in paths]
+    if not found:
+        raise InputError("run_dirs names no run; expected folders, such as runs/s0,runs/s1")
+    return found
+
+
+def _one_of_several(path: Path) -> Record:
+    where = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+    if path.suffix == ".json":
+        record = read_json(path)
+        if not isinstance(record, dict) or not {"seed", "preset", "win_rates"} <= record.keys():
+            raise InputError(f"{where}: no run's record, which has a seed, a preset and win_rates")
+        own = list(record["win_rates"])[: record["preset"]["iterations"] + 2]
+        rates = {model: record["win_rates"][model] for model in own}
+        return {**record, "win_rates": rates, "where": where}
+    if not record_of(path).exists():
+        raise InputError(f"{where}: no run folder; runs/sweep/*/ would name folders alone")
+    preset = read_json(record_of(path))["preset"]
+    run = Run(path, preset_from_dict(preset))
+    if not run.metrics.exists():
+        raise InputError(f"{where}: no report yet; finish the run, or leave it out")
+    return {**read_metrics(run), "preset": preset, "where": where}
 
 
 def analyses() -> Record:

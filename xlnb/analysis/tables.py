@@ -20,7 +20,7 @@ def left(table: pd.DataFrame, uuid: str, *, precision: int = 3, index: bool = Fa
     `index`: whether the rows' names are shown.
     """
     short = table.map(lambda value: shorten(value, LONGEST) if isinstance(value, str) else value)
-    styler = short.style.format(precision=precision, escape="html")
+    styler = short.style.format(precision=precision, escape="html", na_rep="")
     styler = styler.format_index(escape="html", axis=0).format_index(escape="html", axis=1)
     styler = styler.set_uuid(uuid).set_table_styles(LEFT)
     return styler if index else styler.hide(axis="index")

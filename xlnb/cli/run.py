@@ -86,7 +86,8 @@ def _execute_notebooks(run: Run, *, judged: bool) -> None:
     left_out = [path.stem for path in notebooks.numbered() if path not in paths]
     if left_out:
         print(
-            f"Notebooks left out, about the lab's world or about judgements: {', '.join(left_out)}"
+            "Notebooks left out, about the lab's world, judgements or several runs: "
+            f"{', '.join(left_out)}"
         )
     if judged:
         print("\nWin rates against " + run.preset.evaluation.baseline + "\n")

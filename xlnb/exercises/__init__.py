@@ -15,7 +15,17 @@ import textwrap
 from typing import Any
 
 from xlnb.common.errors import InputError
-from xlnb.exercises import judging, logprobs, pairs, reward, rewards, tour, training, win_rates
+from xlnb.exercises import (
+    judging,
+    logprobs,
+    pairs,
+    reward,
+    rewards,
+    seeds,
+    tour,
+    training,
+    win_rates,
+)
 from xlnb.exercises.exercise import Exercise, NotAttempted, WrongAnswer
 
 EXERCISES: dict[str, Exercise] = {
@@ -27,6 +37,7 @@ EXERCISES: dict[str, Exercise] = {
     **training.EXERCISES,
     **judging.EXERCISES,
     **win_rates.EXERCISES,
+    **seeds.EXERCISES,
 }
 
 

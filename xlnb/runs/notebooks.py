@@ -28,14 +28,15 @@ KERNEL = {
 }
 
 
-# What a run must have for a notebook: to be the lab's with its oracle, or judgements. Every run has
-# what the others show.
+# What a run must have for a notebook: to be the lab's with its oracle, or judgements. No run is
+# several. Every run has what the others show.
 NEEDS = {
     "tour": "lab",
     "reward_derivation": "lab",
     "judging": "judgements",
     "win_rates": "judgements",
     "explore": "judgements",
+    "seeds": "several runs",
     "analyses": "lab",
     "real_model": "lab",
 }
@@ -73,7 +74,8 @@ def numbered() -> list[Path]:
 
 def of_run(run: Run, *, judged: bool) -> list[Path]:
     """The notebooks that a run can fill: see `NEEDS`."""
-    had = {"lab": run.is_lab and run.preset.evaluation.judge == "oracle", "judgements": judged}
+    lab = run.is_lab and run.preset.evaluation.judge == "oracle"
+    had = {"lab": lab, "judgements": judged, "several runs": False}
     return [path for path in numbered() if had.get(NEEDS.get(topic(path), ""), True)]
 
 
