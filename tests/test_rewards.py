@@ -42,6 +42,7 @@ LOGPS = {"cross_lingual": READ, "multilingual": MULTILINGUAL, "translated": TRAN
 # β is 0.5: rewards are in β nats, likelihoods in nats.
 BY_HAND = {
     "cross_lingual": [0.5 * 3, 0.5 * -1, 0.5 * 2],
+    "cross_lingual_per_token": [0.5 * 3 / 3, 0.5 * -1 / 2, 0.5 * 2 / 4],
     "multilingual": [0.0, 0.5 * 1, 0.5 * -1],
     "translated": [0.5 * 2, None, 0.5 * -1],
     "likelihood": [-6 / 3, -4 / 2, -10 / 4],

@@ -165,7 +165,7 @@ def test_being_told_to_end_is_an_interruption(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interruption_that_native_code_made_another_error_of_is_one(
-    tmp_path, capfd, monkeypatch, number
+    tmp_path, capfd, monkeypatch, request, number
 ):
     def swallows(run):
         try:
@@ -174,6 +174,9 @@ def test_an_interruption_that_native_code_made_another_error_of_is_one(
             raise ValueError("could not determine the shape of object type") from None
 
     monkeypatch.setitem(stages.STAGES, "prompts", swallows)
+    # In the background of a shell it is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     line = line_of(capfd, *RUN, tmp_path / "run", code=128 + number)
     assert line == "interrupted; the same command goes on from here"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -227,14 +227,14 @@ def test_english_prompts_with_checks_are_not_localised(tmp_path, changes):
 
 
 def short_questions(folder, langs):
-    """Two questions each on the eight shortest of XQuAD's paragraphs, by their English."""
+    """Two questions each on the twelve shortest of XQuAD's paragraphs, by their English."""
     folder.mkdir()
     shortest = None
     for lang in langs:
         articles = read_json(XQUAD / f"{lang}.json")["data"]
         paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
         lengths = [len(paragraph["context"]) for paragraph in paragraphs]
-        shortest = shortest or sorted(range(len(lengths)), key=lambda i: lengths[i])[:8]
+        shortest = shortest or sorted(range(len(lengths)), key=lambda i: lengths[i])[:12]
         kept = [paragraphs[i] | {"qas": paragraphs[i]["qas"][:2]} for i in shortest]
         content = {"data": [{"paragraphs": [paragraph]} for paragraph in kept]}
         text = json.dumps(content, ensure_ascii=False)

@@ -195,8 +195,8 @@ def said_in(message: Mapping[str, Any]) -> str:
     where there is nothing else. Raises TypeError for what is no text."""
     content = message["content"]
     if isinstance(content, list):
-        parts = [part for part in content if part.get("type") in ("text", "output_text")]
-        content = "".join(part["text"] for part in parts)
+        texts = [part["text"] for part in content if part["type"] in ("text", "output_text")]
+        content = "".join(texts)
     if content is not None and not isinstance(content, str):
         raise TypeError("content is not text")
     return without_thinking(content or "")

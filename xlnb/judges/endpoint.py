@@ -95,7 +95,7 @@ def _is_cut_off(response: httpx.Response) -> bool:
         choice = body["choices"][0]
         out = choice["finish_reason"] == "length"
         return out and read_verdict(body).p_first is None and not said_in(choice["message"]).strip()
-    except (ValueError, KeyError, IndexError, TypeError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return False
 
 
