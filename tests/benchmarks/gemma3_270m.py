@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from xlnb.checks.kinds import met
 from xlnb.checks.tastes import verified_truth
 from xlnb.checks.text import sentences
 from xlnb.common.files import read_json, write_json
@@ -37,7 +38,6 @@ from xlnb.common.tastes import OPPOSITE
 from xlnb.evaluation.clusters import fact_of
 from xlnb.evaluation.truth import ceiling, reward_accuracy
 from xlnb.inputs.parallel_prompts import read_parallel
-from xlnb.runs.provenance import environment
 from xlnb.runs.records import stage_seconds
 from xlnb.runs.run import open_run
 from xlnb.stages.reading import read_prompts
@@ -143,6 +143,7 @@ def written(form: str, context: str, answer: str, lang: str) -> str:
 def collect(out: Path) -> dict[str, Any]:
     """What the runs in a folder have finished, and what made them."""
     run = open_run(out / TASTE)
+    made = read_json(run.record)
     tastes = [TASTE, OPPOSITE + TASTE]
     learnt = [name for name in tastes if (out / name / "icr1" / "shared" / "scores").is_dir()]
     win_rates = read_json(run.metrics)["win_rates"] if run.metrics.exists() else {}
@@ -152,15 +153,16 @@ def collect(out: Path) -> dict[str, Any]:
             win_rates[f"icr1, pairs by {folder.name.removeprefix(CONTROL)}"] = found
     folders = [path for path in sorted(out.glob("*/")) if (path / "preset.json").exists()]
     return {
-        "preset": read_json(run.record)["preset"]["name"],
+        "preset": made["preset"]["name"],
         "seed": run.preset.seed,
         "values": {**VALUES, "langs": LANGS},
         # by whose rewards, of a run that has learnt this taste, and by whose truth
         "accuracy": {name: {of: accuracies(out / name, of) for of in tastes} for name in learnt},
+        "shared": responses_of_pi_i(out / TASTE),
         "win_rates": win_rates,
         "answers": side_by_side(out) if win_rates else [],
         "seconds": {path.name: stage_seconds(open_run(path)) for path in folders},
-        **environment(),
+        **{name: made[name] for name in ("versions", "device", "git")},
     }
 
 
@@ -187,8 +189,28 @@ def accuracies(folder: Path, taste: str) -> dict[str, Any]:
     for (name, place), values in right.items():
         interval = bootstrap_mean(np.array(values), clusters[place], 0.95, 1000, seed=0)
         entry = {"pair_accuracy": float(np.mean(values)), "ci": interval, "n": len(values)}
+        entry["paragraphs"] = len(set(clusters[place]))
         tables.setdefault(name, {})[place] = entry
     return tables
+
+
+def responses_of_pi_i(folder: Path) -> dict[str, dict[str, float]]:
+    """What the shared responses are, by language: the shares that hold a known answer, are a
+    sentence and are in the language, and their characters."""
+    found = {}
+    prompts = read_prompts(open_run(folder))
+    for path in sorted((folder / "shared" / "samples").glob("*.jsonl")):
+        lang = path.stem
+        asked = {prompt.prompt_id: prompt for prompt in prompts[lang]}
+        rows = []
+        for sample in read_records(path, Sample):
+            of_all = [{"kind": "sentence"}, {"kind": "language", "lang": lang}]
+            checks = [*(asked[sample.prompt_id].checks or []), *of_all]
+            for response in sample.responses:
+                rows.append([*met(response.text, checks, lang), len(response.text)])
+        names = ("answer", "sentence", "language", "characters")
+        found[lang] = dict(zip(names, np.mean(rows, 0).tolist(), strict=True))
+    return found
 
 
 def side_by_side(out: Path) -> list[dict[str, str]]:

@@ -2,7 +2,6 @@
 
 import pandas as pd
 
-from xlnb.analysis.evidence import opposites
 from xlnb.analysis.read import Record
 from xlnb.evaluation.pass_rates import PassRate
 
@@ -10,21 +9,21 @@ from xlnb.evaluation.pass_rates import PassRate
 OTHERS = "other languages"
 
 
-def tastes(record: Record) -> pd.DataFrame:
-    """As `evidence.opposites`: every score under the taste that its π^0 has learnt and under the
-    opposite, by a π^0 that has learnt that."""
-    found = {}
-    for taste, by_truth in record["accuracy"].items():
-        found[taste] = {
-            scorer: {lang: entry for lang, entry in by_lang.items() if lang != OTHERS}
-            for scorer, by_lang in by_truth[taste].items()
-        }
-    return opposites([{"seed": record["seed"], "tastes": found}])
+def others(record: Record, learnt: str, truth: str) -> pd.DataFrame:
+    """A row a score: its pair accuracy in the languages other than English, mean, with the ends of
+    its 95% interval over paragraphs, low and high. `learnt`: the taste that π^0 has learnt,
+    `truth`: that by which its rewards are judged."""
+    rows = []
+    for scorer, by_lang in record["accuracy"][learnt][truth].items():
+        low, high = by_lang[OTHERS]["ci"]
+        mean = by_lang[OTHERS]["pair_accuracy"]
+        rows.append({"scorer": scorer, "mean": mean, "low": low, "high": high})
+    return pd.DataFrame(rows)
 
 
 def accuracy_table(record: Record, learnt: str, truth: str) -> pd.DataFrame:
-    """Pair accuracy with its 95% interval over paragraphs, scores by languages, in words. `learnt`:
-    the taste that π^0 has learnt, `truth`: that by which its rewards are judged."""
+    """Pair accuracy with its 95% interval over paragraphs, scores by languages, in words; `learnt`
+    and `truth` as for `others`."""
     rows = {}
     for scorer, by_lang in record["accuracy"][learnt][truth].items():
         rows[scorer] = {lang: _in_words(entry) for lang, entry in by_lang.items()}
