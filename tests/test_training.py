@@ -6,6 +6,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -563,6 +564,8 @@ def test_a_logger_that_is_not_installed_is_refused(monkeypatch):
 
 def test_the_optimizer_is_paged_and_8_bit_on_a_gpu_only(tmp_path, monkeypatch):
     asked = []
+    # What training reads of it before its arguments: its type.
+    model = SimpleNamespace(get_input_embeddings=lambda: torch.nn.Embedding(2, 2))
 
     def stop(**kwargs):
         asked.append(kwargs["optim"])
@@ -572,5 +575,5 @@ def test_the_optimizer_is_paged_and_8_bit_on_a_gpu_only(tmp_path, monkeypatch):
     for device in ("cpu", "cuda"):
         monkeypatch.setattr(xlnb.training, "DEVICE", torch.device(device))
         with pytest.raises(InterruptedError):
-            train_adapter(None, None, [], CONFIG, seed=0, checkpoints=tmp_path)
+            train_adapter(model, None, [], CONFIG, seed=0, checkpoints=tmp_path)
     assert asked == ["adamw_torch_fused", "paged_adamw_8bit"]
