@@ -41,9 +41,19 @@ OPTIMIZERS = {"adamw": "adamw_torch_fused", "paged_adamw_8bit": "paged_adamw_8bi
 LOGGERS = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available}
 
 
-def check_training(training: Training | SFT, section: str = "training") -> None:
+def check_training(training: Training, section: str = "training") -> None:
     """Raises InputError for a setting that cannot be here, before anything is computed or removed.
     `section`: the preset's."""
+    check_dealt(training, section)
+    if training.report_to != "none" and not LOGGERS[training.report_to]():
+        raise InputError(
+            f"{section}.report_to: {training.report_to} is not installed "
+            f"(pip install {training.report_to})"
+        )
+
+
+def check_dealt(training: Training | SFT, section: str) -> None:
+    """Raises InputError where the processes that there are cannot share the updates out."""
     for engine in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
         if os.environ.get(f"ACCELERATE_USE_{engine}", "").lower() == "true":
             raise InputError(
@@ -56,13 +66,6 @@ def check_training(training: Training | SFT, section: str = "training") -> None:
         raise InputError(
             f"{section}.batch {training.batch} must be a multiple of {section}.micro_batch "
             f"{training.micro_batch}{count}"
-        )
-    if isinstance(training, SFT):
-        return
-    if training.report_to != "none" and not LOGGERS[training.report_to]():
-        raise InputError(
-            f"{section}.report_to: {training.report_to} is not installed "
-            f"(pip install {training.report_to})"
         )
 
 
@@ -207,45 +210,48 @@ def _arguments(
         optimizer = "paged_adamw_8bit" if DEVICE.type == "cuda" else "adamw"
     reads_others = LOSSES[training.loss].reads_others
     return DPOConfig(
-        output_dir=str(checkpoints),
-        run_name=label,
-        max_steps=training.steps,
-        per_device_train_batch_size=at_once(training),
+        **shared_arguments(training, seed, checkpoints, dtype, label=label),
         # One at a time each held-out pair counts once, whatever the number of processes. What
         # reads other prompts' responses wants company.
         per_device_eval_batch_size=training.micro_batch if reads_others else 1,
-        gradient_accumulation_steps=training.batch // (at_once(training) * processes.world()),
-        learning_rate=training.lr,
-        lr_scheduler_type="linear",
         optim=OPTIMIZERS[optimizer],
         beta=training.beta,
-        max_length=None,
-        gradient_checkpointing=training.gradient_checkpointing,
-        logging_steps=1,
-        save_steps=training.save_steps,
-        save_total_limit=2,
         eval_strategy="steps" if held_out else "no",
         eval_steps=training.save_steps,
         # the best by its loss
         load_best_model_at_end=held_out,
         report_to=training.report_to,
-        disable_tqdm=True,
-        **autocast(dtype),
-        ddp_find_unused_parameters=False,
-        use_cpu=DEVICE.type == "cpu",
-        dataloader_pin_memory=DEVICE.type == "cuda",
-        remove_unused_columns=False,
-        seed=seed,
-        data_seed=seed,
     )
 
 
-def autocast(dtype: torch.dtype) -> dict[str, Any]:
-    """On a GPU training computes in the type that the model does; float16 with its loss scaled."""
+def shared_arguments(
+    training: Training | SFT, seed: int, checkpoints: Path, dtype: torch.dtype, *, label: str
+) -> dict[str, Any]:
+    """What TRL's trainers are told alike. On a GPU they compute in the type that the model does;
+    float16 with its loss scaled."""
     on_gpu = DEVICE.type == "cuda"
     return {
+        "output_dir": str(checkpoints),
+        "run_name": label,
+        "max_steps": training.steps,
+        "per_device_train_batch_size": at_once(training),
+        "gradient_accumulation_steps": training.batch // (at_once(training) * processes.world()),
+        "learning_rate": training.lr,
+        "lr_scheduler_type": "linear",
+        "max_length": None,
+        "gradient_checkpointing": training.gradient_checkpointing,
+        "logging_steps": 1,
+        "save_steps": training.save_steps,
+        "save_total_limit": 2,
+        "disable_tqdm": True,
         "bf16": on_gpu and dtype == torch.bfloat16,
         "fp16": on_gpu and dtype == torch.float16,
+        "ddp_find_unused_parameters": False,
+        "use_cpu": DEVICE.type == "cpu",
+        "dataloader_pin_memory": on_gpu,
+        "remove_unused_columns": False,
+        "seed": seed,
+        "data_seed": seed,
     }
 
 

@@ -21,16 +21,15 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.engine.trainer import Progress, newest_checkpoint
 from xlnb.inputs.demonstrations import Demonstration
 from xlnb.logprobs import response_logprobs
 from xlnb.models.adapters import new_adapter
-from xlnb.models.base import DEVICE, compute_dtype, loaded_from, read_base
+from xlnb.models.base import compute_dtype, loaded_from, read_base
 from xlnb.models.packing import collate
 from xlnb.presets import SFT, Models
-from xlnb.training import at_once, autocast, checkpoint_errors
+from xlnb.training import checkpoint_errors, shared_arguments
 
 
 class Tuner(SFTTrainer):
@@ -67,28 +66,9 @@ def tune_adapter(
     rows = []
     for prompt, response in given:
         rows.append({"input_ids": [*prompt, *response], "prompt": len(prompt)})
+    dtype = compute_dtype(models)
     arguments = SFTConfig(
-        output_dir=str(checkpoints),
-        run_name=label,
-        max_steps=config.steps,
-        per_device_train_batch_size=at_once(config),
-        gradient_accumulation_steps=config.batch // (at_once(config) * processes.world()),
-        learning_rate=config.lr,
-        lr_scheduler_type="linear",
-        max_length=None,
-        gradient_checkpointing=config.gradient_checkpointing,
-        logging_steps=1,
-        save_steps=config.save_steps,
-        save_total_limit=2,
-        report_to="none",
-        disable_tqdm=True,
-        **autocast(compute_dtype(models)),
-        ddp_find_unused_parameters=False,
-        use_cpu=DEVICE.type == "cpu",
-        dataloader_pin_memory=DEVICE.type == "cuda",
-        remove_unused_columns=False,
-        seed=seed,
-        data_seed=seed,
+        **shared_arguments(config, seed, checkpoints, dtype, label=label), report_to="none"
     )
     trainer = Tuner(
         model=model,

@@ -16,11 +16,11 @@ from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit, ndtri, stdtr
+from scipy.special import expit, ndtri
 
 from xlnb.common.columns import Floats, number_columns, numbers
 from xlnb.common.errors import InputError
-from xlnb.common.intervals import Clusters, bootstrap_mean, clustered_error, clusters_of
+from xlnb.common.intervals import Clusters, bootstrap_mean, clustered_error, clusters_of, t_p_value
 from xlnb.common.l1_logistic import l1_fit
 
 # Weight of a gamed baseline's row, where a row of the model's has weight 1.
@@ -113,12 +113,11 @@ def paired_difference(
         )
     difference = float(differences.mean())
     se = clustered_error(differences, together)
-    p_value = float(2 * stdtr(draws - 1, -abs(difference) / se)) if se else float(difference == 0)
     return {
         "difference": difference,
         "se": se,
         "ci": list(bootstrap_mean(differences, together, 0.95, 1000, seed)),
-        "p_value": p_value,
+        "p_value": t_p_value(difference, se, draws),
         "n": len(differences),
         "clusters": draws,
     }

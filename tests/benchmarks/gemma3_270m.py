@@ -38,6 +38,7 @@ from xlnb.common.tastes import OPPOSITE
 from xlnb.evaluation.clusters import fact_of
 from xlnb.evaluation.truth import ceiling, reward_accuracy
 from xlnb.inputs.parallel_prompts import read_parallel
+from xlnb.runs.provenance import made_by
 from xlnb.runs.records import stage_seconds
 from xlnb.runs.run import open_run
 from xlnb.stages.reading import read_prompts
@@ -143,7 +144,6 @@ def written(form: str, context: str, answer: str, lang: str) -> str:
 def collect(out: Path) -> dict[str, Any]:
     """What the runs in a folder have finished, and what made them."""
     run = open_run(out / TASTE)
-    made = read_json(run.record)
     tastes = [TASTE, OPPOSITE + TASTE]
     learnt = [name for name in tastes if (out / name / "icr1" / "shared" / "scores").is_dir()]
     win_rates = read_json(run.metrics)["win_rates"] if run.metrics.exists() else {}
@@ -153,7 +153,7 @@ def collect(out: Path) -> dict[str, Any]:
             win_rates[f"icr1, pairs by {folder.name.removeprefix(CONTROL)}"] = found
     folders = [path for path in sorted(out.glob("*/")) if (path / "preset.json").exists()]
     return {
-        "preset": made["preset"]["name"],
+        "preset": run.preset.name,
         "seed": run.preset.seed,
         "values": {**VALUES, "langs": LANGS},
         # by whose rewards, of a run that has learnt this taste, and by whose truth
@@ -162,7 +162,7 @@ def collect(out: Path) -> dict[str, Any]:
         "win_rates": win_rates,
         "answers": side_by_side(out) if win_rates else [],
         "seconds": {path.name: stage_seconds(open_run(path)) for path in folders},
-        **{name: made[name] for name in ("versions", "device", "git")},
+        **made_by(run),
     }
 
 

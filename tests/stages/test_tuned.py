@@ -74,6 +74,9 @@ def test_rewards_stand_on_what_was_made(tuned):
     """π^0 is an adapter on sft/, and its reference is sft/ itself."""
     config = read_json(tuned.iteration(0).adapter / "adapter_config.json")
     assert config["base_model_name_or_path"] == str(tuned.tuned)
+    facts = tuned.iteration(0).card.read_text(encoding="utf-8")
+    # The base that PEFT loads is what was made here, and of what.
+    assert "- Base: sft, a local folder" in facts and facts.count("π_I: fine-tuned from sft") == 1
     assert tuned.base("dpo") == tuned.base("sft") == tuned.loaded
 
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
 
 from xlnb.analysis.read import Record
 from xlnb.common.columns import Floats
-from xlnb.common.intervals import seed_interval
+from xlnb.common.intervals import seed_interval, t_p_value
 from xlnb.presets.analyses import BASE, SEEDS, Analysis, Arm, Claim
 
 ALPHA = 0.05
@@ -55,7 +55,7 @@ def over_seeds(differences: Sequence[float]) -> Difference:
         return Difference(differences[0], np.nan, np.nan, np.nan)
     mean, low, high = seed_interval(differences)
     se = float(np.std(differences, ddof=1) / len(differences) ** 0.5)
-    return Difference(mean, low, high, _p_value(mean, se, len(differences)))
+    return Difference(mean, low, high, t_p_value(mean, se, len(differences)))
 
 
 def over_seeds_and_facts(table: Floats) -> Difference:
@@ -75,11 +75,7 @@ def over_seeds_and_facts(table: Floats) -> Difference:
     both = of_seeds + of_facts - table.var(ddof=1) / table.size
     se = float(np.sqrt(max(both, of_seeds, of_facts)))
     reach = float(stdtrit(seeds - 1, 0.975)) * se
-    return Difference(mean, mean - reach, mean + reach, _p_value(mean, se, seeds))
-
-
-def _p_value(mean: float, se: float, n: int) -> float:
-    return float(2 * stdtr(n - 1, -abs(mean) / se)) if se else float(mean == 0)
+    return Difference(mean, mean - reach, mean + reach, t_p_value(mean, se, seeds))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from statistics import mean, stdev
 
 import pandas as pd
-from scipy.special import stdtr
 
 from xlnb.analysis.read import Record
 from xlnb.common.errors import InputError
-from xlnb.common.intervals import seed_interval
+from xlnb.common.intervals import seed_interval, t_p_value
 from xlnb.presets.files import dotted
 from xlnb.presets.grid import Axes
 from xlnb.winrates import PairedDifference
@@ -84,12 +83,11 @@ def told(gains: Columns) -> dict[str, PairedDifference]:
     for column, values in gains.items():
         middle, low, high = seed_interval(values)
         se = stdev(values) / len(values) ** 0.5
-        p_value = float(2 * stdtr(len(values) - 1, -abs(middle) / se)) if se else float(middle == 0)
         found[column] = {
             "difference": middle,
             "se": se,
             "ci": [low, high],
-            "p_value": p_value,
+            "p_value": t_p_value(middle, se, len(values)),
             "n": len(values),
             "clusters": len(values),
         }

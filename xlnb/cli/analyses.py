@@ -1,15 +1,17 @@
 """`analyses`: the runs that decide the paper's claims, and what was measured on them."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from xlnb.cli.options import Commands, add_overrides, add_preset
+from xlnb.cli.options import Commands, add_overrides, add_preset, for_run
 from xlnb.common.errors import InputError
 from xlnb.common.files import json_text, write_text
 from xlnb.presets import get_preset, override, parse_overrides
 from xlnb.presets.analyses import ANALYSES, SEEDS, points
-from xlnb.presets.grid import parse_axes
+from xlnb.presets.grid import Point, parse_axes
 
 
 def add_parser(commands: Commands) -> None:
@@ -44,38 +46,36 @@ def analyses(args: argparse.Namespace) -> int:
         raise InputError(f"analyses: -j {args.jobs}: expected a number of at least 1")
     fixed = parse_overrides(args.overrides)
     preset = get_preset(args.preset)
-    options = ["--preset", args.preset]
-    for key, value in fixed.items():
-        options += ["-p", f"{key}={value}"]
     seeds = parse_axes([f"seed={args.seeds}"])["seed"]
-    by_seed = {seed: points(preset, args.names, [seed], fixed) for seed in seeds}
     # Bad values of any are told before the first begins.
-    todo = {seed: tasks(args.out, some, "report", options) for seed, some in by_seed.items()}
+    todo = []
+    for seed in seeds:
+        some = points(preset, args.names, [seed], fixed)
+        todo.append(tasks(args.out, some, "report", for_run(args.preset, fixed)))
+    record = {
+        "command": f"python -m xlnb analyses --preset {args.preset} --seeds {args.seeds}",
+        "preset": asdict(override(preset, fixed)),
+    }
+    # Of all that is finished, whatever this command was asked for.
+    every = points(preset, [], seeds, fixed)
     failed: dict[str, str] = {}
     if not args.collect:
-        for some in todo.values():
-            failed |= make_points(args.out, some, args.jobs)
-            _write(args)
-    _write(args)
+        for of_seed in todo:
+            failed |= make_points(args.out, of_seed, args.jobs)
+            _write(args.out, record, every)
+    else:
+        _write(args.out, record, every)
     for name, why in failed.items():
         print(f"failed: {name}: {why}", flush=True)
     return 1 if failed else 0
 
 
-def _write(args: argparse.Namespace) -> None:
-    """analyses.json, of all that is finished, whatever this command was asked for."""
+def _write(out: Path, record: Mapping[str, Any], every: Sequence[Point]) -> None:
+    """analyses.json, of those points that are finished."""
     from xlnb.stages.analyses import collect
 
-    fixed = parse_overrides(args.overrides)
-    preset = get_preset(args.preset)
-    seeds = parse_axes([f"seed={args.seeds}"])["seed"]
-    every = points(preset, [], seeds, fixed)
-    record = {
-        "command": f"python -m xlnb analyses --preset {args.preset} --seeds {args.seeds}",
-        "preset": asdict(override(preset, fixed)),
-    }
-    path = args.out / "analyses.json"
-    found = collect(args.out, every)
+    path = out / "analyses.json"
+    found = collect(out, every)
     # A line a run: hundreds of them are committed.
     lines = ",\n".join(map(json_text, found["runs"]))
     head = json_text({**record, **found, "runs": []}, indent=1)

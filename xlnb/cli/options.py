@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -53,6 +54,14 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change a preset key, such as -p training.lr=5e-5 -p seed=1",
     )
+
+
+def for_run(preset: str, overrides: Mapping[str, str]) -> list[str]:
+    """The options with which `run` makes a run of a preset with these values."""
+    options = ["--preset", preset]
+    for key, value in overrides.items():
+        options += ["-p", f"{key}={value}"]
+    return options
 
 
 def add_scored_by(parser: argparse.ArgumentParser) -> None:

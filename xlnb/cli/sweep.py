@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from xlnb.cli.options import Commands, add_overrides, add_preset, add_yes
+from xlnb.cli.options import Commands, add_overrides, add_preset, add_yes, for_run
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, write_json, write_text
 from xlnb.presets import get_preset, override, parse_overrides, preset_from_dict
@@ -56,9 +56,7 @@ def sweep(args: argparse.Namespace) -> int:
         axes, fixed = parse_axes(args.axes), parse_overrides(args.overrides)
         preset = get_preset(args.preset)
         points = grid(preset, axes, fixed)
-        options = ["--preset", args.preset, *(["--yes"] if args.yes else [])]
-        for key, value in fixed.items():
-            options += ["-p", f"{key}={value}"]
+        options = [*for_run(args.preset, fixed), *(["--yes"] if args.yes else [])]
         todo = tasks(args.out, points, args.until, options)
         preset = override(preset, fixed)
         write_json(record, {"preset": asdict(preset), "axes": axes})
@@ -76,6 +74,7 @@ def _show_table(folder: Path, record: dict[str, Any]) -> None:
     from xlnb import figures
     from xlnb.analysis.sweeps import NON_ENGLISH, in_cells, measures, setting_names, sweep_table
     from xlnb.figures.sweeps import settings
+    from xlnb.runs import provenance
     from xlnb.runs.layout import Run
     from xlnb.stages.sweeping import finished
 
@@ -86,8 +85,7 @@ def _show_table(folder: Path, record: dict[str, Any]) -> None:
             without.append(point.name)
             continue
         found.append((point.values, measures(read_json(run.metrics))))
-        what = read_json(run.record)
-        made = {name: what[name] for name in ("versions", "device", "git")}
+        made = provenance.made_by(run)
         if made not in made_by:
             made_by.append(made)
     if without:

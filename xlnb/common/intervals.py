@@ -7,7 +7,7 @@ from itertools import compress
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from xlnb.common.columns import Floats, numbers
 from xlnb.common.errors import InputError
@@ -113,3 +113,9 @@ def seed_interval(values: ArrayLike, *, level: float = 0.95) -> tuple[float, flo
     mean = float(means.mean())
     reach = float(stdtrit(len(means) - 1, (1 + level) / 2) * means.std(ddof=1) / len(means) ** 0.5)
     return mean, mean - reach, mean + reach
+
+
+def t_p_value(mean: float, se: float, draws: int) -> float:
+    """The p value of t = mean / se with `draws` - 1 degrees of freedom; without an error 1 for a
+    mean of 0, else 0."""
+    return float(2 * stdtr(draws - 1, -abs(mean) / se)) if se else float(mean == 0)

@@ -13,6 +13,7 @@ from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.given import comparable, given_text, is_blank
 from xlnb.inputs.preferences import Message, messages_of
 from xlnb.inputs.reader import Row, missing_key
+from xlnb.inputs.sifting import sift
 
 COLUMNS = ("messages", "prompt", "completion", "instruction", "input", "output")
 
@@ -40,25 +41,21 @@ def demonstrations(
     What is dropped is of `REASONS`. Raises InputError naming the row for anything else, and where
     none is left.
     """
-    found: list[Demonstration] = []
     seen: set[tuple[str, str]] = set()
-    dropped = dict.fromkeys(REASONS, 0)
-    number = 0
-    for where, row in rows:
-        if limit and len(found) == limit:
-            break
-        number += 1
+
+    def use(where: str, row: dict[str, Any], number: int) -> Demonstration | Dropped:
         turns = _turns(where, row)
         reason = _fault(turns, seen)
-        if reason is None:
-            asked, answer = (turn["content"] for turn in turns)
-            seen.add((comparable(asked), comparable(answer)))
-            try:
-                found.append(Demonstration(*read(asked, answer)))
-            except UnfitText:
-                reason = Dropped.NOT_READ_BACK
         if reason:
-            dropped[reason] += 1
+            return reason
+        asked, answer = (turn["content"] for turn in turns)
+        seen.add((comparable(asked), comparable(answer)))
+        try:
+            return Demonstration(*read(asked, answer))
+        except UnfitText:
+            return Dropped.NOT_READ_BACK
+
+    found, number, dropped = sift(rows, limit, REASONS, use)
     if not found:
         raise InputError(f"sft.path: no usable one among {number} rows; dropped: {dropped}")
     return found, {"rows": number, "demonstrations": len(found), "dropped": dropped}

@@ -14,6 +14,7 @@ from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.given import comparable, given_id, given_number, given_text, is_blank
 from xlnb.common.records import Pair
 from xlnb.inputs.reader import Row, missing_key
+from xlnb.inputs.sifting import sift
 
 Message = dict[str, str]
 
@@ -51,19 +52,13 @@ def preference_pairs(
     that are the same to it, make no pair. Raises InputError naming the row for anything else, and
     where no pair is left.
     """
-    pairs: list[Pair] = []
     seen: set[tuple[str, str, str]] = set()
-    dropped = dict.fromkeys(REASONS, 0)
-    number = 0
-    for where, row in rows:
-        if limit and len(pairs) == limit:
-            break
-        number += 1
+
+    def use(where: str, row: dict[str, Any], number: int) -> Pair | Dropped:
         pair, reason = row_pair(where, row, number, seen, read)
-        if reason:
-            dropped[reason] += 1
-        else:
-            pairs.append(pair)
+        return reason or pair
+
+    pairs, number, dropped = sift(rows, limit, REASONS, use)
     if not pairs:
         raise InputError(
             f"preferences.path: no usable pair among {number} rows; dropped: {dropped}"

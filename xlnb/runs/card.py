@@ -98,7 +98,9 @@ def model_card(
     name = shlex.quote(run.path.name)
     command = f"python -m xlnb stage train --run {name} --iteration {iteration}"
     facts = [f"Base: {_shown(base)}" + (", a local folder at training time" if local else "")]
-    for label, other in (("π_I", preset.models.base), ("π^0", preset.models.dpo)):
+    if preset.sft.path:
+        facts.append(f"π_I: fine-tuned from {_shown(preset.models.base)}")
+    for label, other in (("π_I", run.loaded.base), ("π^0", preset.models.dpo)):
         if other and other != base:
             facts.append(f"{label}: {_shown(other)}")
     facts += [

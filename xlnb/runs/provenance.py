@@ -32,6 +32,12 @@ def environment() -> Environment:
     return {"versions": versions(), "device": device, "git": revision()}
 
 
+def made_by(run: Run) -> Environment:
+    """What made a run, as its record says."""
+    record = read_json(run.record)
+    return {"versions": record["versions"], "device": record["device"], "git": record["git"]}
+
+
 def revision() -> str:
     """The git revision of a checkout; the version of what was installed without one."""
     revision = ""

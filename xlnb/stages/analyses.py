@@ -1,6 +1,6 @@
 """What is measured on the runs of the analyses: a record a run, of what its stages wrote."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from xlnb.common.files import read_json
 from xlnb.evaluation.annotations import read_judged
 from xlnb.evaluation.clusters import fact_of
 from xlnb.presets.grid import Point
+from xlnb.runs import provenance
 from xlnb.runs.layout import Iteration, Run
 from xlnb.stages.metrics import read_metrics
 from xlnb.stages.sweeping import finished
@@ -30,27 +31,31 @@ def collect(folder: Path, points: Sequence[Point]) -> dict[str, Any]:
     made them, each once}."""
     facts: list[str] = []
     runs: list[dict[str, Any]] = []
-    made_by: list[dict[str, Any]] = []
+    made_by: list[provenance.Environment] = []
     for point in points:
         run = Run(folder / point.name, point.preset)
         if not finished(run, "report"):
             continue
-        by_fact = {model: _facts(run, model) for model in run.models[1:]}
+        metrics = read_metrics(run)
+        by_fact = {}
+        for model in run.models[1:]:
+            by_fact[model] = _facts(run, model, metrics["win_rates"][model])
         facts = facts or list(by_fact["dpo"])
         if any(list(found) != facts for found in by_fact.values()):
             raise InputError(f"{run.path}: other questions than the other runs'; use one preset")
-        runs.append(_record(run, point.values, by_fact))
-        what = read_json(run.record)
-        made = {name: what[name] for name in ("versions", "device", "git")}
+        runs.append(_record(run, point.values, metrics, by_fact))
+        made = provenance.made_by(run)
         if made not in made_by:
             made_by.append(made)
     return {"facts": facts, "runs": runs, "made_by": made_by}
 
 
 def _record(
-    run: Run, values: Mapping[str, str], by_fact: Mapping[str, Mapping[str, float]]
+    run: Run,
+    values: Mapping[str, str],
+    metrics: Mapping[str, Any],
+    by_fact: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
-    metrics = read_metrics(run)
     models: dict[str, dict[str, Any]] = {}
     for model, found in by_fact.items():
         models[model] = {}
@@ -82,12 +87,12 @@ def _trained(here: Iteration) -> dict[str, Any]:
     return found
 
 
-def _facts(run: Run, model: str) -> dict[str, float]:
+def _facts(run: Run, model: str, langs: Iterable[str]) -> dict[str, float]:
     """The win rate on each fact, in points, mean over its questions in all languages but
     English."""
     found: dict[str, list[float]] = {}
     here = run.evaluated(model)
-    for lang in read_metrics(run)["win_rates"][model]:
+    for lang in langs:
         if lang == "en":
             continue
         judged = read_judged(here.annotations(lang), model, lang)

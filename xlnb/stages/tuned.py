@@ -22,7 +22,7 @@ def tune(run: Run) -> Path:
     adapter is merged, so that π_I is a checkpoint as any other. training.json counts what was
     dropped."""
     # They import TRL, which takes seconds.
-    from xlnb.training import check_training
+    from xlnb.training import check_dealt
     from xlnb.tuning import save_merged, tune_adapter
 
     config = run.preset.sft
@@ -42,7 +42,7 @@ def tune(run: Run) -> Path:
         },
         out=run.tuned,
     )
-    check_training(config, "sft")
+    check_dealt(config, "sft")
 
     def make() -> None:
         tokenizer = load_tokenizer(models)
