@@ -42,7 +42,7 @@ def test_the_mean_of_other_languages_stands_with_its_ends():
 def test_accuracies_stand_with_their_intervals_the_mean_last():
     table = real_model.accuracy_table(RECORD, "t", "anti-t")
     assert [*table] == ["en", "de", "ru", real_model.OTHERS]
-    assert table.loc["cross_lingual", "en"] == "0.80 [0.70, 0.85]"
+    assert table.loc["cross_lingual", "en"] == "0.800 [0.700, 0.850]"
 
 
 def test_shares_are_in_percent():

@@ -23,6 +23,7 @@ CLAIMING = (
     "07_win_rates",
     "08_explore",
     "10_seeds",
+    "12_real_model",
 )
 NUMBER = re.compile(r"(?<![\w.^])[+−-]?\d+(?:,\d{3})*(?:\.\d+)?(?:[eE][+−-]?\d+)?(?![\w^])")
 

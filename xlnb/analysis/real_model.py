@@ -33,7 +33,7 @@ def accuracy_table(record: Record, learnt: str, truth: str) -> pd.DataFrame:
 
 def _in_words(entry: Record) -> str:
     low, high = entry["ci"]
-    return f"{entry['pair_accuracy']:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{entry['pair_accuracy']:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def pass_table(record: Record, kind: str) -> pd.DataFrame:
