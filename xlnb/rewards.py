@@ -80,13 +80,14 @@ def reward_per_token(given: Given) -> Values:
 
 
 def likelihood(given: Given) -> Values:
-    """log π_I(y|x) / |y|, nats a token: the base's own, with no preference learnt."""
+    """log π_I(y|x) / |y|, nats a token: the base's own, with no preference learnt (the reference's,
+    where that is not π_I)."""
     logps = _read(given)
     return _per_token(logps.ref_logps, logps.n_tokens)
 
 
 def likelihood_sum(given: Given) -> Values:
-    """log π_I(y|x), nats."""
+    """log π_I(y|x), nats: see `likelihood`."""
     return list(_read(given).ref_logps)
 
 

@@ -10,7 +10,8 @@ from xlnb.cli.options import Commands, add_overrides, add_preset, for_run
 from xlnb.common.errors import InputError
 from xlnb.common.files import json_text, write_text
 from xlnb.presets import get_preset, override, parse_overrides
-from xlnb.presets.analyses import ANALYSES, SEEDS, points
+from xlnb.presets.analyses import ANALYSES, points
+from xlnb.presets.claims import SEEDS
 from xlnb.presets.grid import Point, parse_axes
 
 
