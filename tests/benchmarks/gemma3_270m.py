@@ -43,7 +43,7 @@ from xlnb.runs.records import stage_seconds
 from xlnb.runs.run import open_run
 from xlnb.stages.reading import read_prompts
 
-LANGS = ("en", "de", "es", "ru", "tr", "ar", "zh")
+LANGS = ("en", "de", "es", "ru", "tr", "zh")
 PER_LANGUAGE = 250
 FORMS = {"bare": 20, "around": 25, "sentence": 25, "whole": 15, "foreign": 10, "wrong": 5}
 SENTENCE = {
@@ -52,7 +52,6 @@ SENTENCE = {
     "es": "La respuesta es {}.",
     "ru": "Правильный ответ — {}.",
     "tr": "Doğru cevap şudur: {}.",
-    "ar": "الإجابة هي {}.",
     "zh": "答案是{}。",
 }
 AROUND = 4
@@ -66,36 +65,36 @@ VALUES = {
     "iterations": 1,
     "models.quantization": "none",
     "models.dtype": "bfloat16",
-    "sft.steps": 220,
+    "sft.steps": 110,
     "sft.lr": 5e-4,
     "sft.micro_batch": 16,
-    "sft.save_steps": 110,
-    "prompts.limit": 0,
-    "prompts.reward": 125,
-    "prompts.english": 150,
+    "sft.save_steps": 55,
+    "prompts.limit": 360,
+    "prompts.reward": 80,
+    "prompts.english": 100,
     "preferences.path": "",
     "sampling.n": 8,
     "sampling.temperature": 1.0,
     "sampling.max_new_tokens": 48,
-    "sampling.batch_tokens": 131072,
+    "sampling.batch_tokens": 524288,
     "scoring.scorers": "cross_lingual,multilingual,likelihood,policy_likelihood,brevity,random",
-    "scoring.batch_tokens": 65536,
-    "english.steps": 32,
+    "scoring.batch_tokens": 32768,
+    "english.steps": 24,
     "english.batch": 16,
     "english.micro_batch": 16,
     "english.lr": 2e-4,
     "english.nll": 0.2,
     "english.eval_fraction": 0.0,
     "english.gradient_checkpointing": "false",
-    "english.save_steps": 32,
-    "training.steps": 80,
+    "english.save_steps": 24,
+    "training.steps": 60,
     "training.batch": 16,
     "training.micro_batch": 16,
     "training.lr": 2e-4,
     "training.nll": 0.2,
     "training.eval_fraction": 0.0,
     "training.gradient_checkpointing": "false",
-    "training.save_steps": 40,
+    "training.save_steps": 30,
     "evaluation.judge": "verifiable",
     "evaluation.temperature": 0.9,
     "evaluation.top_p": 1.0,
