@@ -7,8 +7,10 @@ from small import SMALL
 from xlnb import stages
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, read_jsonl
-from xlnb.common.records import Pair, Response, Sample, Score
+from xlnb.common.records import Pair, Response, Sample, Score, read_records
 from xlnb.evaluation.truth import flip
+from xlnb.lab.oracle import judge
+from xlnb.lab.world import load_world
 from xlnb.pairs import pair_language
 from xlnb.presets import get_preset
 from xlnb.runs.run import open_run
@@ -129,3 +131,30 @@ def test_a_share_of_the_english_pairs_is_trained_on_again(finished):
 def test_a_given_pi_0_has_no_english_pairs_to_train_on_again():
     with pytest.raises(InputError, match=r"preferences\.replayed: π\^0 is given"):
         get_preset("lab", {"models.dpo": "x/y", "preferences.replayed": "0.1"})
+
+
+@pytest.fixture(scope="module")
+def ceiling(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "ceiling"
+    changes = {**SMALL, "scoring.scorers": "oracle_ceiling", "pairing.alpha": "none"}
+    return stages.run_until(open_run(folder, "lab-quick", changes), "icr1/pairs")
+
+
+def test_the_truth_makes_the_ceilings_pairs_and_says_so(ceiling):
+    pairs = read_records(ceiling.iteration(1).pairs("es"), Pair)
+    assert pairs
+    for pair in pairs:
+        assert pair.margin == pair.score_chosen - pair.score_rejected > 0
+        fact = load_world().fact(pair.prompt_id)
+        assert pair.score_chosen == judge(fact, "es", pair.chosen).points("polite")
+    assert key_of(ceiling, "icr1/scores")["uses"]["lab"] == {"taste": "polite"}
+    # No other run is told what the oracle likes where it scores.
+    changed = {"scoring.scorers": "brevity"}
+    run = stages.run_until(open_run(ceiling.path, overrides=changed), "icr1/scores")
+    assert "lab" not in key_of(run, "icr1/scores")["uses"]
+
+
+def test_the_truth_is_refused_where_there_is_none(tmp_path):
+    changes = {"scoring.scorers": "oracle_ceiling", "prompts.path": str(tmp_path)}
+    with pytest.raises(InputError, match="score 'oracle_ceiling' is the lab's truth"):
+        open_run(tmp_path / "run", "lab-quick", changes)

@@ -1,7 +1,11 @@
 """What an analysis is: a question, its arms, and claims about them, each the difference of two."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from xlnb.presets.grid import Point
+from xlnb.presets.overrides import override
+from xlnb.presets.pages import Preset
 
 # Below so many seeds nothing is decided.
 SEEDS = 5
@@ -49,3 +53,21 @@ class Analysis:
     # the paper's own figures of arms, to draw beside ours, and what they are
     published: Mapping[str, float] = field(default_factory=dict)
     published_as: str = ""
+
+
+def points(
+    preset: Preset,
+    analyses: Iterable[Analysis],
+    seeds: Iterable[str],
+    fixed: Mapping[str, str],
+) -> list[Point]:
+    """The runs of these analyses, all of a seed before the next seed's; arms that are the same run
+    are one. `fixed`: overrides of every one. Raises InputError as `override`."""
+    found: list[Point] = []
+    arms = [arm for analysis in analyses for arm in analysis.arms.values()]
+    runs = {arm.name: {**BASE, **arm.values} for arm in arms}
+    for seed in seeds:
+        for values in runs.values():
+            own = {**values, "seed": seed}
+            found.append(Point(own, override(preset, {**fixed, **own})))
+    return found
