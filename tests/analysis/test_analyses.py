@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from xlnb.analysis.analyses import arm_table, holm, over_seeds, over_seeds_and_facts, verdicts
+from xlnb.analysis.analyses import (
+    arm_table,
+    gap_table,
+    holm,
+    over_seeds,
+    over_seeds_and_facts,
+    verdicts,
+)
 from xlnb.common.errors import InputError
 from xlnb.common.tastes import OPPOSITE
 from xlnb.lab.tastes import TASTES
@@ -97,6 +104,23 @@ def test_arms_of_the_page_are_found_by_their_values():
     table = arm_table(record_of(20, 2), Analysis("?", PAIR), "lc")
     assert list(table["arm"]) == ["a", "a", "b", "b"]
     assert table["value"].tolist()[2:] == [50.0, 50.0]
+
+
+def test_claims_of_one_unit_are_a_picture_with_the_verdicts_intervals():
+    record = record_of(20)
+    claims = [Claim(measure, "a", "b", measure) for measure in ("wr", "chars", "lc")]
+    for run in record["runs"]:
+        run["models"]["icr1"]["chars"] = {"es": 10.0 + run["seed"]}
+    analysis = Analysis("?", PAIR, claims)
+    gaps = gap_table(record, analysis, "points")
+    assert gaps["claim"].tolist() == ["wr", "lc"]
+    assert (gaps["seeds"] == 5).all()
+    lc = gaps.iloc[1]
+    assert (lc["low"] + lc["high"]) / 2 == pytest.approx(lc["mean"])
+    shown = verdicts(record, {"one": analysis})["ours"][2]
+    assert shown == f"{lc['mean']:+.1f} [{lc['low']:+.1f}, {lc['high']:+.1f}]"
+    assert gap_table(record, analysis, "characters")["mean"].tolist() == [0.0]
+    assert gap_table({"runs": []}, analysis, "points").empty
 
 
 def test_a_record_of_an_earlier_revision_has_to_be_made_again():

@@ -15,7 +15,7 @@ from xlnb.analysis.read import Record
 from xlnb.common.columns import Floats
 from xlnb.common.errors import InputError
 from xlnb.common.intervals import seed_interval, t_p_value
-from xlnb.presets.claims import SEEDS, Analysis, Arm, Claim
+from xlnb.presets.claims import SEEDS, Analysis, Arm, Claim, unit
 
 ALPHA = 0.05
 
@@ -176,3 +176,15 @@ def arm_table(record: Record, analysis: Analysis, measure: str) -> pd.DataFrame:
             measured = value(model_of(run, arm), measure)
             rows.append({"arm": name, "seed": seed, "value": measured})
     return pd.DataFrame(rows, columns=["arm", "seed", "value"])
+
+
+def gap_table(record: Record, analysis: Analysis, of_unit: str) -> pd.DataFrame:
+    """A row a claim in that unit that some seed has both arms of: claim, mean, low, high, seeds;
+    the interval, NaN for a single seed, is that of the verdict."""
+    rows = []
+    for claim in analysis.claims:
+        made = difference(record, analysis, claim)
+        if made and unit(claim.measure) == of_unit:
+            found, seeds = made
+            rows.append((claim.text, found.mean, found.low, found.high, seeds))
+    return pd.DataFrame(rows, columns=["claim", "mean", "low", "high", "seeds"])

@@ -73,10 +73,12 @@ def analyses(args: argparse.Namespace) -> int:
 
 def _write(out: Path, record: Mapping[str, Any], every: Sequence[Point]) -> None:
     """analyses.json, of those points that are finished."""
+    from xlnb.analysis.inside import inside_of_method
     from xlnb.stages.analyses import collect
 
     path = out / "analyses.json"
     found = collect(out, every)
+    found["inside"] = inside_of_method(out, every)
     # A line a run: hundreds of them are committed.
     lines = ",\n".join(map(json_text, found["runs"]))
     head = json_text({**record, **found, "runs": []}, indent=1)
