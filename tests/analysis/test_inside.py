@@ -1,6 +1,6 @@
 """Accuracies of rewards by other ways to make them."""
 
-from xlnb.analysis.inside import accuracies
+from xlnb.analysis.inside import accuracies, ceilings
 from xlnb.common.records import Response, Sample
 
 
@@ -21,3 +21,13 @@ def test_accuracies_are_of_each_languages_own_rows():
         "wrong in one": {"en": 0.5, "es": 1.0},
         "blind": {"en": 0.5, "es": 0.5},
     }
+
+
+def test_a_languages_ceiling_is_on_the_diagonal():
+    table = {"en": {"en": 0.5, "es": 0.2}, "es": {"en": 0.2, "es": 0.3}}
+    both = {"NLL": {"en": 0.9, "es": 0.8}}
+    found = ceilings(
+        {"DPO, cosines": table, "NLL, cosines": table, "DPO and NLL, of the ceiling": both}
+    )
+    assert found.loc["es"].tolist() == [0.3, 0.3, 0.8]
+    assert list(found.columns) == ["DPO, halves", "NLL, halves", "DPO and NLL"]

@@ -3,8 +3,9 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pytest
 
-from xlnb.figures.analyses import MEASURES, beside_paper
+from xlnb.figures.analyses import MEASURES, alike, beside_paper, layers
 from xlnb.presets.analyses import ANALYSES
 
 ROWS = [("R_c", 0, 60.0), ("R_c", 1, 62.0), ("π^0", 0, 50.0)]
@@ -54,3 +55,21 @@ def test_many_arms_lie_closer():
 
 def test_every_analysis_first_measure_has_a_name():
     assert {analysis.claims[0].measure for analysis in ANALYSES.values()} <= MEASURES.keys()
+
+
+def test_accuracy_by_layer_is_in_percent_with_a_line_a_language():
+    figure = layers({"1": {"en": 0.5, "es": 0.6, "sw": 0.4}, "2": {"en": 1, "es": 0.9, "sw": 0.8}})
+    (ax,) = figure.axes
+    lines = [list(line.get_ydata()) for line in ax.lines]
+    expected = [[50, 100], [60, 90], [40, 80], [50, 85]]
+    assert lines[:4] == [pytest.approx(values) for values in expected]
+    assert [text.get_text() for text in ax.texts] == ["en", "es", "sw"]
+    plt.close(figure)
+
+
+def test_languages_that_push_alike_are_a_table_of_shares():
+    table = {"en": {"en": 1.0, "es": 0.25}, "es": {"en": 0.25, "es": 1.0}}
+    figure = alike({"DPO, of the ceiling": table, "NLL, of the ceiling": table})
+    for ax in figure.axes:
+        assert [text.get_text() for text in ax.texts] == ["1.00", "0.25", "0.25", "1.00"]
+    plt.close(figure)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import torch
 
 from xlnb.analysis.gradients import cosines, gradients, halves, of_ceiling
@@ -19,7 +20,7 @@ from xlnb.models.chat import load_tokenizer, prompt_ids
 from xlnb.presets.claims import BASE
 from xlnb.presets.grid import Point
 from xlnb.prompts import scorer_prompt
-from xlnb.rewards import score_responses
+from xlnb.rewards import Values, score_responses
 from xlnb.runs.layout import Run
 from xlnb.stages.loading import policy_and_reference
 from xlnb.stages.reading import read_prompts
@@ -71,7 +72,7 @@ def accuracies(
     for sample in samples:
         rows = slice(start, start + len(sample.responses))
         start = rows.stop
-        values = {name: list(of[rows]) for name, of in ways.items()}
+        values: dict[str, Values] = {name: list(of[rows]) for name, of in ways.items()}
         scores.append(Score(sample.prompt_id, sample.lang, sample.split, [], values, None))
     found: Accuracies = {name: {} for name in ways}
     for lang in dict.fromkeys(sample.lang for sample in samples):
@@ -154,6 +155,17 @@ def by_language(run: Run) -> dict[str, dict[str, dict[str, float]]]:
         both[lang] = round(float(of_ceiling(table).loc["DPO", "NLL"]), 3)
     tables["DPO and NLL, of the ceiling"] = {"NLL": both}
     return tables
+
+
+def ceilings(tables: Mapping[str, Mapping[str, Mapping[str, float]]]) -> pd.DataFrame:
+    """Of `by_language`, by language: the cosine of its pairs' halves under each loss, and how far
+    both losses push the same way, as a share of what noise allows."""
+    found = pd.DataFrame()
+    for loss in ("DPO", "NLL"):
+        by_lang = tables[f"{loss}, cosines"]
+        found[f"{loss}, halves"] = pd.Series({lang: row[lang] for lang, row in by_lang.items()})
+    found["DPO and NLL"] = pd.Series(tables["DPO and NLL, of the ceiling"]["NLL"])
+    return found
 
 
 def inside(run: Run) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -90,3 +91,31 @@ def _rows(names: list[str], ax: Axes) -> None:
     ax.set_yticks(range(len(names)), labels)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(visible=False, axis="y")
+
+
+def layers(accuracies: Mapping[str, Mapping[str, float]]) -> Figure:
+    """How often rewards by the first layers find the better of best and worst: a thin line a
+    language, a thick one their mean without English. `accuracies`: `analysis.inside.by_layer`."""
+    table = 100 * pd.DataFrame(accuracies).T
+    figure, ax = plt.subplots(figsize=(7, 3.6))
+    for lang in table:
+        look = {"color": ORANGE, "linestyle": "--"} if lang == "en" else {"color": GREY}
+        ax.plot(table.index, table[lang], linewidth=1, **look)
+        ax.annotate(str(lang), (len(table) - 1, table[lang].iloc[-1]), (4, 0),
+                    textcoords="offset points", va="center", fontsize=9)  # fmt: skip
+    others = table.drop(columns="en").mean(axis=1)
+    ax.plot(table.index, others, color=BLUE, linewidth=3, marker="o")
+    ax.axhline(50, color="#555555", linewidth=1)
+    ax.set(xlabel="layers that read", ylabel="pairs in the right order (%)")
+    ax.set_title("Where the reward lives: accuracy by the first layers")
+    return figure
+
+
+def alike(tables: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+    """Languages' gradients, DPO's and the NLL's: cosines as shares of what noise allows."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.2))
+    for loss, ax in zip(("DPO", "NLL"), axes, strict=True):
+        table = pd.DataFrame(tables[f"{loss}, of the ceiling"])
+        sns.heatmap(table, ax=ax, annot=True, fmt=".2f", vmin=0, vmax=1, cmap="Blues", cbar=False)
+        ax.set_title(f"{loss}: which way languages push")
+    return figure
