@@ -58,11 +58,17 @@ def test_they_are_those_of_training(model):
 
 
 def test_a_fact_is_in_one_half(model):
-    rows = [{"prompt_id": prompt.prompt_id} for prompt in load_world().prompts("en")[:60]]
+    rows = [{"prompt_id": prompt.prompt_id} for prompt in load_world().prompts("en")]
     one, other = halves(rows)
-    assert len(one) + len(other) == 60
+    assert len(one) + len(other) == len(rows)
+    assert len(one) / len(rows) == pytest.approx(0.5, abs=0.1)
     facts = [{row["prompt_id"].rpartition("/")[0] for row in half} for half in (one, other)]
-    assert facts[0] and facts[1] and not facts[0] & facts[1]
+    assert not facts[0] & facts[1]
+    # Whatever else there is.
+    assert halves(rows[:50]) == (
+        [row for row in rows[:50] if row in one],
+        [row for row in rows[:50] if row in other],
+    )
 
 
 def test_cosines_by_hand():
@@ -70,8 +76,16 @@ def test_cosines_by_hand():
     table = cosines({"es": (x + y, x - y + z), "en": (x, x + y)})
     assert table.loc["es", "es"] == pytest.approx(0)
     assert table.loc["en", "en"] == pytest.approx(0.5**0.5)
-    four = [0.5**0.5, 1.0, 3**-0.5, 0.0]
-    assert table.loc["es", "en"] == table.loc["en", "es"] == pytest.approx(np.mean(four))
+    # of x + y with x + y, and of x − y + z with x
+    assert table.loc["es", "en"] == table.loc["en", "es"] == pytest.approx((1 + 3**-0.5) / 2)
+
+
+def test_pairs_in_common_do_not_make_two_losses_alike():
+    """The same noise in the same half of both names is not counted."""
+    stream = torch.Generator().manual_seed(1)
+    noise = tuple(torch.randn(5000, generator=stream) for _ in range(2))
+    table = cosines({"DPO": noise, "NLL": noise})
+    assert table.to_numpy() == pytest.approx(0, abs=0.05)
 
 
 def test_two_names_for_the_same_pairs_reach_their_ceiling():

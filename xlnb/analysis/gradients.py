@@ -1,5 +1,6 @@
 """Which way pairs of each language push a model: gradients of a training's first step, compared."""
 
+import random
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -46,23 +47,21 @@ def gradients(model: Any, rows: Sequence[Row]) -> dict[str, Tensor]:
 
 
 def halves(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """The rows in two, all of a fact in the same one."""
-    facts = sorted({fact_of(row["prompt_id"]) for row in rows})
-    np.random.default_rng(0).shuffle(facts)
-    first = set(facts[::2])
-    one = [row for row in rows if fact_of(row["prompt_id"]) in first]
-    return one, [row for row in rows if fact_of(row["prompt_id"]) not in first]
+    """The rows in two, all of a fact in the same one, which is the same in every language."""
+    found: tuple[list[Row], list[Row]] = ([], [])
+    for row in rows:
+        place = random.Random(f"half {fact_of(row['prompt_id'])}").random() < 0.5
+        found[place].append(row)
+    return found
 
 
 def cosines(of: Mapping[str, Halves]) -> pd.DataFrame:
-    """Cosines of the names' gradients, each between halves: on the diagonal a name's halves with
-    each other, the ceiling that noise leaves; elsewhere the mean of the four of two names."""
+    """Cosines of the names' gradients, each of one half with the other, which have no pair and no
+    fact in common: of a name with itself the ceiling that noise leaves."""
     table = pd.DataFrame(index=list(of), columns=list(of), dtype=float)
     for one, other in product(of, of):
-        pairs = list(product(of[one], of[other]))
-        if one == other:
-            pairs = [of[one]]
-        table.loc[one, other] = float(np.mean([_cosine(*pair) for pair in pairs]))
+        both = (_cosine(of[one][0], of[other][1]), _cosine(of[one][1], of[other][0]))
+        table.loc[one, other] = float(np.mean(both))
     return table
 
 
