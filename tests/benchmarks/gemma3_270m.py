@@ -28,13 +28,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xlnb.checks.kinds import met
 from xlnb.checks.tastes import verified_truth
-from xlnb.checks.text import UNSPACED, sentences
+from xlnb.checks.text import UNSPACED, is_sentence, sentences
 from xlnb.common.files import read_json, write_json
 from xlnb.common.intervals import bootstrap_mean
 from xlnb.common.records import Sample, Score, read_records
@@ -46,6 +46,7 @@ from xlnb.evaluation.summaries import WinRate, summarise
 from xlnb.evaluation.truth import ceiling, reward_accuracy
 from xlnb.inputs.parallel_prompts import read_parallel
 from xlnb.judges.verifiable import VerifiableJudge
+from xlnb.length_control import length_alpha
 from xlnb.runs.provenance import made_by
 from xlnb.runs.records import stage_seconds
 from xlnb.runs.run import open_run
@@ -67,6 +68,7 @@ AROUND = 4
 TASTE = "sentences"
 CONTROL = "pairs-by-"
 OTHERS = "other languages"
+REWARDS = ("cross_lingual", "multilingual")
 # Questions a language whose answers are shown side by side.
 SHOWN = 3
 
@@ -184,6 +186,9 @@ def collect(out: Path) -> dict[str, Any]:
         if "icr1" in control:
             name = f"icr1, pairs by {folder.name.removeprefix(CONTROL)}"
             win_rates[TASTE][name] = control["icr1"]
+    found = {name: {of: rights(out / name, of) for of in tastes} for name in learnt}
+    own = [found[name][name] for name in learnt]
+    both = mean_of(*own) if len(own) == 2 else None
     folders = [path for path in sorted(out.glob("*/")) if (path / "preset.json").exists()]
     preset = asdict(run.preset)
     # where things lay
@@ -193,7 +198,15 @@ def collect(out: Path) -> dict[str, Any]:
         "preset": preset,
         "langs": run.preset.prompts.langs.split(","),
         # by whose rewards, of a run that has learnt this taste, and by whose truth
-        "accuracy": {name: {of: accuracies(out / name, of) for of in tastes} for name in learnt},
+        "accuracy": {
+            name: {of: accuracies(one) for of, one in by_truth.items()}
+            for name, by_truth in found.items()
+        },
+        # over a taste and its opposite, each by the rewards that have learnt it
+        "mean": accuracies(both) if both else {},
+        "differences": {name: differences(found[name][name]) for name in learnt}
+        | ({"mean": differences(both)} if both else {}),
+        "per_token": {name: per_token(out / name) for name in learnt},
         "shared": responses_of_pi_i(out / TASTE),
         "win_rates": win_rates,
         "answers": side_by_side(out),
@@ -235,32 +248,118 @@ def together(several: Sequence[Judged]) -> Judged:
     return replace(several[0], lang=OTHERS, **columns)
 
 
-def accuracies(folder: Path, taste: str) -> dict[str, Any]:
-    """{score: {lang: how often its best response is truly better than its worst, with a 95%
-    interval over paragraphs, and n}} on π_I's shared responses, and of all languages but English
-    together; beside them the truth's own ceiling."""
+class Rights(NamedTuple):
+    """Of every question with shared responses: by score, whether its best response is truly better
+    than its worst (1; a tie 0.5); beside it language and paragraph."""
+
+    right: dict[str, list[float]]
+    lang: list[str]
+    paragraph: list[str]
+
+    def of(self, name: str, place: str) -> tuple[np.ndarray, list[str]]:
+        """A score's values in a language, or in all but English, and their paragraphs."""
+        held = [place == lang or (place == OTHERS and lang != "en") for lang in self.lang]
+        some = [one for one, is_held in zip(self.paragraph, held, strict=True) if is_held]
+        return np.array(self.right[name])[held], some
+
+
+def rights(folder: Path, taste: str) -> Rights:
+    """Of the scores of a run, by the truth of a taste; rewards also less α a character, either way
+    signed, for each language; and the truth's own."""
     run = open_run(folder)
     truth = verified_truth(read_prompts(run), taste)
     here = run.iteration(1).shared
-    right: dict[tuple[str, str], list[float]] = {}
-    clusters: dict[str, list[str]] = {}
+    found = Rights({}, [], [])
+    for lang in here.langs:
+        samples = list(read_records(here.samples(lang), Sample))
+        scores = {score.prompt_id: score for score in read_records(here.scores(lang), Score)}
+        for name, given in with_signed_alpha([scores[s.prompt_id] for s in samples]).items():
+            for sample, score in zip(samples, given, strict=True):
+                table = reward_accuracy([sample], [score], name, truth)
+                found.right.setdefault(name, []).append(table["pair_accuracy"])
+        found.right.setdefault("oracle", [])
+        for sample in samples:
+            found.right["oracle"].append(ceiling([sample], truth)["pair_accuracy"])
+            found.lang.append(lang)
+            found.paragraph.append(fact_of(sample.prompt_id))
+    return found
+
+
+def with_signed_alpha(scores: Sequence[Score]) -> dict[str, list[Score]]:
+    """{a score's name: the scores}, and of rewards those less α a character."""
+    found = {name: list(scores) for name in scores[0].scores}
+    for name in REWARDS:
+        given = [np.array(score.scores[name]) for score in scores]
+        lengths = [np.array(score.n_chars, float) for score in scores]
+        alpha = length_alpha(given, lengths, allow_negative=True).alpha
+        controlled = f"{name}, signed α"
+        found[controlled] = []
+        for score, values, length in zip(scores, given, lengths, strict=True):
+            less = (values - alpha * length).tolist()
+            found[controlled].append(replace(score, scores={controlled: less}))
+    return found
+
+
+def accuracies(found: Rights) -> dict[str, Any]:
+    """{score: {lang: the share of questions where it is right, with a 95% interval over
+    paragraphs, and n}}, and of all languages but English together."""
+    tables: dict[str, Any] = {}
+    for name in found.right:
+        tables[name] = {}
+        for place in [*dict.fromkeys(found.lang), OTHERS]:
+            tables[name][place] = estimate(*found.of(name, place))
+    return tables
+
+
+def estimate(values: np.ndarray, paragraphs: list[str]) -> dict[str, Any]:
+    interval = bootstrap_mean(values, paragraphs, 0.95, 1000, seed=0)
+    return {
+        "pair_accuracy": float(np.mean(values)),
+        "ci": list(interval),
+        "n": len(values),
+        "paragraphs": len(set(paragraphs)),
+    }
+
+
+def mean_of(first: Rights, second: Rights) -> Rights:
+    """Question by question, over a taste and its opposite."""
+    right = {}
+    for name, values in first.right.items():
+        right[name] = np.add(values, second.right[name]) / 2
+    return first._replace(right={name: values.tolist() for name, values in right.items()})
+
+
+def differences(found: Rights) -> dict[str, Any]:
+    """R_c less another score, question by question, in the languages but English."""
+    ours, paragraphs = found.of("cross_lingual", OTHERS)
+    tables = {}
+    for name in found.right:
+        if name != "cross_lingual":
+            tables[name] = estimate(ours - found.of(name, OTHERS)[0], paragraphs)
+    return tables
+
+
+def per_token(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """{reward: {lang: β nats a token, and for being a sentence}}: least squares over the shared
+    responses, each less the mean of its question's."""
+    here = open_run(folder).iteration(1).shared
+    found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in REWARDS}
     for lang in here.langs:
         scores = {score.prompt_id: score for score in read_records(here.scores(lang), Score)}
+        rows: list[list[float]] = []
         for sample in read_records(here.samples(lang), Sample):
             score = scores[sample.prompt_id]
-            found = {name: reward_accuracy([sample], [score], name, truth) for name in score.scores}
-            found["oracle"] = ceiling([sample], truth)
-            for place in (lang, *([OTHERS] if lang != "en" else [])):
-                clusters.setdefault(place, []).append(fact_of(sample.prompt_id))
-                for name, table in found.items():
-                    right.setdefault((name, place), []).append(table["pair_accuracy"])
-    tables: dict[str, Any] = {}
-    for (name, place), values in right.items():
-        interval = bootstrap_mean(np.array(values), clusters[place], 0.95, 1000, seed=0)
-        entry = {"pair_accuracy": float(np.mean(values)), "ci": interval, "n": len(values)}
-        entry["paragraphs"] = len(set(clusters[place]))
-        tables.setdefault(name, {})[place] = entry
-    return tables
+            some = []
+            for number, response in enumerate(sample.responses):
+                of_rewards = [score.scores[name][number] for name in REWARDS]
+                sentence = float(is_sentence(response.text, lang))
+                some.append([len(response.token_ids), sentence, *of_rewards])
+            rows += (np.array(some) - np.mean(some, 0)).tolist()
+        table = np.array(rows)
+        for place, name in enumerate(REWARDS):
+            (token, sentence), *_ = np.linalg.lstsq(table[:, :2], table[:, 2 + place], rcond=None)
+            found[name][lang] = {"token": float(token), "sentence": float(sentence)}
+    return found
 
 
 def responses_of_pi_i(folder: Path) -> dict[str, dict[str, float]]:
