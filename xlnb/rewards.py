@@ -25,6 +25,7 @@ from transformers import PreTrainedModel
 from xlnb.common.errors import InputError
 from xlnb.common.records import Logps, Sample, Score
 from xlnb.decay import decayed
+from xlnb.lab.truth import lab_truth
 from xlnb.logprobs import logprobs_under
 from xlnb.models.adapters import active
 from xlnb.models.batches import Budget, Rows
@@ -43,15 +44,19 @@ class Given:
     seed: int
     # what token t of a response counts in its reward is γ^(t−1)
     gamma: float = 1.0
+    # by which the oracle goes, where the prompts are the lab's
+    taste: str = ""
 
 
 @dataclass(frozen=True)
 class Scorer:
     """`reads`: the prompt under which models read the responses, a name of `prompts.scorer_prompt`;
-    empty: none do. `score`: a value a response, None for one that could not be read."""
+    empty: none do. `score`: a value a response, None for one that could not be read. `is_truth`: it
+    is no score that training may see, but the lab's truth itself, as a ceiling."""
 
     reads: str
     score: Callable[[Given], Values]
+    is_truth: bool = False
 
 
 def implicit_reward(
@@ -80,13 +85,14 @@ def reward_per_token(given: Given) -> Values:
 
 
 def likelihood(given: Given) -> Values:
-    """log π_I(y|x) / |y|, nats a token: the base's own, with no preference learnt."""
+    """log π_I(y|x) / |y|, nats a token: the base's own, with no preference learnt (the reference's,
+    where that is not π_I)."""
     logps = _read(given)
     return _per_token(logps.ref_logps, logps.n_tokens)
 
 
 def likelihood_sum(given: Given) -> Values:
-    """log π_I(y|x), nats."""
+    """log π_I(y|x), nats: see `likelihood`."""
     return list(_read(given).ref_logps)
 
 
@@ -108,6 +114,11 @@ def chance(given: Given) -> Values:
     return [stream.random() for _ in sample.responses]
 
 
+def oracle_ceiling(given: Given) -> Values:
+    """What the lab's oracle says: what pairs could be worth at best."""
+    return [*lab_truth(given.taste)(given.sample)]
+
+
 SCORERS: dict[str, Scorer] = {
     "cross_lingual": Scorer("cross_lingual", reward),
     "multilingual": Scorer("multilingual", reward),
@@ -118,6 +129,7 @@ SCORERS: dict[str, Scorer] = {
     "policy_likelihood": Scorer("cross_lingual", policy_likelihood),
     "brevity": Scorer("", brevity),
     "random": Scorer("", chance),
+    "oracle_ceiling": Scorer("", oracle_ceiling, is_truth=True),
 }
 
 
@@ -131,6 +143,16 @@ def split_scorers(names: str) -> list[str]:
         if name not in SCORERS:
             raise InputError(f"scoring.scorers '{name}': expected one of {', '.join(SCORERS)}")
     return found
+
+
+def check_truth(names: Sequence[str], *, is_lab: bool) -> None:
+    """Raises InputError for a score that is the lab's truth, anywhere else."""
+    for name in names:
+        if SCORERS[name].is_truth and not is_lab:
+            raise InputError(
+                f"score '{name}' is the lab's truth, which is known of its own questions only; "
+                "leave it out"
+            )
 
 
 def prompts_read(names: str) -> dict[str, list[str]]:
@@ -154,6 +176,7 @@ def score_sample(
     beta: float,
     seed: int,
     gamma: float = 1.0,
+    taste: str = "",
 ) -> Score:
     """The scores of a sample's responses that can be had of `logps`, by the prompt that was
     read."""
@@ -164,7 +187,7 @@ def score_sample(
         found = logps.get(scorer.reads)
         if scorer.reads and found is None:
             continue
-        scores[name] = scorer.score(Given(sample, found, beta, seed, gamma))
+        scores[name] = scorer.score(Given(sample, found, beta, seed, gamma, taste))
         if found is not None and found.failures:
             failures[name] = found.failures
     n_chars = [len(response.text) for response in sample.responses]

@@ -10,7 +10,8 @@ from xlnb.cli.options import Commands, add_overrides, add_preset, for_run
 from xlnb.common.errors import InputError
 from xlnb.common.files import json_text, write_text
 from xlnb.presets import get_preset, override, parse_overrides
-from xlnb.presets.analyses import ANALYSES, SEEDS, points
+from xlnb.presets.analyses import ANALYSES, get_analyses
+from xlnb.presets.claims import SEEDS, points
 from xlnb.presets.grid import Point, parse_axes
 
 
@@ -50,14 +51,14 @@ def analyses(args: argparse.Namespace) -> int:
     # Bad values of any are told before the first begins.
     todo = []
     for seed in seeds:
-        some = points(preset, args.names, [seed], fixed)
+        some = points(preset, get_analyses(args.names), [seed], fixed)
         todo.append(tasks(args.out, some, "report", for_run(args.preset, fixed)))
     record = {
         "command": f"python -m xlnb analyses --preset {args.preset} --seeds {args.seeds}",
         "preset": asdict(override(preset, fixed)),
     }
     # Of all that is finished, whatever this command was asked for.
-    every = points(preset, [], seeds, fixed)
+    every = points(preset, get_analyses(), seeds, fixed)
     failed: dict[str, str] = {}
     if not args.collect:
         for of_seed in todo:
