@@ -18,6 +18,9 @@ from xlnb.presets.analyses import BASE, SEEDS, Analysis, Arm, Claim
 
 ALPHA = 0.05
 
+# Measures from 0 to 1.
+SHARES = ("in_language", "pair_accuracy")
+
 
 class Difference(NamedTuple):
     """A mean difference, its 95% interval and two-sided p; NaN for a single seed."""
@@ -40,8 +43,8 @@ def model_of(run: Record, arm: Arm) -> Record:
 
 
 def value(model: Record, measure: str) -> float:
-    """A measure of a model: wr, lc (points), chars (characters) or in_language (0 to 1), mean over
-    the languages other than English; or of one language, as "wr sw"."""
+    """A measure of a model: wr, lc (points), chars (characters), in_language or pair_accuracy (0 to
+    1), mean over the languages other than English; or of one language, as "wr sw"."""
     name, _, lang = measure.partition(" ")
     by_lang = model[name]
     if lang:
@@ -90,20 +93,25 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return found.tolist()
 
 
-def difference(record: Record, analysis: Analysis, claim: Claim) -> tuple[Difference, int] | None:
-    """A claim's difference, and over how many seeds; None where no seed has both arms."""
+def both_arms(record: Record, analysis: Analysis, claim: Claim) -> list[tuple[Record, Record]]:
+    """What was measured on a claim's two models, a pair a seed that has both."""
     more, less = analysis.arms[claim.more], analysis.arms[claim.less]
     with_more, with_less = runs_of(record, more), runs_of(record, less)
     both = sorted(with_more.keys() & with_less.keys())
-    if not both:
+    return [(model_of(with_more[s], more), model_of(with_less[s], less)) for s in both]
+
+
+def difference(record: Record, analysis: Analysis, claim: Claim) -> tuple[Difference, int] | None:
+    """A claim's difference, and over how many seeds; None where no seed has both arms."""
+    pairs = both_arms(record, analysis, claim)
+    if not pairs:
         return None
-    pairs = [(model_of(with_more[s], more), model_of(with_less[s], less)) for s in both]
     if claim.measure == "wr":
         return over_seeds_and_facts(
             np.array([np.subtract(a["facts"], b["facts"]) for a, b in pairs])
-        ), len(both)
+        ), len(pairs)
     found = [value(a, claim.measure) - value(b, claim.measure) for a, b in pairs]
-    return over_seeds(found), len(both)
+    return over_seeds(found), len(pairs)
 
 
 def verdict(claim: Claim, found: Difference, seeds: int, corrected: float) -> tuple[str, str]:
@@ -139,7 +147,7 @@ def verdicts(record: Record, analyses: Mapping[str, Analysis]) -> pd.DataFrame:
                     "the paper's": claim.paper or "no figure",
                     "measure": claim.measure,
                     "seeds": seeds,
-                    "ours": _in_words(there, claim.measure),
+                    "ours": in_words(there, claim.measure),
                 }
             )
     corrected = holm([there.p_value for _, there, _ in found])
@@ -149,8 +157,9 @@ def verdicts(record: Record, analyses: Mapping[str, Analysis]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _in_words(found: Difference, measure: str) -> str:
-    digits = 3 if measure.startswith("in_language") else 1
+def in_words(found: Difference, measure: str) -> str:
+    """A difference with its interval, in the digits of its measure."""
+    digits = 3 if measure.startswith(SHARES) else 1
     if np.isnan(found.mean):
         return ""
     text = f"{found.mean:+.{digits}f}"

@@ -61,6 +61,9 @@ class Analysis:
     published_as: str = ""
 
 
+Page = Mapping[str, Analysis]
+
+
 def scored_by(scorer: str) -> Values:
     """The first score makes the pairs; these need no other."""
     return {"scoring.scorers": scorer}
@@ -243,13 +246,17 @@ ANALYSES = {
 
 
 def points(
-    preset: Preset, names: Iterable[str], seeds: Iterable[str], fixed: Mapping[str, str]
+    preset: Preset,
+    page: Page,
+    names: Iterable[str],
+    seeds: Iterable[str],
+    fixed: Mapping[str, str],
 ) -> list[Point]:
-    """The runs of these analyses (none: of all), all of a seed before the next seed's; arms that
-    are the same run are one. `fixed`: overrides of every one. Raises InputError for an unknown name
-    and as `override`."""
+    """The runs of these analyses of a page (none: of all), all of a seed before the next seed's;
+    arms that are the same run are one. `fixed`: overrides of every one. Raises InputError for an
+    unknown name and as `override`."""
     found: list[Point] = []
-    arms = [arm for name in names or ANALYSES for arm in get_analysis(name).arms.values()]
+    arms = [arm for name in names or page for arm in get_analysis(page, name).arms.values()]
     runs = {arm.name: {**BASE, **arm.values} for arm in arms}
     for seed in seeds:
         for values in runs.values():
@@ -258,7 +265,7 @@ def points(
     return found
 
 
-def get_analysis(name: str) -> Analysis:
-    if name not in ANALYSES:
-        raise InputError(f"unknown analysis '{name}'; known: {', '.join(ANALYSES)}")
-    return ANALYSES[name]
+def get_analysis(page: Page, name: str) -> Analysis:
+    if name not in page:
+        raise InputError(f"unknown analysis '{name}'; known: {', '.join(page)}")
+    return page[name]

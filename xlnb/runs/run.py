@@ -110,10 +110,10 @@ def _check_verified(run: Run) -> None:
     split_kinds(prompts.checks)
     if config.taste:
         get_taste(config.taste)
-    if prompts.references and (run.is_lab or run.preset.localise.langs):
+    if prompts.references and run.preset.localise.langs:
         raise InputError(
-            "prompts.references: the lab's prompts and translated ones have none; set prompts.path "
-            "to parallel prompts that do"
+            "prompts.references: translated prompts have none; set prompts.path to parallel ones "
+            "that do"
         )
     if run.is_lab and (config.taste or prompts.reward or prompts.checks):
         raise InputError(
