@@ -8,16 +8,17 @@ English instruction is what carries the English preference over to other languag
 (arXiv 2503.04647).
 
 A score is a line in `SCORERS`: the prompt under which models read the responses, and a function of
-what they gave. Costly log-probabilities are kept on disk, so that another β or another score runs
-no model again.
+what they gave, or of the scores beside it. Costly log-probabilities are kept on disk, so that
+another β or another score runs no model again.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
 import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
@@ -25,6 +26,7 @@ from transformers import PreTrainedModel
 from xlnb.common.errors import InputError
 from xlnb.common.records import Logps, Sample, Score
 from xlnb.decay import decayed
+from xlnb.fusion import Gate
 from xlnb.logprobs import logprobs_under
 from xlnb.models.adapters import active
 from xlnb.models.batches import Budget, Rows
@@ -35,7 +37,8 @@ Values = list[float | None]
 
 @dataclass(frozen=True)
 class Given:
-    """What a score may be made of: a sample and, where models have read it, log-probabilities."""
+    """What a score may be made of: a sample and, where models have read it, log-probabilities; for
+    a score that fuses others these, and the gate that the English preferences have taught."""
 
     sample: Sample
     logps: Logps | None
@@ -43,15 +46,19 @@ class Given:
     seed: int
     # what token t of a response counts in its reward is γ^(t−1)
     gamma: float = 1.0
+    views: Mapping[str, Values] = field(default_factory=dict)
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True)
 class Scorer:
     """`reads`: the prompt under which models read the responses, a name of `prompts.scorer_prompt`;
-    empty: none do. `score`: a value a response, None for one that could not be read."""
+    empty: none do. `score`: a value a response, None for one that could not be read. `fuses`:
+    whether it is made of the scores that are named beside it."""
 
     reads: str
     score: Callable[[Given], Values]
+    fuses: bool = False
 
 
 def implicit_reward(
@@ -108,6 +115,17 @@ def chance(given: Given) -> Values:
     return [stream.random() for _ in sample.responses]
 
 
+def mean(given: Given) -> Values:
+    """The plain mean of the scores beside it, each standardised within the prompt."""
+    return _fused(given, Gate.mean(len(given.views)))
+
+
+def gated(given: Given) -> Values:
+    """The scores beside it, weighed by the gate: see `xlnb.fusion`."""
+    assert given.gate, "a preset with the gate among its scores has one fitted"
+    return _fused(given, given.gate)
+
+
 SCORERS: dict[str, Scorer] = {
     "cross_lingual": Scorer("cross_lingual", reward),
     "multilingual": Scorer("multilingual", reward),
@@ -118,31 +136,47 @@ SCORERS: dict[str, Scorer] = {
     "policy_likelihood": Scorer("cross_lingual", policy_likelihood),
     "brevity": Scorer("", brevity),
     "random": Scorer("", chance),
+    "mean": Scorer("", mean, fuses=True),
+    "gate": Scorer("", gated, fuses=True),
 }
 
 
 def split_scorers(names: str) -> list[str]:
     """'cross_lingual, likelihood' as a list. The first makes the pairs, the others are compared.
 
-    Raises InputError for a name that `SCORERS` has not.
+    Raises InputError for a name that `SCORERS` has not, and for one that fuses fewer than two
+    others.
     """
     found = [name.strip() for name in names.split(",")]
     for name in found:
         if name not in SCORERS:
             raise InputError(f"scoring.scorers '{name}': expected one of {', '.join(SCORERS)}")
+        if SCORERS[name].fuses and len(views_of(found)) < 2:
+            raise InputError(
+                f"scoring.scorers: {name} fuses the other scores; name two or more beside it, as "
+                f"{name},cross_lingual,likelihood"
+            )
     return found
+
+
+def views_of(names: Iterable[str]) -> list[str]:
+    """The scores that are fused, where one of these names fuses."""
+    return [name for name in names if not SCORERS[name].fuses]
 
 
 def prompts_read(names: str) -> dict[str, list[str]]:
     """The prompts under which models read responses for these scores, and of which splits.
 
-    What the first score needs is read of all samples, the rest of the held-out `reward` prompts.
+    What the first score needs is read of all samples, where it fuses others what these need; the
+    rest of the held-out `reward` prompts.
     """
     found: dict[str, list[str]] = {}
-    for position, name in enumerate(split_scorers(names)):
+    first, *_ = scorers = split_scorers(names)
+    for name in scorers:
         reads = SCORERS[name].reads
         if reads:
-            found.setdefault(reads, ["reward"] if position else ["train", "reward"])
+            makes_pairs = name == first or SCORERS[first].fuses
+            found.setdefault(reads, ["train", "reward"] if makes_pairs else ["reward"])
     return found
 
 
@@ -154,12 +188,14 @@ def score_sample(
     beta: float,
     seed: int,
     gamma: float = 1.0,
+    gate: Gate | None = None,
 ) -> Score:
     """The scores of a sample's responses that can be had of `logps`, by the prompt that was
     read."""
     scores: dict[str, Values] = {}
     failures = {}
-    for name in names:
+    views = views_of(names)
+    for name in views:
         scorer = SCORERS[name]
         found = logps.get(scorer.reads)
         if scorer.reads and found is None:
@@ -167,6 +203,14 @@ def score_sample(
         scores[name] = scorer.score(Given(sample, found, beta, seed, gamma))
         if found is not None and found.failures:
             failures[name] = found.failures
+    if len(scores) == len(views):
+        # Only translations fail, so that all failures are the same.
+        failed = next(iter(failures.values()), None)
+        given = Given(sample, None, beta, seed, gamma, dict(scores), gate)
+        for name in names:
+            if SCORERS[name].fuses:
+                scores[name] = SCORERS[name].score(given)
+                failures |= {name: failed} if failed else {}
     n_chars = [len(response.text) for response in sample.responses]
     return Score(sample.prompt_id, sample.lang, sample.split, n_chars, scores, failures or None)
 
@@ -220,6 +264,16 @@ def _reading(
 def _read(given: Given) -> Logps:
     assert given.logps, "a scorer that reads a prompt is given what was read"
     return given.logps
+
+
+def _fused(given: Given, gate: Gate) -> Values:
+    """By the gate, of the responses that have every score; None for others."""
+    columns = np.array(list(given.views.values()), float)
+    read = ~np.isnan(columns).any(0)
+    values: Values = [None] * len(read)
+    for place, value in zip(np.flatnonzero(read), gate.score(columns[:, read]), strict=True):
+        values[place] = float(value)
+    return values
 
 
 def _decayed(tokens: Sequence[list[float] | None] | None, gamma: float) -> Values:

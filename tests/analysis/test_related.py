@@ -4,9 +4,13 @@ import pytest
 from two_arms import record_of
 
 from xlnb.analysis.related import method_table
+from xlnb.models.base import read_base
+from xlnb.models.chat import load_tokenizer, prompt_ids
+from xlnb.models.layers import language_deviations, most_different, random_layers
 from xlnb.presets import get_preset
 from xlnb.presets.analyses import Analysis, Arm, Claim, points
-from xlnb.presets.related import PAGES, RELATED
+from xlnb.presets.related import AT_RANDOM, MOST_DIFFERENT, PAGES, RELATED
+from xlnb.stages.prompts import lab_questions
 
 ONE = Analysis(
     "?",
@@ -49,6 +53,18 @@ def test_methods_are_compared_with_plain_icr_or_a_control_of_theirs(method):
     for claim in method.claims:
         assert {claim.more, claim.less} <= method.arms.keys()
         assert claim.measure == "wr" and claim.paper
+
+
+def test_the_layers_are_the_ones_that_slams_measure_chooses():
+    config = get_preset("lab").models
+    model, tokenizer = read_base(config), load_tokenizer(config)
+    rows = {}
+    for lang in ("en", "ru", "sw"):
+        asked = [prompt.instruction for prompt in lab_questions("train", 40, lang)]
+        rows[lang] = [prompt_ids(tokenizer, text) for text in asked]
+    deviations = language_deviations(model, rows)
+    assert most_different(deviations, 2) == MOST_DIFFERENT
+    assert random_layers(len(deviations), 2, seed=0) == AT_RANDOM
 
 
 def test_every_arm_is_a_preset_and_the_page_is_small():

@@ -22,6 +22,9 @@ def in_mlp(layers: str) -> Values:
     return {"training.layers": layers, "training.modules": "mlp"}
 
 
+# What is fused: rewards and the base's likelihood.
+VIEWS = "cross_lingual,multilingual,likelihood"
+
 RELATED = {
     # Its γ of .98 has a half-life of 34 tokens; responses of the lab have 20.
     "temporal decay": Analysis(
@@ -110,6 +113,23 @@ RELATED = {
                 "three layers are enough", "three layers", "ICR", "wr",
                 "works without joint training",
             )
+        ],
+    ),
+    "fused rewards": Analysis(
+        "Feature fusion (2501.08057): scores weighed by where they conflict",
+        {
+            "ICR": R_C,
+            "R_m": Arm(scored_by("multilingual")),
+            "mean of scores": Arm(scored_by(f"mean,{VIEWS}")),
+            "gated scores": Arm(scored_by(f"gate,{VIEWS}")),
+        },
+        [
+            Claim(
+                "the gate beats the plain mean", "gated scores", "mean of scores", "wr",
+                "views that pull apart are weighed",
+            ),
+            Claim("the gate beats R_c", "gated scores", "ICR", "wr", "fused views beat one"),
+            Claim("the gate beats R_m", "gated scores", "R_m", "wr", "fused views beat one"),
         ],
     ),
 }  # fmt: skip

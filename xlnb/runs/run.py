@@ -78,6 +78,11 @@ def check_run(run: Run) -> None:
     get_taste(run.preset.lab.taste)
     _check_verified(run)
     _check_user(run, scorers)
+    if "gate" in scorers and not run.trains_dpo:
+        raise InputError(
+            "scoring.scorers: gate is fitted to the English preferences that π^0 is trained on, "
+            "and this run's is given; take mean"
+        )
     check_loss(run.preset.english, "english")
     check_loss(run.preset.training, "training")
     choose_backend(run.preset.sampling.backend, run.preset.models)
