@@ -30,7 +30,7 @@ import numpy as np
 
 from xlnb.checks.kinds import met
 from xlnb.checks.tastes import verified_truth
-from xlnb.checks.text import sentences
+from xlnb.checks.text import UNSPACED, sentences
 from xlnb.common.files import read_json, write_json
 from xlnb.common.intervals import bootstrap_mean
 from xlnb.common.records import Sample, Score, read_records
@@ -43,8 +43,8 @@ from xlnb.runs.records import stage_seconds
 from xlnb.runs.run import open_run
 from xlnb.stages.reading import read_prompts
 
-LANGS = ("en", "de", "es", "ru", "tr")
-PER_LANGUAGE = 150
+LANGS = ("en", "de", "es", "ru", "tr", "zh")
+PER_LANGUAGE = 250
 FORMS = {"bare": 20, "around": 25, "sentence": 25, "whole": 15, "foreign": 10, "wrong": 5}
 SENTENCE = {
     "en": "The answer is {}.",
@@ -52,6 +52,7 @@ SENTENCE = {
     "es": "La respuesta es {}.",
     "ru": "Правильный ответ — {}.",
     "tr": "Doğru cevap şudur: {}.",
+    "zh": "答案是{}。",
 }
 AROUND = 4
 TASTE = "sentences"
@@ -64,36 +65,36 @@ VALUES = {
     "iterations": 1,
     "models.quantization": "none",
     "models.dtype": "bfloat16",
-    "sft.steps": 32,
+    "sft.steps": 110,
     "sft.lr": 5e-4,
-    "sft.micro_batch": 4,
-    "sft.save_steps": 4,
-    "prompts.limit": 90,
-    "prompts.reward": 25,
-    "prompts.english": 40,
+    "sft.micro_batch": 16,
+    "sft.save_steps": 55,
+    "prompts.limit": 360,
+    "prompts.reward": 80,
+    "prompts.english": 100,
     "preferences.path": "",
     "sampling.n": 8,
     "sampling.temperature": 1.0,
     "sampling.max_new_tokens": 48,
-    "sampling.batch_tokens": 16384,
+    "sampling.batch_tokens": 524288,
     "scoring.scorers": "cross_lingual,multilingual,likelihood,policy_likelihood,brevity,random",
-    "scoring.batch_tokens": 4096,
-    "english.steps": 16,
+    "scoring.batch_tokens": 32768,
+    "english.steps": 24,
     "english.batch": 16,
-    "english.micro_batch": 4,
+    "english.micro_batch": 16,
     "english.lr": 2e-4,
     "english.nll": 0.2,
     "english.eval_fraction": 0.0,
     "english.gradient_checkpointing": "false",
-    "english.save_steps": 4,
-    "training.steps": 16,
+    "english.save_steps": 24,
+    "training.steps": 60,
     "training.batch": 16,
-    "training.micro_batch": 4,
+    "training.micro_batch": 16,
     "training.lr": 2e-4,
     "training.nll": 0.2,
     "training.eval_fraction": 0.0,
     "training.gradient_checkpointing": "false",
-    "training.save_steps": 4,
+    "training.save_steps": 30,
     "evaluation.judge": "verifiable",
     "evaluation.temperature": 0.9,
     "evaluation.top_p": 1.0,
@@ -136,8 +137,11 @@ def written(form: str, context: str, answer: str, lang: str) -> str:
         return holding[0].strip() if holding else SENTENCE[lang].format(answer)
     if form == "around" and answer in context:
         before, _, after = context.partition(answer)
-        near = [*before.split()[-AROUND:], answer, *after.split()[:AROUND]]
-        return " ".join(near).rstrip(" .,;:!?")
+        if lang in UNSPACED:
+            near = before[-2 * AROUND :] + answer + after[: 2 * AROUND]
+        else:
+            near = " ".join([*before.split()[-AROUND:], answer, *after.split()[:AROUND]])
+        return near.strip(" .,;:!?。，；：！？、")
     return answer
 
 
