@@ -4,8 +4,8 @@
             → responses → annotations → metrics
 
 Iteration 0 makes π^0 from English preferences; iteration t ≥ 1 makes π^t from π^{t−1}'s own samples
-and rewards. The translated reward needs `translations` between `samples` and `logps`, gated scores need
-a `gate`; `localised` makes parallel prompts of English ones, `sft` π_I of a base.
+and rewards. The translated reward needs `translations` between `samples` and `logps`, a fused score
+perhaps a `gate`; `localised` makes parallel prompts of English ones, `sft` π_I of a base.
 
 Under `accelerate launch` or `torchrun` every process calls the same stages: those with a model
 share their work out, batch by batch or step by step, the others are the main process' alone
