@@ -11,6 +11,7 @@ from xlnb import rewards
 from xlnb.common.errors import InputError
 from xlnb.common.records import Logps, Response, Sample, Score
 from xlnb.fusion import Gate
+from xlnb.lab.truth import lab_truth
 from xlnb.pairs import pair_language
 from xlnb.prompts import scorer_prompt
 from xlnb.rewards import SCORERS, Scorer, prompts_read, score_sample, split_scorers
@@ -62,7 +63,7 @@ def scored(names, logps=LOGPS, **changes):
 
 
 def test_every_scorer_is_worked_out_here():
-    assert SCORERS.keys() == BY_HAND.keys() | FUSED | {"random"}
+    assert SCORERS.keys() == BY_HAND.keys() | FUSED | {"random", "oracle_ceiling"}
 
 
 @pytest.mark.parametrize("name", BY_HAND)
@@ -186,6 +187,21 @@ def test_an_unknown_score_is_refused_with_those_there_are():
         InputError, match=r"scoring\.scorers 'brevty': expected one of cross_lingual"
     ):
         split_scorers("cross_lingual,brevty")
+
+
+def test_the_ceiling_is_the_oracle_and_refused_elsewhere():
+    responses = [Response(text, [1], "stop") for text in ("Paris", "Madrid")]
+    sample = Sample("capital/france/0", "es", "train", "?", responses)
+    liked = score_sample(sample, {}, ["oracle_ceiling"], beta=0.1, seed=0, taste="correct")
+    hated = score_sample(sample, {}, ["oracle_ceiling"], beta=0.1, seed=0, taste="anti-correct")
+    right, wrong = liked.scores["oracle_ceiling"]
+    assert [right, wrong] == lab_truth("correct")(sample)
+    assert right > wrong
+    assert hated.scores["oracle_ceiling"] == [-right, -wrong]
+    assert [name for name, scorer in SCORERS.items() if scorer.is_truth] == ["oracle_ceiling"]
+    rewards.check_truth(["brevity", "oracle_ceiling"], is_lab=True)
+    with pytest.raises(InputError, match="score 'oracle_ceiling' is the lab's truth, which is kno"):
+        rewards.check_truth(["brevity", "oracle_ceiling"], is_lab=False)
 
 
 def test_the_elementwise_reward():

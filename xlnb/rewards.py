@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-import numpy as np
 import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
@@ -26,7 +25,8 @@ from transformers import PreTrainedModel
 from xlnb.common.errors import InputError
 from xlnb.common.records import Logps, Sample, Score
 from xlnb.decay import decayed
-from xlnb.fusion import Gate
+from xlnb.fusion import Gate, fused
+from xlnb.lab.truth import lab_truth
 from xlnb.logprobs import logprobs_under
 from xlnb.models.adapters import active
 from xlnb.models.batches import Budget, Rows
@@ -37,8 +37,7 @@ Values = list[float | None]
 
 @dataclass(frozen=True)
 class Given:
-    """What a score may be made of: a sample and, where models have read it, log-probabilities; for
-    a score that fuses others these, and the gate that the English preferences have taught."""
+    """What a score may be made of: a sample and, where models have read it, log-probabilities."""
 
     sample: Sample
     logps: Logps | None
@@ -46,6 +45,9 @@ class Given:
     seed: int
     # what token t of a response counts in its reward is γ^(t−1)
     gamma: float = 1.0
+    # by which the oracle goes, where the prompts are the lab's
+    taste: str = ""
+    # what is fused, and how the English preferences have taught to weigh it
     views: Mapping[str, Values] = field(default_factory=dict)
     gate: Gate | None = None
 
@@ -53,11 +55,13 @@ class Given:
 @dataclass(frozen=True)
 class Scorer:
     """`reads`: the prompt under which models read the responses, a name of `prompts.scorer_prompt`;
-    empty: none do. `score`: a value a response, None for one that could not be read. `fuses`:
-    whether it is made of the scores that are named beside it."""
+    empty: none do. `score`: a value a response, None for one that could not be read. `is_truth`: it
+    is no score that training may see, but the lab's truth itself, as a ceiling. `fuses`: it is made
+    of the scores that are named beside it."""
 
     reads: str
     score: Callable[[Given], Values]
+    is_truth: bool = False
     fuses: bool = False
 
 
@@ -87,13 +91,14 @@ def reward_per_token(given: Given) -> Values:
 
 
 def likelihood(given: Given) -> Values:
-    """log π_I(y|x) / |y|, nats a token: the base's own, with no preference learnt."""
+    """log π_I(y|x) / |y|, nats a token: the base's own, with no preference learnt (the reference's,
+    where that is not π_I)."""
     logps = _read(given)
     return _per_token(logps.ref_logps, logps.n_tokens)
 
 
 def likelihood_sum(given: Given) -> Values:
-    """log π_I(y|x), nats."""
+    """log π_I(y|x), nats: see `likelihood`."""
     return list(_read(given).ref_logps)
 
 
@@ -117,13 +122,18 @@ def chance(given: Given) -> Values:
 
 def mean(given: Given) -> Values:
     """The plain mean of the scores beside it, each standardised within the prompt."""
-    return _fused(given, Gate.mean(len(given.views)))
+    return fused(given.views, Gate.mean(len(given.views)))
 
 
 def gated(given: Given) -> Values:
     """The scores beside it, weighed by the gate: see `xlnb.fusion`."""
     assert given.gate, "a preset with the gate among its scores has one fitted"
-    return _fused(given, given.gate)
+    return fused(given.views, given.gate)
+
+
+def oracle_ceiling(given: Given) -> Values:
+    """What the lab's oracle says: what pairs could be worth at best."""
+    return [*lab_truth(given.taste)(given.sample)]
 
 
 SCORERS: dict[str, Scorer] = {
@@ -138,6 +148,7 @@ SCORERS: dict[str, Scorer] = {
     "random": Scorer("", chance),
     "mean": Scorer("", mean, fuses=True),
     "gate": Scorer("", gated, fuses=True),
+    "oracle_ceiling": Scorer("", oracle_ceiling, is_truth=True),
 }
 
 
@@ -164,6 +175,16 @@ def views_of(names: Iterable[str]) -> list[str]:
     return [name for name in names if not SCORERS[name].fuses]
 
 
+def check_truth(names: Sequence[str], *, is_lab: bool) -> None:
+    """Raises InputError for a score that is the lab's truth, anywhere else."""
+    for name in names:
+        if SCORERS[name].is_truth and not is_lab:
+            raise InputError(
+                f"score '{name}' is the lab's truth, which is known of its own questions only; "
+                "leave it out"
+            )
+
+
 def prompts_read(names: str) -> dict[str, list[str]]:
     """The prompts under which models read responses for these scores, and of which splits.
 
@@ -171,12 +192,11 @@ def prompts_read(names: str) -> dict[str, list[str]]:
     rest of the held-out `reward` prompts.
     """
     found: dict[str, list[str]] = {}
-    first, *_ = scorers = split_scorers(names)
-    for name in scorers:
-        reads = SCORERS[name].reads
-        if reads:
-            makes_pairs = name == first or SCORERS[first].fuses
-            found.setdefault(reads, ["train", "reward"] if makes_pairs else ["reward"])
+    first, *others = split_scorers(names)
+    makes_pairs = [first, *(others if SCORERS[first].fuses else [])]
+    for name in (first, *others):
+        if reads := SCORERS[name].reads:
+            found.setdefault(reads, ["train", "reward"] if name in makes_pairs else ["reward"])
     return found
 
 
@@ -188,6 +208,7 @@ def score_sample(
     beta: float,
     seed: int,
     gamma: float = 1.0,
+    taste: str = "",
     gate: Gate | None = None,
 ) -> Score:
     """The scores of a sample's responses that can be had of `logps`, by the prompt that was
@@ -200,17 +221,16 @@ def score_sample(
         found = logps.get(scorer.reads)
         if scorer.reads and found is None:
             continue
-        scores[name] = scorer.score(Given(sample, found, beta, seed, gamma))
+        scores[name] = scorer.score(Given(sample, found, beta, seed, gamma, taste))
         if found is not None and found.failures:
             failures[name] = found.failures
     if len(scores) == len(views):
         # Only translations fail, so that all failures are the same.
         failed = next(iter(failures.values()), None)
-        given = Given(sample, None, beta, seed, gamma, dict(scores), gate)
-        for name in names:
-            if SCORERS[name].fuses:
-                scores[name] = SCORERS[name].score(given)
-                failures |= {name: failed} if failed else {}
+        given = Given(sample, None, beta, seed, gamma, taste, dict(scores), gate)
+        for name in (name for name in names if name not in views):
+            scores[name] = SCORERS[name].score(given)
+            failures |= {name: failed} if failed else {}
     n_chars = [len(response.text) for response in sample.responses]
     return Score(sample.prompt_id, sample.lang, sample.split, n_chars, scores, failures or None)
 
@@ -264,16 +284,6 @@ def _reading(
 def _read(given: Given) -> Logps:
     assert given.logps, "a scorer that reads a prompt is given what was read"
     return given.logps
-
-
-def _fused(given: Given, gate: Gate) -> Values:
-    """By the gate, of the responses that have every score; None for others."""
-    columns = np.array(list(given.views.values()), float)
-    read = ~np.isnan(columns).any(0)
-    values: Values = [None] * len(read)
-    for place, value in zip(np.flatnonzero(read), gate.score(columns[:, read]), strict=True):
-        values[place] = float(value)
-    return values
 
 
 def _decayed(tokens: Sequence[list[float] | None] | None, gamma: float) -> Values:

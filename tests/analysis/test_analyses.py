@@ -5,7 +5,11 @@ import pytest
 from two_arms import record_of
 
 from xlnb.analysis.analyses import arm_table, holm, over_seeds, over_seeds_and_facts, verdicts
-from xlnb.presets.analyses import ANALYSES, Analysis, Arm, Claim
+from xlnb.common.tastes import OPPOSITE
+from xlnb.lab.tastes import TASTES
+from xlnb.presets import analyses as page
+from xlnb.presets.analyses import ANALYSES
+from xlnb.presets.claims import Analysis, Arm, Claim
 
 PAIR = {"a": Arm(), "b": Arm({"training.nll": "0"})}
 
@@ -78,3 +82,11 @@ def test_claims_name_arms_of_their_analysis(analysis):
     for claim in analysis.claims:
         assert {claim.more, claim.less} <= analysis.arms.keys()
     assert analysis.published.keys() <= analysis.arms.keys()
+
+
+def test_every_taste_of_the_lab_and_its_opposite_is_an_arm():
+    assert set(page.TASTES) == {sign + taste for taste in TASTES for sign in ("", OPPOSITE)}
+    arms = ANALYSES["tastes"].arms
+    assert arms["polite, π^1"].name == "iterations=1"
+    assert arms["anti-padding, π^0"] == Arm({"lab.taste": "anti-padding"}, "dpo")
+    assert len(arms) == 2 * len(page.TASTES)

@@ -8,7 +8,7 @@ from xlnb.models.base import read_base
 from xlnb.models.chat import load_tokenizer, prompt_ids
 from xlnb.models.layers import language_deviations, most_different, random_layers
 from xlnb.presets import get_preset
-from xlnb.presets.analyses import Analysis, Arm, Claim, points
+from xlnb.presets.claims import Analysis, Arm, Claim, points
 from xlnb.presets.related import AT_RANDOM, MOST_DIFFERENT, PAGES, RELATED
 from xlnb.stages.prompts import lab_questions
 
@@ -68,7 +68,7 @@ def test_the_layers_are_the_ones_that_slams_measure_chooses():
 
 
 def test_every_arm_is_a_preset_and_the_page_is_small():
-    own = points(get_preset("lab"), RELATED, [], ["0"], {})
-    theirs = points(get_preset("lab"), PAGES["analyses"], [], ["0"], {})
+    own = points(get_preset("lab"), RELATED.values(), ["0"], {})
+    theirs = points(get_preset("lab"), PAGES["analyses"].values(), ["0"], {})
     names = {point.name for point in own} - {point.name for point in theirs}
     assert len(names) <= 15

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xlnb.presets.analyses import BASE
+from xlnb.presets.claims import BASE
 
 
 def run_of(values, seed, facts, lc):

@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 from xlnb.analysis.read import Record
 from xlnb.common.columns import Floats
 from xlnb.common.intervals import seed_interval, t_p_value
-from xlnb.presets.analyses import BASE, SEEDS, Analysis, Arm, Claim
+from xlnb.presets.claims import BASE, SEEDS, Analysis, Arm, Claim
 
 ALPHA = 0.05
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from xlnb.analysis.analyses import both_arms, in_words, over_seeds, value, verdicts
 from xlnb.analysis.read import Record
-from xlnb.presets.analyses import Analysis, Claim
+from xlnb.presets.claims import Analysis, Claim
 
 # What a verdict on an author's claim is called here: nothing told is a result like any other.
 CALLED = {"undecided": "null", "disagree": "worse"}

@@ -11,7 +11,7 @@ from xlnb.cli.options import Commands, add_overrides, add_preset, for_run
 from xlnb.common.errors import InputError
 from xlnb.common.files import json_text, write_text
 from xlnb.presets import get_preset, override, parse_overrides
-from xlnb.presets.analyses import SEEDS, points
+from xlnb.presets.claims import SEEDS, get_analyses, points
 from xlnb.presets.grid import Point, parse_axes
 from xlnb.presets.related import PAGES
 
@@ -58,7 +58,7 @@ def analyses(args: argparse.Namespace) -> int:
     # Bad values of any are told before the first begins.
     todo = []
     for seed in seeds:
-        some = points(preset, page, args.names, [seed], fixed)
+        some = points(preset, get_analyses(page, args.names), [seed], fixed)
         todo.append(tasks(args.out, some, "report", for_run(args.preset, fixed)))
     options = "" if args.page == "analyses" else f"--page {args.page} "
     options += f"--preset {args.preset} --seeds {args.seeds}"
@@ -68,7 +68,7 @@ def analyses(args: argparse.Namespace) -> int:
         "preset": asdict(override(preset, fixed)),
     }
     # Of all that is finished, whatever this command was asked for.
-    every = points(preset, page, [], seeds, fixed)
+    every = points(preset, page.values(), seeds, fixed)
     failed: dict[str, str] = {}
     if not args.collect:
         for of_seed in todo:

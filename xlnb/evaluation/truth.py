@@ -19,7 +19,8 @@ def english_preferences(samples: Sequence[Sample], seed: int, truth: Truth) -> l
     """Pairs that stand for UltraFeedback's: of each prompt's responses the truly best one, before
     `REJECTED` others at random that are worse.
 
-    Cut responses are left out. This is the only place where training meets the truth.
+    Cut responses are left out. This is the only place where training meets the truth, but for the
+    score `oracle_ceiling`, which says so.
     """
     pairs = []
     for sample in samples:

@@ -25,7 +25,7 @@ from xlnb.planning.costs import (
 from xlnb.planning.devices import Speed
 from xlnb.planning.shape import Shape
 from xlnb.planning.workload import Workload
-from xlnb.presets import Preset, Training
+from xlnb.presets import Preset, Sampling, Training
 from xlnb.rewards import prompts_read
 from xlnb.stages.pipeline import Step
 
@@ -102,7 +102,7 @@ def stage_cost(setting: Setting, step: Step) -> Cost | None:
 
 
 def samples(setting: Setting, step: Step) -> Cost:
-    work, sampling = setting.work, setting.preset.sampling
+    work, sampling = setting.work, _sampling_of(setting, step)
     prompts = work.langs * (work.train + work.reward)
     if step.of == "dpo":
         prompts = work.english
@@ -113,7 +113,7 @@ def samples(setting: Setting, step: Step) -> Cost:
 
 def translations(setting: Setting, step: Step) -> Cost | None:
     """None in the lab, whose translator is a table."""
-    work, sampling = setting.work, setting.preset.sampling
+    work, sampling = setting.work, _sampling_of(setting, step)
     if not setting.preset.prompts.path:
         return None
     splits = prompts_read(setting.preset.scoring.scorers)["translated"]
@@ -127,6 +127,12 @@ def responses(setting: Setting, step: Step) -> Cost:
     most = setting.preset.evaluation.max_new_tokens
     runs = setting.preset.evaluation.runs
     return _sampling(setting, step, work.langs * work.eval, runs, work.prompt, most)
+
+
+def _sampling_of(setting: Setting, step: Step) -> Sampling:
+    """What the responses of a stage are sampled by."""
+    sampling = setting.preset.sampling
+    return sampling if step.of in ("dpo", "shared") or "/" in step.of else sampling.of_iterations
 
 
 def _sampling(setting: Setting, step: Step, prompts: int, n: int, prompt: float, most: int) -> Cost:
@@ -160,7 +166,7 @@ def _sampling(setting: Setting, step: Step, prompts: int, n: int, prompt: float,
 
 def logps(setting: Setting, step: Step) -> Cost:
     """Policy and reference; a prompt is run once for its responses where that saves enough."""
-    config, sampling = setting.preset.scoring, setting.preset.sampling
+    config, sampling = setting.preset.scoring, _sampling_of(setting, step)
     shape, work = setting.shape.first(config.layers), setting.work
     n, prompt = sampling.n, work.prompt
     response = min(work.response, sampling.max_new_tokens)

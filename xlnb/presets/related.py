@@ -5,7 +5,8 @@ it gains. Values are the source's where it names one that the lab can have, else
 down beforehand; none was tuned on the seeds that are reported.
 """
 
-from xlnb.presets.analyses import ANALYSES, R_C, Analysis, Arm, Claim, Values, scored_by
+from xlnb.presets.analyses import ANALYSES, R_C, scored_by
+from xlnb.presets.claims import Analysis, Arm, Claim, Values
 
 # Of the lab's four layers of π_I, the two whose neurons differ most across languages
 # (`models.layers.most_different`), and as many at random (`models.layers.random_layers`, seed 0).

@@ -70,10 +70,11 @@ def check_run(run: Run) -> None:
     from xlnb.judges.registry import find_judge
     from xlnb.lab.tastes import get_taste
     from xlnb.losses import check_loss
-    from xlnb.rewards import split_scorers
+    from xlnb.rewards import check_truth, split_scorers
     from xlnb.sampling import choose_backend
 
     scorers = split_scorers(run.preset.scoring.scorers)
+    check_truth(scorers, is_lab=run.is_lab)
     find_judge(run.preset.evaluation.judge)
     get_taste(run.preset.lab.taste)
     _check_verified(run)

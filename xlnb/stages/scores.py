@@ -6,7 +6,7 @@ from pathlib import Path
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Logps, Sample, Score, each_record, read_records, write_records
 from xlnb.decay import half_life_chars, in_words
-from xlnb.rewards import prompts_read, score_sample, split_scorers
+from xlnb.rewards import SCORERS, prompts_read, score_sample, split_scorers
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.records import find_record
 from xlnb.runs.stage import Stage, fields
@@ -27,11 +27,14 @@ def score(run: Run, iteration: int, *, shared: bool = False) -> Path:
     read = list(prompts_read(run.preset.scoring.scorers))
     langs = here.langs
     files = [path for scorer in read for path in _logps_files(here, scorer)]
+    values = ["scoring.beta", "scoring.gamma", "scoring.scorers", "seed"]
+    if any(SCORERS[name].is_truth for name in split_scorers(run.preset.scoring.scorers)):
+        values.append("lab.taste")
     stage = Stage(
         run,
         f"{here.target}/scores",
         inputs=[*(here.samples(lang) for lang in langs), *files, *gates.inputs(here)],
-        uses=fields(run.preset, "scoring.beta", "scoring.gamma", "scoring.scorers", "seed"),
+        uses=fields(run.preset, *values),
         out=here.folder / "scores",
     )
 
@@ -86,5 +89,6 @@ def language_scores(here: Iteration, lang: str) -> Iterator[Score]:
             beta=config.beta,
             seed=here.run.preset.seed,
             gamma=config.gamma,
+            taste=here.run.taste,
             gate=gate,
         )
