@@ -3,7 +3,7 @@
 import pytest
 from two_arms import record_of
 
-from xlnb.analysis.related import method_table
+from xlnb.analysis.related import gains, method_table
 from xlnb.models.base import read_base
 from xlnb.models.chat import load_tokenizer, prompt_ids
 from xlnb.models.layers import language_deviations, most_different, random_layers
@@ -35,6 +35,16 @@ def test_a_verdict_goes_by_win_rate(gain, verdict):
     assert row["by its authors"] == "+6 points"
     assert row["Δ accuracy"] == "+0.025 [+0.025, +0.025]"
     assert row["Δ seconds"] == "+30.0 [+30.0, +30.0]"
+
+
+def test_what_is_drawn_is_what_the_table_says():
+    drawn = gains(record_of(20), {"one": ONE}).iloc[0]
+    assert drawn["name"] == "one: it gains"
+    assert (drawn["seeds"], drawn["verdict"]) == (5, "agree")
+    assert 18 < drawn["low"] < drawn["mean"] < drawn["high"] < 22
+    none = gains({"runs": []}, RELATED)
+    assert none["mean"].isna().all() and set(none["seeds"]) == {0}
+    assert len(none) == sum(len(method.claims) for method in RELATED.values())
 
 
 def test_what_does_not_differ_is_called_the_same():

@@ -31,6 +31,9 @@ class Difference(NamedTuple):
     p_value: float
 
 
+NOTHING = Difference(np.nan, np.nan, np.nan, np.nan)
+
+
 def runs_of(record: Record, arm: Arm) -> dict[int, Record]:
     """{seed: an arm's run}, of those that are finished."""
     values = {**BASE, **arm.values}
@@ -138,7 +141,7 @@ def verdicts(record: Record, analyses: Mapping[str, Analysis]) -> pd.DataFrame:
     for name, analysis in analyses.items():
         for claim in analysis.claims:
             made = difference(record, analysis, claim)
-            there, seeds = made or (Difference(np.nan, np.nan, np.nan, np.nan), 0)
+            there, seeds = made or (NOTHING, 0)
             found.append((claim, there, seeds))
             rows.append(
                 {

@@ -9,7 +9,15 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from xlnb.analysis.analyses import both_arms, in_words, over_seeds, value, verdicts
+from xlnb.analysis.analyses import (
+    NOTHING,
+    both_arms,
+    difference,
+    in_words,
+    over_seeds,
+    value,
+    verdicts,
+)
 from xlnb.analysis.read import Record
 from xlnb.presets.claims import Analysis, Claim
 
@@ -67,3 +75,16 @@ def _cell(
     if not np.any(differences):
         return "same"
     return in_words(over_seeds(differences), measure)
+
+
+def gains(record: Record, methods: Mapping[str, Analysis]) -> pd.DataFrame:
+    """The same claims to draw, a row each: name, Δ win rate as mean, low and high (points; NaN
+    where there is none), seeds and verdict."""
+    rows = []
+    for method, analysis in methods.items():
+        for claim in analysis.claims:
+            found, seeds = difference(record, analysis, claim) or (NOTHING, 0)
+            name = f"{method}: {claim.text}"
+            rows.append((name, found.mean, found.low, found.high, seeds))
+    table = pd.DataFrame(rows, columns=["name", "mean", "low", "high", "seeds"])
+    return table.assign(verdict=verdicts(record, methods)["verdict"].replace(CALLED))
