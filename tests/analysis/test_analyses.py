@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from two_arms import record_of
 
 from xlnb.analysis.analyses import arm_table, holm, over_seeds, over_seeds_and_facts, verdicts
 from xlnb.common.errors import InputError
@@ -9,31 +10,9 @@ from xlnb.common.tastes import OPPOSITE
 from xlnb.lab.tastes import TASTES
 from xlnb.presets import analyses as page
 from xlnb.presets.analyses import ANALYSES
-from xlnb.presets.claims import BASE, Analysis, Arm, Claim
+from xlnb.presets.claims import Analysis, Arm, Claim
 
 PAIR = {"a": Arm(), "b": Arm({"training.nll": "0"})}
-
-
-def run_of(values, seed, facts, lc):
-    model = {"wr": {"en": 0.0, "es": float(np.mean(facts))}, "lc": {"en": 0.0, "es": lc}}
-    return {
-        "values": {**BASE, **values},
-        "seed": seed,
-        "models": {"icr1": model | {"facts": facts}},
-    }
-
-
-def record_of(gain, seeds=5):
-    """Arm a has `gain` points more than b on each of four facts, give or take."""
-    stream = np.random.default_rng(0)
-    runs = []
-    for seed in range(seeds):
-        facts = stream.normal(50, 1, size=4)
-        runs.append(
-            run_of({}, seed, list(facts + gain + stream.normal(0, 0.5, 4)), 50 + gain + seed / 9)
-        )
-        runs.append(run_of({"training.nll": "0"}, seed, list(facts), 50.0))
-    return {"runs": runs}
 
 
 def decided(record, paper="WR 2 against 1"):

@@ -19,6 +19,9 @@ from xlnb.presets.claims import SEEDS, Analysis, Arm, Claim
 
 ALPHA = 0.05
 
+# Measures in points or characters, told with a digit; of others, shares and nats, with three.
+POINTS = ("wr", "lc", "chars")
+
 
 class Difference(NamedTuple):
     """A mean difference, its 95% interval and two-sided p; NaN for a single seed."""
@@ -27,6 +30,9 @@ class Difference(NamedTuple):
     low: float
     high: float
     p_value: float
+
+
+NOTHING = Difference(np.nan, np.nan, np.nan, np.nan)
 
 
 def runs_of(record: Record, arm: Arm) -> dict[int, Record]:
@@ -99,20 +105,25 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return found.tolist()
 
 
-def difference(record: Record, analysis: Analysis, claim: Claim) -> tuple[Difference, int] | None:
-    """A claim's difference, and over how many seeds; None where no seed has both arms."""
+def both_arms(record: Record, analysis: Analysis, claim: Claim) -> list[tuple[Record, Record]]:
+    """What was measured on a claim's two models, a pair a seed that has both."""
     more, less = analysis.arms[claim.more], analysis.arms[claim.less]
     with_more, with_less = runs_of(record, more), runs_of(record, less)
     both = sorted(with_more.keys() & with_less.keys())
-    if not both:
+    return [(model_of(with_more[s], more), model_of(with_less[s], less)) for s in both]
+
+
+def difference(record: Record, analysis: Analysis, claim: Claim) -> tuple[Difference, int] | None:
+    """A claim's difference, and over how many seeds; None where no seed has both arms."""
+    pairs = both_arms(record, analysis, claim)
+    if not pairs:
         return None
-    pairs = [(model_of(with_more[s], more), model_of(with_less[s], less)) for s in both]
     if claim.measure == "wr":
         return over_seeds_and_facts(
             np.array([np.subtract(a["facts"], b["facts"]) for a, b in pairs])
-        ), len(both)
+        ), len(pairs)
     found = [value(a, claim.measure) - value(b, claim.measure) for a, b in pairs]
-    return over_seeds(found), len(both)
+    return over_seeds(found), len(pairs)
 
 
 def verdict(claim: Claim, found: Difference, seeds: int, corrected: float) -> tuple[str, str]:
@@ -139,7 +150,7 @@ def verdicts(record: Record, analyses: Mapping[str, Analysis]) -> pd.DataFrame:
     for name, analysis in analyses.items():
         for claim in analysis.claims:
             made = difference(record, analysis, claim)
-            there, seeds = made or (Difference(np.nan, np.nan, np.nan, np.nan), 0)
+            there, seeds = made or (NOTHING, 0)
             found.append((claim, there, seeds))
             rows.append(
                 {
@@ -148,7 +159,7 @@ def verdicts(record: Record, analyses: Mapping[str, Analysis]) -> pd.DataFrame:
                     "the paper's": claim.paper or "no figure",
                     "measure": claim.measure,
                     "seeds": seeds,
-                    "ours": _in_words(there, claim.measure),
+                    "ours": in_words(there, claim.measure),
                 }
             )
     corrected = holm([there.p_value for _, there, _ in found])
@@ -158,8 +169,9 @@ def verdicts(record: Record, analyses: Mapping[str, Analysis]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _in_words(found: Difference, measure: str) -> str:
-    digits = 1 if measure.partition(" ")[0] in ("wr", "lc", "chars") else 3
+def in_words(found: Difference, measure: str) -> str:
+    """A difference with its interval, in the digits of its measure."""
+    digits = 1 if measure.partition(" ")[0] in POINTS else 3
     if np.isnan(found.mean):
         return ""
     text = f"{found.mean:+.{digits}f}"

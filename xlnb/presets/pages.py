@@ -80,7 +80,7 @@ class Prompts:
     # no iteration trains on; 0: those are of all English training prompts
     english: AtLeast0 = option(0)
     # training prompts hold a `reference`, a given response that is one more candidate beside those
-    # that are sampled
+    # that are sampled; in the lab the right answer in a full sentence
     references: bool = option(False)
     # kinds of `xlnb.checks.kinds`, "points,json": one of them is asked for behind each prompt
     checks: str = option("")

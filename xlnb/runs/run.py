@@ -79,6 +79,11 @@ def check_run(run: Run) -> None:
     get_taste(run.preset.lab.taste)
     _check_verified(run)
     _check_user(run, scorers)
+    if "gate" in scorers and not run.trains_dpo:
+        raise InputError(
+            "scoring.scorers: gate is fitted to the English preferences that π^0 is trained on, "
+            "and this run's is given; take mean"
+        )
     check_loss(run.preset.english, "english")
     check_loss(run.preset.training, "training")
     choose_backend(run.preset.sampling.backend, run.preset.models)
@@ -111,10 +116,10 @@ def _check_verified(run: Run) -> None:
     split_kinds(prompts.checks)
     if config.taste:
         get_taste(config.taste)
-    if prompts.references and (run.is_lab or run.preset.localise.langs):
+    if prompts.references and run.preset.localise.langs:
         raise InputError(
-            "prompts.references: the lab's prompts and translated ones have none; set prompts.path "
-            "to parallel prompts that do"
+            "prompts.references: translated prompts have none; set prompts.path to parallel ones "
+            "that do"
         )
     if run.is_lab and (config.taste or prompts.reward or prompts.checks):
         raise InputError(

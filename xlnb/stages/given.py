@@ -74,6 +74,8 @@ def check_names(names: str) -> list[str]:
     for name in found:
         if SCORERS[name].reads == "translated":
             raise InputError(f"score '{name}' needs a translator; leave it out")
+        if name == "gate":
+            raise InputError("score 'gate' is fitted by a run's English preferences; take mean")
     return found
 
 
