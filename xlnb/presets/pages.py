@@ -20,6 +20,7 @@ from xlnb.presets.values import (
     Judge,
     Scorers,
     Share,
+    TemplateValues,
     Translator,
     option,
 )
@@ -38,6 +39,8 @@ class Models:
     dpo_adapter: str = ""
     # a Jinja file, for checkpoints without a chat template or in place of theirs; empty: their own
     chat_template: str = option("")
+    # what the template is told, "enable_thinking=false,name=text"; empty: nothing
+    chat_template_kwargs: TemplateValues = option("")
     # of the base's weights: nf4 (double quantisation), int8, or none (of type `dtype`)
     quantization: Literal["nf4", "int8", "none"] = "nf4"
     # compute type; auto: on a GPU bfloat16, or float16 where it has none, float32 on a CPU
