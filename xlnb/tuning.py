@@ -101,7 +101,9 @@ def save_merged(
     shutil.rmtree(saving, ignore_errors=True)
     with checkpoint_errors(folder):
         model.save_pretrained(str(saving / "adapter"))
-        whole = read_base(replace(models, quantization="none", dtype="float32", shard=False))
+        plain = replace(models, quantization="none", dtype="float32", shard=False)
+        # where there is room for it besides the model that was trained
+        whole = read_base(plain, on_cpu=True)
         with_adapter = PeftModel.from_pretrained(whole, str(saving / "adapter"))
         merged: Any = with_adapter.merge_and_unload(safe_merge=False)
         for name, parameter in merged.named_parameters():

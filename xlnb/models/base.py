@@ -78,8 +78,9 @@ def deal_out(model: Any, models: Models) -> Any:
     return shard(model, DEVICE) if is_to_be_sharded(models) else model
 
 
-def read_base(models: Models) -> PreTrainedModel:
-    """The base on the device there is, or, where it is to be sharded, whole and on the CPU; frozen.
+def read_base(models: Models, *, on_cpu: bool = False) -> PreTrainedModel:
+    """The base on the device there is, or, where it is asked for so or to be sharded, whole and on
+    the CPU; frozen.
 
     Raises InputError where it cannot be loaded, saying why and what to do.
     """
@@ -92,7 +93,7 @@ def read_base(models: Models) -> PreTrainedModel:
             quantization_config=quantization(models),
             dtype=compute_dtype(models),
             attn_implementation=attention(models),
-            device_map={"": "cpu" if sharded else DEVICE},
+            device_map={"": "cpu" if sharded or on_cpu else DEVICE},
             use_safetensors=True,
             trust_remote_code=False,
         )
