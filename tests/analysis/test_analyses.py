@@ -10,7 +10,7 @@ from xlnb.common.tastes import OPPOSITE
 from xlnb.lab.tastes import TASTES
 from xlnb.presets import analyses as page
 from xlnb.presets.analyses import ANALYSES
-from xlnb.presets.claims import Analysis, Arm, Claim
+from xlnb.presets.claims import BASE, Analysis, Arm, Claim
 
 PAIR = {"a": Arm(), "b": Arm({"training.nll": "0"})}
 

@@ -30,8 +30,8 @@ def accuracies(table: pd.DataFrame, ax: Axes) -> None:
 
 
 def tolls(table: pd.DataFrame, ax: Axes) -> None:
-    """What a token costs in a reward, by language, English first: β nats, of responses that are alike
-    sentences.
+    """What a token costs in a reward, by language, English first: β nats, of responses that are
+    alike sentences.
 
     `table`: scorer, lang and token, a row each.
     """

@@ -15,7 +15,7 @@ from xlnb.lab.oracle import judge
 from xlnb.lab.world import load_world
 from xlnb.models.adapters import active, load_model
 from xlnb.models.chat import load_tokenizer
-from xlnb.presets.analyses import get_analyses
+from xlnb.presets.analyses import ANALYSES
 from xlnb.presets.claims import Values
 from xlnb.presets.grid import Point
 from xlnb.rewards import split_scorers
@@ -144,7 +144,7 @@ def _right(run: Run, model: str, lang: str) -> float:
 def _taxed(values: Values, models: Sequence[str]) -> set[str]:
     """The models of a run that a claim about the tax looks at."""
     found = set()
-    for analysis in get_analyses():
+    for analysis in ANALYSES.values():
         if any(claim.measure in OF_TAX for claim in analysis.claims):
             arms = [arm for arm in analysis.arms.values() if arm.changed == values]
             found |= {arm.model or models[-1] for arm in arms}
