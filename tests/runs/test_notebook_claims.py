@@ -22,6 +22,7 @@ CLAIMING = (
     "06_judging",
     "07_win_rates",
     "08_explore",
+    "09_your_models",
     "10_seeds",
     "12_real_model",
 )
