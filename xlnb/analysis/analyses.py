@@ -19,8 +19,8 @@ from xlnb.presets.claims import SEEDS, Analysis, Arm, Claim
 
 ALPHA = 0.05
 
-# Measures in points or characters, told with a digit; of others, shares and nats, with three.
-POINTS = ("wr", "lc", "chars")
+# Measures in points, characters or seconds, told with a digit; others, shares and nats, with three.
+POINTS = ("wr", "lc", "chars", "seconds")
 
 
 class Difference(NamedTuple):
