@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from two_arms import record_of
 
 from xlnb.analysis.analyses import (
     arm_table,
@@ -11,7 +12,6 @@ from xlnb.analysis.analyses import (
     over_seeds_and_facts,
     verdicts,
 )
-from xlnb.common.errors import InputError
 from xlnb.common.tastes import OPPOSITE
 from xlnb.lab.tastes import TASTES
 from xlnb.presets import analyses as page
@@ -19,28 +19,6 @@ from xlnb.presets.analyses import ANALYSES
 from xlnb.presets.claims import BASE, Analysis, Arm, Claim
 
 PAIR = {"a": Arm(), "b": Arm({"training.nll": "0"})}
-
-
-def run_of(values, seed, facts, lc):
-    model = {"wr": {"en": 0.0, "es": float(np.mean(facts))}, "lc": {"en": 0.0, "es": lc}}
-    return {
-        "values": {**BASE, **values},
-        "seed": seed,
-        "models": {"icr1": model | {"facts": facts}},
-    }
-
-
-def record_of(gain, seeds=5):
-    """Arm a has `gain` points more than b on each of four facts, give or take."""
-    stream = np.random.default_rng(0)
-    runs = []
-    for seed in range(seeds):
-        facts = stream.normal(50, 1, size=4)
-        runs.append(
-            run_of({}, seed, list(facts + gain + stream.normal(0, 0.5, 4)), 50 + gain + seed / 9)
-        )
-        runs.append(run_of({"training.nll": "0"}, seed, list(facts), 50.0))
-    return {"runs": runs}
 
 
 def decided(record, paper="WR 2 against 1"):
@@ -123,12 +101,17 @@ def test_claims_of_one_unit_are_a_picture_with_the_verdicts_intervals():
     assert gap_table({"runs": []}, analysis, "points").empty
 
 
-def test_a_record_of_an_earlier_revision_has_to_be_made_again():
+def test_what_a_record_of_an_earlier_revision_has_not_is_no_finished_run():
     record = record_of(20)
-    for claim in (Claim("?", "a", "b", "loss"), Claim("?", "π_I", "b", "lc")):
-        analysis = Analysis("?", {**PAIR, "π_I": Arm(model="sft")}, [claim])
-        with pytest.raises(InputError, match=r"no '(loss|sft)'; make it again .*--collect"):
-            verdicts(record, {"one": analysis})
+    claims = [
+        Claim("?", "a", "b", "loss"),
+        Claim("?", "π_I", "b", "lc"),
+        Claim("?", "a", "b", "lc"),
+    ]
+    analysis = Analysis("?", {**PAIR, "π_I": Arm(model="sft")}, claims)
+    assert verdicts(record, {"one": analysis})["seeds"].tolist() == [0, 0, 5]
+    assert set(arm_table(record, analysis, "lc")["arm"]) == {"a", "b"}
+    assert arm_table(record, analysis, "known").empty
 
 
 @pytest.mark.parametrize("analysis", ANALYSES.values(), ids=ANALYSES)

@@ -87,6 +87,23 @@ def test_the_same_command_makes_nothing_again_and_collects(made, capsys):
     assert "4 of " in capsys.readouterr().out
 
 
+def test_related_methods_share_what_the_claims_have_made(made, capsys):
+    plain = made / "iterations=1__seed=0/metrics.json"
+    before = plain.stat().st_mtime_ns
+    page = [*QUICK, "--page", "related_methods", "--out", str(made)]
+    assert main([*page, "early exit", "fused rewards"]) == 0
+    assert plain.stat().st_mtime_ns == before
+    assert "related_methods.json: 5 of " in capsys.readouterr().out
+    record = read_json(made / "related_methods.json")
+    assert record["command"].startswith("python -m xlnb analyses --page related_methods --preset")
+    assert record["runs"][0]["values"] == {"iterations": "1"}
+    for run in record["runs"]:
+        model = run["models"]["icr1"]
+        assert model["seconds"] > 0
+        assert 0 <= model["pair_accuracy"]["es"] <= 1
+        assert not {"pair_accuracy", "seconds"} & run["models"]["dpo"].keys()
+
+
 def test_an_unknown_analysis_is_one_line_and_nothing_is_written(tmp_path, capsys):
     assert main([*QUICK, "--out", str(tmp_path / "out"), "nix"]) == 2
     assert "unknown analysis 'nix'; known: rewards," in capsys.readouterr().err

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from xlnb.lab.documents import documents
 from xlnb.lab.pretrain import IGNORED, encode
@@ -27,7 +28,7 @@ def held_out() -> list[list[dict]]:
 
 def document_loss(
     model: Any,
-    tokenizer: Any,
+    tokenizer: PreTrainedTokenizerBase,
     conversations: Iterable[list[dict]],
     batch_tokens: int,
 ) -> float:
@@ -49,7 +50,7 @@ def document_loss(
 
 
 def facts_known(
-    model: Any, tokenizer: Any, langs: Sequence[str], batch_tokens: int
+    model: Any, tokenizer: PreTrainedTokenizerBase, langs: Sequence[str], batch_tokens: int
 ) -> dict[str, float]:
     """By language: of the facts of split `eval` the share whose right answer, a bare word, is
     likelier than those of `OPTIONS` − 1 other facts. By chance it would be 1 / `OPTIONS`."""

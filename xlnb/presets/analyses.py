@@ -5,9 +5,6 @@ folder, an arm and seed a run, and what runs have in common is made once. Seeds 
 learning rates, steps and NLL weights were chosen on seed 7.
 """
 
-from collections.abc import Sequence
-
-from xlnb.common.errors import InputError
 from xlnb.presets.claims import Analysis, Arm, Claim, Values
 
 
@@ -287,11 +284,3 @@ ANALYSES = {
         ],
     ),
 }
-
-
-def get_analyses(names: Sequence[str] = ()) -> list[Analysis]:
-    """The analyses of these names; of none, all. Raises InputError for an unknown one."""
-    for name in names:
-        if name not in ANALYSES:
-            raise InputError(f"unknown analysis '{name}'; known: {', '.join(ANALYSES)}")
-    return [ANALYSES[name] for name in names or ANALYSES]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from xlnb.common.errors import InputError
 from xlnb.presets.grid import Point
 from xlnb.presets.overrides import override
 from xlnb.presets.pages import Preset
@@ -47,7 +48,13 @@ class Claim:
 
 def unit(measure: str) -> str:
     """What a measure is counted in: points, characters, nats a token or a share."""
-    units = {"wr": "points", "lc": "points", "chars": "characters", "loss": "nats a token"}
+    units = {
+        "wr": "points",
+        "lc": "points",
+        "chars": "characters",
+        "loss": "nats a token",
+        "seconds": "seconds",
+    }
     return units.get(measure.partition(" ")[0], "share")
 
 
@@ -60,6 +67,14 @@ class Analysis:
     # the paper's own figures of arms, to draw beside ours, and what they are
     published: Mapping[str, float] = field(default_factory=dict)
     published_as: str = ""
+
+
+def get_analyses(page: Mapping[str, Analysis], names: Sequence[str] = ()) -> list[Analysis]:
+    """The analyses of these names of a page; of none, all. Raises InputError for an unknown one."""
+    for name in names:
+        if name not in page:
+            raise InputError(f"unknown analysis '{name}'; known: {', '.join(page)}")
+    return [page[name] for name in names or page]
 
 
 def points(

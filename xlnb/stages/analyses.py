@@ -15,9 +15,10 @@ from xlnb.lab.oracle import judge
 from xlnb.lab.world import load_world
 from xlnb.models.adapters import active, load_model
 from xlnb.models.chat import load_tokenizer
-from xlnb.presets.analyses import get_analyses
+from xlnb.presets.analyses import ANALYSES
 from xlnb.presets.claims import Values
 from xlnb.presets.grid import Point
+from xlnb.rewards import split_scorers
 from xlnb.runs import provenance
 from xlnb.runs.layout import Iteration, Run
 from xlnb.stages.metrics import read_metrics
@@ -80,12 +81,28 @@ def _record(
         models[model]["right"] = {lang: _right(run, model, lang) for lang in by_lang}
         models[model]["facts"] = [round(value, 2) for value in found.values()]
     for here in run.iterations:
-        models[here.target] |= _trained(here)
+        models[here.target] |= _scored(here, metrics) | _trained(here)
     return {
         "values": {key: value for key, value in values.items() if key != "seed"},
         "seed": run.preset.seed,
         "models": models,
         "rewards": metrics["rewards_shared"],
+    }
+
+
+def _scored(here: Iteration, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """How often the score that made a model's pairs is right on shared responses, by language, and
+    the seconds from the model before it to this one."""
+    scorer = split_scorers(here.run.preset.scoring.scorers)[0]
+    right = metrics["rewards_shared"].get(here.source, {}).get(scorer, {})
+    own = [
+        seconds
+        for stage, seconds in metrics["seconds"].items()
+        if stage.startswith(f"{here.target}/") and not stage.startswith(f"{here.shared.target}/")
+    ]
+    return {
+        "pair_accuracy": {lang: entry["pair_accuracy"] for lang, entry in right.items()},
+        "seconds": round(sum(own), 1),
     }
 
 
@@ -127,7 +144,7 @@ def _right(run: Run, model: str, lang: str) -> float:
 def _taxed(values: Values, models: Sequence[str]) -> set[str]:
     """The models of a run that a claim about the tax looks at."""
     found = set()
-    for analysis in get_analyses():
+    for analysis in ANALYSES.values():
         if any(claim.measure in OF_TAX for claim in analysis.claims):
             arms = [arm for arm in analysis.arms.values() if arm.changed == values]
             found |= {arm.model or models[-1] for arm in arms}

@@ -10,6 +10,7 @@ from xlnb.rewards import SCORERS, prompts_read, score_sample, split_scorers
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.records import find_record
 from xlnb.runs.stage import Stage, fields
+from xlnb.stages import gates
 from xlnb.stages.reading import no_iteration_0
 
 
@@ -32,7 +33,7 @@ def score(run: Run, iteration: int, *, shared: bool = False) -> Path:
     stage = Stage(
         run,
         f"{here.target}/scores",
-        inputs=[*(here.samples(lang) for lang in langs), *files],
+        inputs=[*(here.samples(lang) for lang in langs), *files, *gates.inputs(here)],
         uses=fields(run.preset, *values),
         out=here.folder / "scores",
     )
@@ -69,6 +70,8 @@ def _responses(here: Iteration) -> Iterator[tuple[str, str, list[int]]]:
 def language_scores(here: Iteration, lang: str) -> Iterator[Score]:
     """The scores of one language's samples, in their order."""
     config = here.run.preset.scoring
+    names = split_scorers(config.scorers)
+    gate = gates.read_gate(here)
     logps: dict[str, dict[str, Logps]] = {}
     for scorer in prompts_read(config.scorers):
         path = here.logps(scorer, lang)
@@ -79,7 +82,6 @@ def language_scores(here: Iteration, lang: str) -> Iterator[Score]:
         for scorer, by_prompt in logps.items():
             if sample.prompt_id in by_prompt:
                 found[scorer] = by_prompt[sample.prompt_id]
-        names = split_scorers(config.scorers)
         yield score_sample(
             sample,
             found,
@@ -88,4 +90,5 @@ def language_scores(here: Iteration, lang: str) -> Iterator[Score]:
             seed=here.run.preset.seed,
             gamma=config.gamma,
             taste=here.run.taste,
+            gate=gate,
         )
