@@ -19,7 +19,8 @@ from xlnb.pairs import join_scores, make_pairs
 # What the responses below are ordered by, and a score beside it that must not matter.
 SCORER = "cross_lingual"
 OTHER = "brevity"
-NOTHING = {"cut_off": 0, "empty": 0, "wrong_language": 0, "not_translated": 0, "duplicate": 0}
+REASONS = ("cut_off", "thinking", "empty", "wrong_language", "not_translated", "duplicate")
+NOTHING = dict.fromkeys(REASONS, 0)
 
 
 def record(responses, prompt_id="p0", lang="es", split="train"):
@@ -159,6 +160,14 @@ def test_prompts_dropped_and_why():
     }
     assert report["dropped_responses"] == NOTHING | {"cut_off": 3, "empty": 1, "duplicate": 1}
     assert (report["prompts"], report["responses"]) == (6, 13)
+
+
+def test_what_was_thought_about_is_no_candidate():
+    sample, score = record([("a", 1.0), ("b", 0.0), ("c", -1.0)])
+    first, *others = sample.responses
+    sample = replace(sample, responses=[replace(first, thinking="Hm."), *others])
+    kept = candidates(sample, score)
+    assert (texts_of(kept), kept.dropped) == (["b", "c"], {"thinking": 1})
 
 
 def test_what_was_not_translated_is_no_candidate_and_counted_once():

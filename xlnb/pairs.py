@@ -1,6 +1,7 @@
 """Preference pairs from scored responses: candidates, selection, and a report of what was dropped.
 
-candidates   responses that ended by themselves, not blank, in the asked language, each text once
+candidates   responses that ended by themselves, without thinking aloud, not blank, in the asked
+             language, each text once
 s' = s − α·c of each: s is its score, c its characters, α what `length_control` finds
 chosen       argmax of s', below an upper bound where there is one; of equal ones the shorter
 rejected     argmin of s'; of equal ones the longer
@@ -16,7 +17,7 @@ import numpy as np
 
 from xlnb.common.errors import InputError
 from xlnb.common.given import is_blank
-from xlnb.common.records import Pair, Sample, Score
+from xlnb.common.records import Pair, Response, Sample, Score
 from xlnb.length_control import Floats, Search, length_alpha
 
 
@@ -24,6 +25,8 @@ class DroppedResponse(StrEnum):
     """Why a response is no candidate."""
 
     CUT_OFF = "cut_off"
+    # a model thought aloud before it
+    THINKING = "thinking"
     EMPTY = "empty"
     WRONG_LANGUAGE = "wrong_language"
     # it could not be translated, so that R_t has no value for it
@@ -110,12 +113,9 @@ def candidates(
                 f"{where}, response {i}: n_chars {score.n_chars[i]}, text has "
                 f"{len(response.text)}; score again"
             )
-        if not response.ended:
-            dropped[DroppedResponse.CUT_OFF] += 1
-        elif is_blank(response.text):
-            dropped[DroppedResponse.EMPTY] += 1
-        elif wrong_language and wrong_language(response.text):
-            dropped[DroppedResponse.WRONG_LANGUAGE] += 1
+        reason = _fault(response, wrong_language)
+        if reason:
+            dropped[reason] += 1
         elif failures[i]:
             dropped[DroppedResponse.NOT_TRANSLATED] += 1
         elif response.text in first:
@@ -127,6 +127,21 @@ def candidates(
     return Candidates(
         sample, places, np.array([values[i] for i in places], float), n_chars, dropped
     )
+
+
+def _fault(
+    response: Response, wrong_language: Callable[[str], bool] | None
+) -> DroppedResponse | None:
+    """Why a response by itself is no candidate."""
+    if not response.ended:
+        return DroppedResponse.CUT_OFF
+    if response.thinking:
+        return DroppedResponse.THINKING
+    if is_blank(response.text):
+        return DroppedResponse.EMPTY
+    if wrong_language and wrong_language(response.text):
+        return DroppedResponse.WRONG_LANGUAGE
+    return None
 
 
 def usable(prompts: Sequence[Candidates]) -> list[Candidates]:

@@ -5,11 +5,12 @@ import pytest
 from two_arms import record_of
 
 from xlnb.analysis.analyses import arm_table, holm, over_seeds, over_seeds_and_facts, verdicts
+from xlnb.common.errors import InputError
 from xlnb.common.tastes import OPPOSITE
 from xlnb.lab.tastes import TASTES
 from xlnb.presets import analyses as page
 from xlnb.presets.analyses import ANALYSES
-from xlnb.presets.claims import Analysis, Arm, Claim
+from xlnb.presets.claims import BASE, Analysis, Arm, Claim
 
 PAIR = {"a": Arm(), "b": Arm({"training.nll": "0"})}
 
@@ -77,6 +78,14 @@ def test_arms_of_the_page_are_found_by_their_values():
     assert table["value"].tolist()[2:] == [50.0, 50.0]
 
 
+def test_a_record_of_an_earlier_revision_has_to_be_made_again():
+    record = record_of(20)
+    for claim in (Claim("?", "a", "b", "loss"), Claim("?", "π_I", "b", "lc")):
+        analysis = Analysis("?", {**PAIR, "π_I": Arm(model="sft")}, [claim])
+        with pytest.raises(InputError, match=r"no '(loss|sft)'; make it again .*--collect"):
+            verdicts(record, {"one": analysis})
+
+
 @pytest.mark.parametrize("analysis", ANALYSES.values(), ids=ANALYSES)
 def test_claims_name_arms_of_their_analysis(analysis):
     for claim in analysis.claims:
@@ -87,6 +96,6 @@ def test_claims_name_arms_of_their_analysis(analysis):
 def test_every_taste_of_the_lab_and_its_opposite_is_an_arm():
     assert set(page.TASTES) == {sign + taste for taste in TASTES for sign in ("", OPPOSITE)}
     arms = ANALYSES["tastes"].arms
-    assert arms["polite, π^1"].name == "iterations=1"
+    assert arms["polite, π^1"].changed == BASE
     assert arms["anti-padding, π^0"] == Arm({"lab.taste": "anti-padding"}, "dpo")
     assert len(arms) == 2 * len(page.TASTES)

@@ -26,6 +26,7 @@ from xlnb.models.chat import (
 )
 from xlnb.models.places import base_path
 from xlnb.presets import Models, Training, get_preset
+from xlnb.stages.keys import model_fields
 
 TEXTS = {
     "english": "What is the capital of France?",
@@ -318,6 +319,41 @@ def test_auto_is_what_the_card_computes_in(has_bf16, expected, monkeypatch):
     assert compute_dtype(Models()) == expected
     assert compute_dtype(Models(dtype="float32")) == torch.float32
     assert compute_dtype(Models(dtype="float16")) == torch.float16
+
+
+@pytest.fixture
+def apple(monkeypatch):
+    """A machine on which torch finds Apple's GPU, and where models are loaded to."""
+    asked = []
+    load = xlnb.models.base.AutoModelForCausalLM.from_pretrained
+
+    def from_pretrained(path, *, device_map, **options):
+        asked.append(device_map[""])
+        return load(path, device_map={"": "cpu"}, **options)
+
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    monkeypatch.setattr(xlnb.models.base.AutoModelForCausalLM, "from_pretrained", from_pretrained)
+    return asked
+
+
+def test_a_model_is_on_apples_gpu_where_it_is_asked_for(apple, monkeypatch):
+    models = replace(fp32("llama3"), device="mps", dtype="auto")
+    assert load_base(models).dtype == torch.float32
+    load_base(fp32("llama3"))
+    assert apple == [torch.device("mps"), torch.device("cpu")]
+    assert attention(replace(models, dtype="bfloat16")) is None
+    # It changes nothing but rounding.
+    assert model_fields(models) == model_fields(replace(models, device="auto"))
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(InputError, match="torch finds no Apple GPU here"):
+        load_base(models)
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "int8"])
+def test_quantised_weights_are_refused_on_apples_gpu(quantization):
+    changes = {"models.device": "mps", "models.quantization": quantization}
+    with pytest.raises(InputError, match=f"models.device: {quantization} weights are not computed"):
+        get_preset("lab", changes)
 
 
 def test_float16_is_near_float32():

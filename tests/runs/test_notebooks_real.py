@@ -158,7 +158,13 @@ def cell_by_cell(monkeypatch, tmp_path, capsys):
     plt.close("all")
 
 
-OF_ANY_RUN = [("log_probabilities", 4), ("rewards", 1), ("pairs", 2), ("training", 4)]
+OF_ANY_RUN = [
+    ("log_probabilities", 4),
+    ("rewards", 1),
+    ("pairs", 2),
+    ("training", 4),
+    ("your_models", 1),
+]
 OF_JUDGED_RUNS = [("judging", 0), ("win_rates", 5), ("explore", 1)]
 
 

@@ -5,7 +5,7 @@ are known, corrected for the number of comparisons.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,13 +13,14 @@ from scipy.special import stdtrit
 
 from xlnb.analysis.read import Record
 from xlnb.common.columns import Floats
+from xlnb.common.errors import InputError
 from xlnb.common.intervals import seed_interval, t_p_value
-from xlnb.presets.claims import BASE, SEEDS, Analysis, Arm, Claim
+from xlnb.presets.claims import SEEDS, Analysis, Arm, Claim
 
 ALPHA = 0.05
 
-# Measures from 0 to 1.
-SHARES = ("in_language", "pair_accuracy")
+# Measures in points, characters or seconds, told with a digit; others, shares and nats, with three.
+POINTS = ("wr", "lc", "chars", "seconds")
 
 
 class Difference(NamedTuple):
@@ -36,23 +37,31 @@ NOTHING = Difference(np.nan, np.nan, np.nan, np.nan)
 
 def runs_of(record: Record, arm: Arm) -> dict[int, Record]:
     """{seed: an arm's run}, of those that are finished."""
-    values = {**BASE, **arm.values}
-    return {run["seed"]: run for run in record["runs"] if run["values"] == values}
+    return {run["seed"]: run for run in record["runs"] if run["values"] == arm.changed}
 
 
 def model_of(run: Record, arm: Arm) -> Record:
     """What was measured on the model that an arm looks at."""
-    return run["models"][arm.model or list(run["models"])[-1]]
+    return _measured(run["models"], arm.model or list(run["models"])[-1])
 
 
 def value(model: Record, measure: str) -> float:
-    """A measure of a model: wr, lc (points), chars (characters), in_language or pair_accuracy (0 to
-    1), mean over the languages other than English; or of one language, as "wr sw"."""
+    """A measure of a model (see `Claim.measure`), mean over the languages other than English; or of
+    one language, as "wr sw"."""
     name, _, lang = measure.partition(" ")
-    by_lang = model[name]
+    by_lang = _measured(model, name)
     if lang:
         return float(by_lang[lang])
     return float(np.mean([found for code, found in by_lang.items() if code != "en"]))
+
+
+def _measured(values: Record, name: str) -> Any:
+    if name not in values:
+        raise InputError(
+            f"the record of the analyses has no '{name}'; make it again of the runs that there are "
+            "(python -m xlnb analyses --collect)"
+        )
+    return values[name]
 
 
 def over_seeds(differences: Sequence[float]) -> Difference:
@@ -162,7 +171,7 @@ def verdicts(record: Record, analyses: Mapping[str, Analysis]) -> pd.DataFrame:
 
 def in_words(found: Difference, measure: str) -> str:
     """A difference with its interval, in the digits of its measure."""
-    digits = 3 if measure.startswith(SHARES) else 1
+    digits = 1 if measure.partition(" ")[0] in POINTS else 3
     if np.isnan(found.mean):
         return ""
     text = f"{found.mean:+.{digits}f}"

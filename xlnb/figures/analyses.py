@@ -15,6 +15,7 @@ MEASURES = {
     "wr": "win rate (%), languages other than English",
     "lc": "length-controlled win rate (%), languages other than English",
     "chars": "characters a response, languages other than English",
+    "loss": "nats a token of held-out documents",
     "wr en": "win rate in English (%)",
     "wr sw": "win rate in Swahili (%)",
 }

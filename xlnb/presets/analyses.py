@@ -256,6 +256,21 @@ ANALYSES = {
         },
         [Claim("the truth's pairs gain over R_c's", "oracle, a ceiling", "R_c")],
     ),
+    "tax": Analysis(
+        "What does alignment cost a model elsewhere?",
+        {
+            "π^1": R_C,
+            "π^1, c = 0": Arm({"training.nll": "0"}),
+            "π^0": PI_0,
+            "π_I": Arm(model="sft"),
+        },
+        [
+            Claim("π^1 models held-out documents worse than π_I", "π^1", "π_I", "loss"),
+            Claim("without NLL it costs more", "π^1, c = 0", "π^1", "loss"),
+            Claim("π^1 knows fewer facts than π_I", "π_I", "π^1", "known"),
+            Claim("π^1's responses are right more often", "π^1", "π_I", "right"),
+        ],
+    ),
     "sampling": Analysis(
         "Hotter, or more responses?",
         {

@@ -26,10 +26,9 @@ class Arm:
     model: str = ""
 
     @property
-    def name(self) -> str:
-        """Of its runs, the same for all seeds."""
-        changed = {**BASE, **self.values}
-        return " ".join(f"{key}={value}" for key, value in changed.items())
+    def changed(self) -> Values:
+        """What its runs change of the preset, the same for all seeds."""
+        return {**BASE, **self.values}
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,9 @@ class Claim:
     text: str
     more: str
     less: str
-    # points or characters, of the languages other than English; or of one language, as "wr sw"
+    # of the languages other than English, or of one language, as "wr sw": wr, lc (points), chars
+    # (characters), in_language, right (shares of responses); or of models, apart from responses:
+    # loss, known (see `evaluation.tax`)
     measure: str = "wr"
     # what the paper reports, with its section; empty: it has no figure of this
     paper: str = ""
@@ -73,10 +74,12 @@ def points(
     """The runs of these analyses, all of a seed before the next seed's; arms that are the same run
     are one. `fixed`: overrides of every one. Raises InputError as `override`."""
     found: list[Point] = []
-    arms = [arm for analysis in analyses for arm in analysis.arms.values()]
-    runs = {arm.name: {**BASE, **arm.values} for arm in arms}
+    runs: list[Values] = []
+    for arm in (arm for analysis in analyses for arm in analysis.arms.values()):
+        if arm.changed not in runs:
+            runs.append(arm.changed)
     for seed in seeds:
-        for values in runs.values():
+        for values in runs:
             own = {**values, "seed": seed}
             found.append(Point(own, override(preset, {**fixed, **own})))
     return found

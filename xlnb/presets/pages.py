@@ -21,6 +21,7 @@ from xlnb.presets.values import (
     Judge,
     Scorers,
     Share,
+    TemplateValues,
     option,
 )
 
@@ -38,10 +39,14 @@ class Models:
     dpo_adapter: str = ""
     # a Jinja file, for checkpoints without a chat template or in place of theirs; empty: their own
     chat_template: str = option("")
+    # what the template is told, "enable_thinking=false,name=text"; empty: nothing
+    chat_template_kwargs: TemplateValues = option("")
     # of the base's weights: nf4 (double quantisation), int8, or none (of type `dtype`)
     quantization: Literal["nf4", "int8", "none"] = "nf4"
     # compute type; auto: on a GPU bfloat16, or float16 where it has none, float32 on a CPU
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    # auto: a GPU by CUDA where there is one, else the CPU; mps: Apple's, for unquantised weights
+    device: Literal["auto", "mps"] = option("auto")
     # auto (flash_attention_2 where it can run, else transformers' choice), or one by its name
     attention: str = "auto"
     # several processes share the layers' weights out (FSDP2), for a base too large for one GPU
@@ -51,6 +56,11 @@ class Models:
     def _together(self) -> Self:
         if self.dpo and self.dpo_adapter:
             raise ValueError("dpo and dpo_adapter both name π^0; give one of them")
+        if self.device == "mps" and self.quantization != "none":
+            raise ValueError(
+                f"device: {self.quantization} weights are not computed on mps; set "
+                "models.quantization=none, or leave models.device out"
+            )
         if self.shard and self.quantization == "int8":
             raise ValueError(
                 "shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or none"

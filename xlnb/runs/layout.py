@@ -100,7 +100,7 @@ class Run:
         models = self.preset.models
         if not self.preset.sft.path:
             return models
-        return replace(models, base=str(self.tuned), chat_template="")
+        return replace(models, base=str(self.tuned), chat_template="", chat_template_kwargs="")
 
     def base(self, model: str) -> Models:
         """What a model's adapter stands on: π_I's checkpoint, or a π^0 that is one."""

@@ -12,7 +12,7 @@ from xlnb.models.hub import is_hub_id
 from xlnb.presets import Preset, get_preset, override, preset_from_dict, to_json
 from xlnb.runs.layout import Run, record_of
 from xlnb.runs.lock import held
-from xlnb.runs.provenance import environment, versions
+from xlnb.runs.provenance import environment
 from xlnb.runs.stage import refuse_outdated
 
 # Bytes of disk that a run must find: adapters, checkpoints and samples of the lab fit well.
@@ -157,7 +157,8 @@ def _check_user(run: Run, scorers: list[str]) -> None:
 def _record(run: Run) -> None:
     """Write down what the run is and what makes it.
 
-    Reading a run with a later revision, or on another machine, leaves the record as it is.
+    Opening a run with a later revision, or on another machine, leaves the record as it is; a stage
+    that works there notes what it is made by (`provenance.note`).
     """
     if run.record.exists() and _is_recorded(run):
         return
@@ -169,10 +170,7 @@ def _record(run: Run) -> None:
 
 
 def _is_recorded(run: Run) -> bool:
-    """Whether the record says these values, be it of a revision that had fewer fields, and these
-    versions."""
-    if read_json(run.record).get("versions") != versions():
-        return False
+    """Whether the record says these values, be it of a revision that had fewer fields."""
     try:
         return _kept_preset(run.path, None) == run.preset
     except InputError:

@@ -37,7 +37,9 @@ def model_fields(models: Models) -> dict[str, object]:
     """
     fields = asdict(models)
     # Rounding apart, these change nothing.
-    del fields["attention"], fields["shard"]
+    del fields["attention"], fields["shard"], fields["device"]
+    if not fields["chat_template_kwargs"]:
+        del fields["chat_template_kwargs"]
     files = {}
     template = fields.pop("chat_template")
     if template:

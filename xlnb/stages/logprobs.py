@@ -162,9 +162,14 @@ def logps_file(
 def read_sample(
     tokenizer: PreTrainedTokenizerBase, scorer: str, english: dict[str, str], sample: Sample
 ) -> Reading:
-    """The responses as they were sampled, under a scorer's prompt."""
+    """The responses as they were sampled, under a scorer's prompt; None for those with thinking."""
     prompt = _prompt(tokenizer, scorer, english, sample)
-    return Reading(prompt, [response.token_ids for response in sample.responses], None)
+    responses: list[list[int] | None] = []
+    failures: list[str | None] = []
+    for response in sample.responses:
+        responses.append(None if response.thinking else response.token_ids)
+        failures.append(Dropped.THINKING if response.thinking else None)
+    return Reading(prompt, responses, failures if any(failures) else None)
 
 
 def read_translated(
