@@ -83,9 +83,10 @@ class Prompts:
     # training prompts are dealt into so many parts, and iterations take them in turn; 0: all,
     # every time
     parts: AtLeast0 = 0
-    # which of an iteration's training prompts are sampled: all, or so many as `selected`, at random
-    # or by the gradients of their English preferences
+    # which of an iteration's training prompts are sampled: all, or some, at random or by the
+    # gradients of their English preferences
     select: Literal["all", "random", "gradient"] = option("all")
+    # how many; 0: all
     selected: AtLeast0 = option(0)
     # at most so many training prompts a language are held out, whole paragraphs of them chosen by
     # their ids, to compare scores with the truth (`evaluation.taste`); 0: none
