@@ -89,7 +89,7 @@ def test_a_record_of_an_earlier_revision_has_to_be_made_again():
     record = record_of(20)
     for claim in (Claim("?", "a", "b", "loss"), Claim("?", "π_I", "b", "lc")):
         analysis = Analysis("?", {**PAIR, "π_I": Arm(model="sft")}, [claim])
-        with pytest.raises(InputError, match=r"no '(loss|sft)'; make it again .*--collect"):
+        with pytest.raises(InputError, match=r"no '(loss|lc)'; make it again .*--collect"):
             verdicts(record, {"one": analysis})
 
 

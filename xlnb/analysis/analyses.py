@@ -102,16 +102,18 @@ def both_arms(record: Record, analysis: Analysis, claim: Claim) -> list[tuple[Re
     more, less = analysis.arms[claim.more], analysis.arms[claim.less]
     with_more, with_less = runs_of(record, more), runs_of(record, less)
     name = claim.measure.partition(" ")[0]
+    seeds = sorted(with_more.keys() & with_less.keys())
     pairs = []
-    for seed in sorted(with_more.keys() & with_less.keys()):
-        pairs.append((model_of(with_more[seed], more), model_of(with_less[seed], less)))
-    measured = [pair for pair in pairs if all(name in model for model in pair)]
-    if pairs and not measured:
+    for seed in seeds:
+        a, b = model_of(with_more[seed], more), model_of(with_less[seed], less)
+        if name in a and name in b:
+            pairs.append((a, b))
+    if seeds and not pairs:
         raise InputError(
             f"the record of the analyses has no '{name}'; make it again of the runs that there are "
             "(python -m xlnb analyses --collect)"
         )
-    return measured
+    return pairs
 
 
 def difference(record: Record, analysis: Analysis, claim: Claim) -> tuple[Difference, int] | None:
