@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from two_arms import record_of
 
-from xlnb.analysis.analyses import arm_table, holm, over_seeds, over_seeds_and_facts, verdicts
+from xlnb.analysis.analyses import (
+    arm_table,
+    difference,
+    holm,
+    over_seeds,
+    over_seeds_and_facts,
+    verdicts,
+)
 from xlnb.common.errors import InputError
 from xlnb.common.tastes import OPPOSITE
 from xlnb.lab.tastes import TASTES
@@ -82,7 +89,7 @@ def test_a_record_of_an_earlier_revision_has_to_be_made_again():
     record = record_of(20)
     for claim in (Claim("?", "a", "b", "loss"), Claim("?", "π_I", "b", "lc")):
         analysis = Analysis("?", {**PAIR, "π_I": Arm(model="sft")}, [claim])
-        with pytest.raises(InputError, match=r"no '(loss|sft)'; make it again .*--collect"):
+        with pytest.raises(InputError, match=r"no '(loss|lc)'; make it again .*--collect"):
             verdicts(record, {"one": analysis})
 
 
@@ -99,3 +106,17 @@ def test_every_taste_of_the_lab_and_its_opposite_is_an_arm():
     assert arms["polite, π^1"].changed == BASE
     assert arms["anti-padding, π^0"] == Arm({"lab.taste": "anti-padding"}, "dpo")
     assert len(arms) == 2 * len(page.TASTES)
+
+
+def test_a_seed_whose_run_lacks_a_measure_counts_as_not_made():
+    record = record_of(20)
+    for run in record["runs"]:
+        if run["seed"] > 0:
+            run["models"]["icr1"]["right"] = {"en": 0.5, "es": 0.5 + run["seed"] / 10}
+    claim = Claim("a is right more often", "a", "b", "right")
+    analysis = Analysis("?", {"a": Arm(), "b": Arm({"training.nll": "0"})}, [claim])
+    _, seeds = difference(record, analysis, claim)
+    assert seeds == 4
+    assert sorted(arm_table(record, analysis, "right")["seed"].unique()) == [1, 2, 3, 4]
+    with pytest.raises(InputError, match="has no 'known'; make it again"):
+        difference(record, analysis, Claim("a knows more", "a", "b", "known"))

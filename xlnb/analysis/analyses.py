@@ -5,7 +5,7 @@ are known, corrected for the number of comparisons.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -42,26 +42,17 @@ def runs_of(record: Record, arm: Arm) -> dict[int, Record]:
 
 def model_of(run: Record, arm: Arm) -> Record:
     """What was measured on the model that an arm looks at."""
-    return _measured(run["models"], arm.model or list(run["models"])[-1])
+    return run["models"].get(arm.model or list(run["models"])[-1], {})
 
 
 def value(model: Record, measure: str) -> float:
     """A measure of a model (see `Claim.measure`), mean over the languages other than English; or of
     one language, as "wr sw"."""
     name, _, lang = measure.partition(" ")
-    by_lang = _measured(model, name)
+    by_lang = model[name]
     if lang:
         return float(by_lang[lang])
     return float(np.mean([found for code, found in by_lang.items() if code != "en"]))
-
-
-def _measured(values: Record, name: str) -> Any:
-    if name not in values:
-        raise InputError(
-            f"the record of the analyses has no '{name}'; make it again of the runs that there are "
-            "(python -m xlnb analyses --collect)"
-        )
-    return values[name]
 
 
 def over_seeds(differences: Sequence[float]) -> Difference:
@@ -106,11 +97,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def both_arms(record: Record, analysis: Analysis, claim: Claim) -> list[tuple[Record, Record]]:
-    """What was measured on a claim's two models, a pair a seed that has both."""
+    """What was measured on a claim's two models, a pair a seed that has both. Runs of an earlier
+    revision, in which a measure is not that others have, count as not made."""
     more, less = analysis.arms[claim.more], analysis.arms[claim.less]
     with_more, with_less = runs_of(record, more), runs_of(record, less)
-    both = sorted(with_more.keys() & with_less.keys())
-    return [(model_of(with_more[s], more), model_of(with_less[s], less)) for s in both]
+    name = claim.measure.partition(" ")[0]
+    seeds = sorted(with_more.keys() & with_less.keys())
+    pairs = []
+    for seed in seeds:
+        a, b = model_of(with_more[seed], more), model_of(with_less[seed], less)
+        if name in a and name in b:
+            pairs.append((a, b))
+    if seeds and not pairs:
+        raise InputError(
+            f"the record of the analyses has no '{name}'; make it again of the runs that there are "
+            "(python -m xlnb analyses --collect)"
+        )
+    return pairs
 
 
 def difference(record: Record, analysis: Analysis, claim: Claim) -> tuple[Difference, int] | None:
@@ -181,10 +184,11 @@ def in_words(found: Difference, measure: str) -> str:
 
 
 def arm_table(record: Record, analysis: Analysis, measure: str) -> pd.DataFrame:
-    """A row an arm and finished seed: arm, seed, value."""
+    """A row an arm and finished seed that has the measure: arm, seed, value."""
     rows = []
     for name, arm in analysis.arms.items():
         for seed, run in runs_of(record, arm).items():
-            measured = value(model_of(run, arm), measure)
-            rows.append({"arm": name, "seed": seed, "value": measured})
+            model = model_of(run, arm)
+            if measure.partition(" ")[0] in model:
+                rows.append({"arm": name, "seed": seed, "value": value(model, measure)})
     return pd.DataFrame(rows, columns=["arm", "seed", "value"])
