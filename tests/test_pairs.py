@@ -213,6 +213,17 @@ def test_a_tie_made_by_alpha_is_dropped():
     assert report["length_gap"] is None
 
 
+def test_the_chosen_response_lies_below_the_upper_bound():
+    prompts = records(
+        [("aaa", 3.0), ("b", 2.0), ("cc", 1.0)], [("d", 2.0), ("e", 9.0)], [("f", 5.0), ("g", 4.0)]
+    )
+    pairs, report = pair_language(*prompts, find_alpha=None, below=3.0)
+    assert [(pair.chosen, pair.rejected, pair.margin) for pair in pairs] == [("b", "cc", 1.0)]
+    # Of one of the others a single response lies below, of the other none.
+    assert report["dropped"] == dict.fromkeys(report["dropped"], 0) | {"too_few_candidates": 2}
+    assert pair_language(*prompts, find_alpha=None)[1]["pairs"] == 3
+
+
 @pytest.mark.parametrize("prompts", [[], [[("a", 1.0)]]])
 def test_no_pair_gives_a_report_that_json_takes(prompts):
     pairs, report = pair_language(*records(*prompts))

@@ -3,7 +3,7 @@
 candidates   responses that ended by themselves, without thinking aloud, not blank, in the asked
              language, each text once
 s' = s − α·c of each: s is its score, c its characters, α what `length_control` finds
-chosen       argmax of s'; of equal ones the shorter
+chosen       argmax of s', below an upper bound where there is one; of equal ones the shorter
 rejected     argmin of s'; of equal ones the longer
 """
 
@@ -39,6 +39,7 @@ class DroppedPrompt(StrEnum):
 
     # one text, sampled several times, would be both
     CHOSEN_IS_REJECTED = "chosen_is_rejected"
+    # or too few of them below the upper bound
     TOO_FEW_CANDIDATES = "too_few_candidates"
     # scores, or s', are all equal: only length or order would tell them apart
     TIED = "tied"
@@ -149,9 +150,14 @@ def usable(prompts: Sequence[Candidates]) -> list[Candidates]:
 
 
 def make_pairs(
-    prompts: Sequence[Candidates], *, alpha: float, min_margin: float = 0.0
+    prompts: Sequence[Candidates],
+    *,
+    alpha: float,
+    min_margin: float = 0.0,
+    below: float = math.inf,
 ) -> tuple[list[Pair], dict[str, Any]]:
-    """A pair a prompt, argmax and argmin of s' = score − alpha·n_chars.
+    """A pair a prompt, argmax and argmin of s' = score − alpha·n_chars; the argmax is that of the
+    responses whose s' is less than `below`.
 
     Scores and margin of a pair are of s', in β nats where the score is a reward. Returns the pairs
     and {"dropped": prompts by `DroppedPrompt`, "length_gap": mean of len(chosen) − len(rejected)
@@ -161,7 +167,7 @@ def make_pairs(
     dropped = {str(reason): 0 for reason in DroppedPrompt}
     gaps = []
     for prompt in prompts:
-        found = _select(prompt, alpha, min_margin)
+        found = _select(prompt, alpha, min_margin, below)
         if isinstance(found, DroppedPrompt):
             dropped[found] += 1
         else:
@@ -170,13 +176,18 @@ def make_pairs(
     return pairs, {"dropped": dropped, "length_gap": float(np.mean(gaps)) if gaps else None}
 
 
-def _select(prompt: Candidates, alpha: float, min_margin: float) -> Pair | DroppedPrompt:
+def _select(
+    prompt: Candidates, alpha: float, min_margin: float, below: float
+) -> Pair | DroppedPrompt:
     if len(prompt.places) < 2:
         if prompt.dropped[DroppedResponse.DUPLICATE]:
             return DroppedPrompt.CHOSEN_IS_REJECTED
         return DroppedPrompt.TOO_FEW_CANDIDATES
     controlled = prompt.scores - alpha * prompt.n_chars
-    best = np.lexsort((prompt.n_chars, -controlled))[0]
+    if np.sum(controlled < below) < 2:
+        return DroppedPrompt.TOO_FEW_CANDIDATES
+    bounded = np.where(controlled < below, controlled, -np.inf)
+    best = np.lexsort((prompt.n_chars, -bounded))[0]
     worst = np.lexsort((-prompt.n_chars, controlled))[0]
     margin = float(controlled[best]) - float(controlled[worst])
     if margin == 0 or np.ptp(prompt.scores) == 0:
@@ -208,6 +219,7 @@ def pair_language(
     min_margin: float = 0,
     wrong_language: Callable[[str], bool] | None = None,
     most: int | None = None,
+    below: float = math.inf,
 ) -> tuple[list[Pair], dict[str, Any]]:
     """The preference pairs of one language by the score named `scorer`, and a report on them.
 
@@ -225,8 +237,8 @@ def pair_language(
         control = find_alpha([p.scores for p in fitted_on], [p.n_chars for p in fitted_on])
         alpha = control.alpha
         at_edge = control.at_edge
-    pairs, report = make_pairs(prompts, alpha=alpha, min_margin=min_margin)
-    _, before = make_pairs(prompts, alpha=0.0, min_margin=min_margin)
+    pairs, report = make_pairs(prompts, alpha=alpha, min_margin=min_margin, below=below)
+    _, before = make_pairs(prompts, alpha=0.0, min_margin=min_margin, below=below)
     dropped = sum((prompt.dropped for prompt in prompts), Counter[str]())
     return pairs, report | {
         "prompts": len(prompts),

@@ -36,7 +36,7 @@ def test_held_out_prompts_choose_the_checkpoint(start, tmp_path):
         model,
         tokenizer,
         kept,
-        replace(TRAINING, lr=1.0),
+        replace(TRAINING, lr=1.0, optimizer="adamw"),
         seed=0,
         checkpoints=tmp_path,
         held_out=held_out,

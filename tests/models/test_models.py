@@ -16,7 +16,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT
 from xlnb.logprobs import sequence_logprobs
 from xlnb.models.adapters import active, load_model, new_adapter
-from xlnb.models.base import attention, compute_dtype, load_base
+from xlnb.models.base import DEVICE, attention, compute_dtype, load_base
 from xlnb.models.chat import (
     check_same_tokens,
     end_ids,
@@ -298,9 +298,9 @@ def test_gradients_go_through_a_frozen_4_bit_layer_after_inference():
     # `read_base`).
     model = load_base(nf4("qwen2.5"))
     layer = model.get_decoder().layers[0].self_attn.q_proj
-    states = torch.randn(2, 3, layer.in_features)
+    states = torch.randn(2, 3, layer.in_features, device=DEVICE)
     with torch.inference_mode():
-        model(input_ids=torch.tensor([[1, 2, 3]]))
+        model(input_ids=torch.tensor([[1, 2, 3]], device=DEVICE))
         before = layer(states)
     states.requires_grad_()
     output = layer(states)
@@ -312,6 +312,7 @@ def test_gradients_go_through_a_frozen_4_bit_layer_after_inference():
 
 @pytest.mark.parametrize(("has_bf16", "expected"), [(True, torch.bfloat16), (False, torch.float16)])
 def test_auto_is_what_the_card_computes_in(has_bf16, expected, monkeypatch):
+    monkeypatch.setattr(xlnb.models.base, "DEVICE", torch.device("cpu"))
     assert compute_dtype(Models()) == torch.float32
     monkeypatch.setattr(xlnb.models.base, "DEVICE", torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)

@@ -20,7 +20,7 @@ def english_preferences(samples: Sequence[Sample], seed: int, truth: Truth) -> l
     `REJECTED` others at random that are worse.
 
     Cut responses are left out, and those with thinking. This is the only place where training meets
-    the truth.
+    the truth, but for the score `oracle_ceiling`, which says so.
     """
     pairs = []
     for sample in samples:

@@ -18,6 +18,7 @@ from xlnb.planning.costs import (
 )
 from xlnb.planning.devices import GIB
 from xlnb.planning.setting import JSON_BYTES, Cost, Setting, prompts_of
+from xlnb.presets import Sampling
 from xlnb.rewards import prompts_read
 from xlnb.stages.pipeline import Step
 
@@ -44,7 +45,7 @@ class Decoding(NamedTuple):
 
 
 def samples(setting: Setting, step: Step) -> Cost:
-    work, sampling = setting.work, setting.preset.sampling
+    work, sampling = setting.work, sampling_of(setting, step)
     prompts = work.langs * (work.train + work.reward)
     if step.of == "dpo":
         prompts = work.english
@@ -55,7 +56,7 @@ def samples(setting: Setting, step: Step) -> Cost:
 
 def translations(setting: Setting, step: Step) -> Cost | None:
     """None in the lab, whose translator is a table."""
-    work, sampling = setting.work, setting.preset.sampling
+    work, sampling = setting.work, sampling_of(setting, step)
     if not setting.preset.prompts.path:
         return None
     splits = prompts_read(setting.preset.scoring.scorers)["translated"]
@@ -69,6 +70,12 @@ def responses(setting: Setting, step: Step) -> Cost:
     most = setting.preset.evaluation.max_new_tokens
     runs = setting.preset.evaluation.runs
     return _sampling(setting, step, work.langs * work.eval, runs, work.prompt, most)
+
+
+def sampling_of(setting: Setting, step: Step) -> Sampling:
+    """What the responses of a stage are sampled by."""
+    sampling = setting.preset.sampling
+    return sampling if step.of in ("dpo", "shared") or "/" in step.of else sampling.of_iterations
 
 
 def _sampling(setting: Setting, step: Step, prompts: int, n: int, prompt: float, most: int) -> Cost:

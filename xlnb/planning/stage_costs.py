@@ -17,7 +17,7 @@ from xlnb.planning.costs import (
     training_bytes,
     training_flops,
 )
-from xlnb.planning.sampling_costs import responses, samples, translations
+from xlnb.planning.sampling_costs import responses, samples, sampling_of, translations
 from xlnb.planning.setting import JSON_BYTES, Cost, Setting, prompts_of
 from xlnb.presets import SFT, Training
 from xlnb.rewards import prompts_read
@@ -48,7 +48,7 @@ def stage_cost(setting: Setting, step: Step) -> Cost | None:
 
 def logps(setting: Setting, step: Step) -> Cost:
     """Policy and reference; a prompt is run once for its responses where that saves enough."""
-    config, sampling = setting.preset.scoring, setting.preset.sampling
+    config, sampling = setting.preset.scoring, sampling_of(setting, step)
     shape, work = setting.shape.first(config.layers), setting.work
     n, prompt = sampling.n, work.prompt
     response = min(work.response, sampling.max_new_tokens)

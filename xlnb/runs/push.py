@@ -24,6 +24,7 @@ def push(run: Run, model: str, to: str, base: str = "") -> str:
     address. `base`: of an adapter, the Hub id of a base that is a folder here."""
     made_here = [*(["sft"] if run.preset.sft.path else []), *run.models[1:]]
     trained = run.adapter(model) if model != "sft" else None
+    changed: dict[str, Any]
     if model == "sft" and run.preset.sft.path:
         files, changed = _checkpoint(run), {"README.md": tuned_card(run)}
     elif trained is not None and trained == run.made_by(model).adapter:

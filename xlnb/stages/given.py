@@ -26,7 +26,7 @@ from xlnb.models.batches import Budget
 from xlnb.models.chat import response_ids
 from xlnb.models.hub import adapter_folder
 from xlnb.presets import get_preset, override
-from xlnb.rewards import SCORERS, score_sample, split_scorers
+from xlnb.rewards import SCORERS, check_truth, score_sample, split_scorers
 from xlnb.runs.layout import Run
 from xlnb.runs.run import open_run
 from xlnb.runs.stage import fields
@@ -71,9 +71,12 @@ def english_prompts(given: Sequence[GivenResponses], source: str) -> dict[str, s
 def check_names(names: str) -> list[str]:
     """Names of scores. Raises InputError for one that needs more than the responses."""
     found = split_scorers(names)
+    check_truth(found, is_lab=False)
     for name in found:
         if SCORERS[name].reads == "translated":
             raise InputError(f"score '{name}' needs a translator; leave it out")
+        if name == "gate":
+            raise InputError("score 'gate' is fitted by a run's English preferences; take mean")
     return found
 
 

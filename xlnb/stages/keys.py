@@ -19,6 +19,8 @@ def sampling_fields(config: Sampling, *names: str) -> dict[str, object]:
     """What samples depend on of these fields (all): an engine that is asked for is such, what auto
     finds is not."""
     values = asdict(config)
+    # What an iteration samples by is its n and temperature, wherever they are from.
+    del values["iterations_n"], values["iterations_temperature"]
     names = names or tuple(values)
     found = {name: values[name] for name in names}
     if found.get("backend") == "auto":
