@@ -124,10 +124,11 @@ def agreement(table: pd.DataFrame, taste: str) -> dict[str, tuple[float, float, 
     clusters = facts(right)
     found = {}
     for name, preference in (("every token", right), ("release", wrong)):
-        interval = bootstrap_interval(preference, clusters=clusters)
-        found[name] = (win_rate(preference)[0], *interval)
+        low, high = bootstrap_interval(preference, clusters=clusters)
+        found[name] = (win_rate(preference)[0], low, high)
     test = paired_difference(wrong, right, clusters=clusters)
-    return {**found, "release − every token": (test["difference"], *test["ci"])}
+    low, high = test["ci"]
+    return {**found, "release − every token": (test["difference"], low, high)}
 
 
 def pairs_changed(records: Sequence[Record], left: ArrayLike, right: ArrayLike) -> int:
@@ -143,4 +144,3 @@ def pairs_changed(records: Sequence[Record], left: ArrayLike, right: ArrayLike) 
         count += best_and_worst(one[rows], texts) != best_and_worst(other[rows], texts)
         start += len(texts)
     return count
-
