@@ -37,6 +37,7 @@ def ask(player: Player) -> widgets.VBox:
     n = widgets.IntSlider(2, min=1, max=8, description="answers")
     temperature = player.run.preset.sampling.temperature
     warmth = widgets.FloatSlider(temperature, min=0.1, max=1.5, step=0.1, description="temperature")
+    warmth.style.description_width = "initial"
     seed = widgets.IntText(0, description="seed", layout=widgets.Layout(width="12em"))
     button = widgets.Button(description="Ask", button_style="primary")
 
@@ -61,7 +62,7 @@ def write(player: Player) -> widgets.VBox:
         rewards = [name for name in ("R_c", "R_m") if name in table]
         display(left(table[rewards].sum().to_frame("β nats").T, "worth", index=True))
         rows = [{"tokens": table["token"], "rewards": table[name]} for name in rewards]
-        figure, ax = plt.subplots(figsize=(11, 0.5 * len(rows) + 0.8))
+        figure, ax = plt.subplots(figsize=(11, 0.6 * len(rows) + 1.2))
         token_rewards(rows, ax)
         ax.set_title(f"Best on top: {' and '.join(rewards)}")
         _drawn(figure)
