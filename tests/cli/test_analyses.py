@@ -63,6 +63,22 @@ def test_the_tax_is_measured_where_a_claim_is_about_it(made):
     assert measured == [["sft", "dpo", "icr1"], [], [], []]
 
 
+def test_the_methods_own_run_is_looked_into(made):
+    inside = read_json(made / "analyses.json")["inside"]
+    assert inside["seed"] == 0
+    layers, sums = inside["layers"], inside["sums"]
+    assert list(layers) == ["1", "2", "3", "4"]
+    assert layers["4"] == sums["here"]
+    assert list(sums["release's mask"]) == ["en", "es"]
+    for name, table in inside["gradients"].items():
+        langs = ["NLL"] if name.startswith("DPO and") else ["en", "es"]
+        assert list(table) == langs
+        assert all(list(row) == ["en", "es"] for row in table.values())
+    metrics = read_json(made / "iterations=1__seed=0/metrics.json")
+    expected = metrics["rewards_shared"]["dpo"]["cross_lingual"]
+    assert sums["here"] == {lang: entry["pair_accuracy"] for lang, entry in expected.items()}
+
+
 def test_the_same_command_makes_nothing_again_and_collects(made, capsys):
     before = {path: path.stat().st_mtime_ns for path in made.glob("*/metrics.json")}
     assert main([*QUICK, "--out", str(made), "--collect"]) == 0

@@ -96,10 +96,13 @@ def _write(
     path: Path, record: Mapping[str, Any], every: Sequence[Point], also: Sequence[dict[str, Any]]
 ) -> None:
     """The page's record, of those points that are finished."""
+    from xlnb.analysis.inside import inside_of_method
     from xlnb.stages.analyses import collect, is_in, together
 
     here = [point for point in every if not is_in(also, point)]
     found = together([collect(path.parent, here), *also])
+    if path.stem == "analyses":
+        found["inside"] = inside_of_method(path.parent, here)
     # A line a run: hundreds of them are committed.
     lines = ",\n".join(map(json_text, found["runs"]))
     head = json_text({**record, **found, "runs": []}, indent=1)
