@@ -33,6 +33,12 @@ def finished(folder):
     return found
 
 
+def processes():
+    """The command lines of all, whole."""
+    ps = ["ps", "-ewwo", "args"]
+    return subprocess.run(ps, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     """A finished sweep that was ended by SIGTERM in the middle, and what the last command said."""
@@ -47,8 +53,7 @@ def swept(tmp_path_factory):
     assert first.returncode == 143
     assert "interrupted; the same command goes on from here" in said
     # All of its processes have ended with it.
-    ps = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert str(folder) not in ps
+    assert str(folder) not in processes()
     made = {path: path.stat().st_mtime_ns for path in finished(folder)}
     assert 1 <= len(made) < 8
     again = subprocess.run(
@@ -122,6 +127,22 @@ def test_the_table_has_intervals_and_paired_differences(swept, capsys):
     assert main(["sweep", "--out", str(folder), "--table"]) == 0
     assert (folder / "sweep.csv").read_bytes() == before
     assert "accuracy, cross_lingual" in capsys.readouterr().out
+
+
+def test_points_end_with_a_sweep_that_is_killed(tmp_path):
+    folder = tmp_path / "out"
+    command = [*SWEEP, "--out", str(folder), *FIXED, "seed=0,1"]
+    sweep = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    begun = time.monotonic()
+    while len(list(folder.glob("*/stages/*"))) < 2 and time.monotonic() - begun < 300:
+        time.sleep(0.1)
+    sweep.kill()
+    sweep.wait()
+    told = time.monotonic()
+    while (running := f"{folder}" in processes()) and time.monotonic() - told < 60:
+        time.sleep(0.1)
+    assert not running
+    assert "interrupted; the same command goes on from here" in logs(folder)["seed=0"]
 
 
 def test_a_point_that_fails_is_named_and_stops_no_other(tmp_path, capsys):
