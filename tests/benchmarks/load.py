@@ -1,10 +1,11 @@
 """A large run through the stages that read it whole:
 
-python tests/benchmarks/load.py OUT [PROMPTS]
+OMP_NUM_THREADS=1 python tests/benchmarks/load.py OUT [PROMPTS …]
 
-PROMPTS (50,000) with 10 responses each in 5 languages, made up, go through `pair`, `judge`
-(interrupted at half, and resumed), `report` and `winrate`, each a process of its own; and so does a tenth of them.
-Writes seconds and peak memory of each to OUT/load.json.
+So many prompts (2,000, 10,000 and 50,000) with 10 responses each in 5 languages, made up, go through
+`pair`, `judge` (interrupted at half, and resumed), `report` and `winrate`, each a process of its own.
+Writes seconds of the CPU, which others on the machine change little, and peak memory of each to
+OUT/load.json, and what a process takes that does nothing but begin.
 """
 
 import os
@@ -13,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,8 +130,7 @@ class Longer:
 
 
 def measured(*command: str, code: int = 0, **environment: str) -> dict[str, float]:
-    """Seconds and peak memory (MiB) of a command."""
-    began = time.perf_counter()
+    """Seconds of the CPU and peak memory (MiB) of a command."""
     child = subprocess.Popen(
         [sys.executable, __file__, "--command", *command],
         stdout=subprocess.DEVNULL,
@@ -143,8 +142,8 @@ def measured(*command: str, code: int = 0, **environment: str) -> dict[str, floa
     _, status, usage = os.wait4(child.pid, 0)
     if os.waitstatus_to_exitcode(status) != code:
         raise SystemExit(f"{command}: {said[-2000:]}")
-    seconds = time.perf_counter() - began
-    return {"seconds": round(seconds, 1), "peak_mib": round(usage.ru_maxrss / 1024)}
+    seconds = usage.ru_utime + usage.ru_stime
+    return {"cpu_seconds": round(seconds, 1), "peak_mib": round(usage.ru_maxrss / 1024)}
 
 
 def load(prompts: int) -> dict[str, dict[str, float]]:
@@ -153,6 +152,7 @@ def load(prompts: int) -> dict[str, dict[str, float]]:
         run = make(Path(name), prompts)
         where = ("--run", str(run.path))
         found["pair"] = measured("stage", "pair", *where)
+        found["nothing"] = measured("stage", "pair", *where)
         for model in run.models[:-1]:
             measured("stage", "judge", "--model", model, *where)
         judge = ("stage", "judge", "--model", run.models[-1], *where)
@@ -171,14 +171,15 @@ if sys.argv[1] == "--command":
     sys.exit(main(sys.argv[2:]))
 JUDGES["longer"] = lambda *_: Longer()
 out = Path(sys.argv[1])
-most = int(sys.argv[2]) if len(sys.argv) > 2 else 50_000
-sizes = [most // 10, most]
-found = {str(prompts): load(prompts) for prompts in sizes}
-result = {
-    "command": f"python tests/benchmarks/load.py OUT {most}",
-    "languages": len(LANGS),
-    "responses": N,
-    "prompts": found,
-    **environment(),
-}
-write_json(out / "load.json", result)
+sizes = [int(size) for size in sys.argv[2:]] or [2_000, 10_000, 50_000]
+found: dict[str, dict[str, dict[str, float]]] = {}
+for size in sizes:
+    found[str(size)] = load(size)
+    result = {
+        "command": f"OMP_NUM_THREADS=1 python tests/benchmarks/load.py OUT {' '.join(map(str, sizes))}",
+        "languages": len(LANGS),
+        "responses": N,
+        "prompts": found,
+        **environment(),
+    }
+    write_json(out / "load.json", result)
