@@ -1,13 +1,14 @@
 """Kills all over a run, notebooks and papermill included:
 
-OMP_NUM_THREADS=1 python tests/benchmarks/kills.py OUT [SEED]
+OMP_NUM_THREADS=1 python tests/benchmarks/kills.py OUT [ROUND …]
 
 A run that is as small as one can be that has every stage is made undisturbed, notebooks included.
 Others are killed, with SIGKILL, SIGTERM and SIGINT in turn, at a random moment of every stage in
 turn, and go on by the same command. Three are made by `run`, so that each stage meets all three
-signals, one of them then killed while it executes notebooks; another one by papermill, on a notebook that
-makes what it lacks. Then each run's files are compared with the undisturbed one's. OUT/kills.json
-is written after every kill; the same command goes on where it stopped.
+signals, one of them then killed while it executes two notebooks; another one by papermill, on a
+notebook that makes what it lacks. Then each run's files are compared with the undisturbed one's. OUT/kills.json
+is written after every kill; the same command goes on where it stopped. Rounds, from 0, may be made
+side by side once the undisturbed run is there.
 """
 
 import os
@@ -25,6 +26,7 @@ from typing import Any, NamedTuple
 
 from xlnb.cli.main import main
 from xlnb.common.files import read_json, read_jsonl, sha256, write_json, write_jsonl
+from xlnb.runs import notebooks
 from xlnb.runs.notebooks import NOTEBOOKS, normalise
 from xlnb.runs.provenance import environment
 
@@ -60,8 +62,9 @@ DEMONSTRATIONS = [
     {"prompt": "¿Cuál es la capital de España?", "completion": "La capital es Madrid."},
 ]
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-# The notebook that papermill makes a run with.
+# The notebook that papermill makes a run with, and those that `run` executes.
 NOTEBOOK = NOTEBOOKS / "07_win_rates.ipynb"
+EXECUTED = (NOTEBOOKS / "04_pairs.ipynb", NOTEBOOK)
 # What a command says that was told to end.
 INTERRUPTED = "interrupted; the same command goes on from here\n"
 # Where a kill met no stage.
@@ -277,22 +280,22 @@ def compared(folder: Path, made: Round) -> dict[str, Any]:
     return {"files_compared": len(expected), "differ": differ}
 
 
-def note(entry: dict[str, Any]) -> None:
-    """Add to what was done, and write the table of all of it."""
-    done.append(entry)
-    write_jsonl(journal, done)
-    kills = [entry for entry in done if "met" in entry]
+def note(number: int, entry: dict[str, Any]) -> None:
+    """Add to what was done in a round, and write the table of all of them."""
+    write_jsonl(journal(number), [*done(number), {"round": number, **entry}])
+    every = [entry for place in range(len(ROUNDS)) for entry in done(place)]
+    kills = [entry for entry in every if "met" in entry]
     by_stage = {name: Counter() for name in (*took, "notebooks", BETWEEN, NOT_HEARD)}
-    for entry in kills:
-        by_stage[entry["met"]][entry["signal"]] += 1
-    finished = [entry for entry in done if "differ" in entry]
+    for one in kills:
+        by_stage[one["met"]][one["signal"]] += 1
+    runs = [one for one in every if "differ" in one]
     result = {
-        "command": f"OMP_NUM_THREADS=1 python tests/benchmarks/kills.py OUT {seed}",
+        "command": "OMP_NUM_THREADS=1 python tests/benchmarks/kills.py OUT",
         "preset": PRESET,
         "values": VALUES,
         "kills": len(kills),
-        "by_signal": Counter(entry["signal"] for entry in kills),
-        "runs": [{"made_by": ROUNDS[entry["round"]].made_by, **entry} for entry in finished],
+        "by_signal": Counter(one["signal"] for one in kills),
+        "runs": [{"made_by": ROUNDS[one["round"]].made_by, **one} for one in runs],
         "kills_by_stage": by_stage,
         **environment(),
     }
@@ -300,34 +303,43 @@ def note(entry: dict[str, Any]) -> None:
     print(len(kills), "kills,", entry, flush=True)
 
 
+def journal(number: int) -> Path:
+    return out / f"kills{number}.jsonl"
+
+
+def done(number: int) -> list[dict[str, Any]]:
+    return read_jsonl(journal(number)) if journal(number).exists() else []
+
+
 def once(number: int, aimed: str, killed_with: int, meet: Callable[[int], str]) -> None:
     """Kill a round's run in one stage, but not where that was done before."""
-    if any(entry["round"] == number and entry.get("aimed") == aimed for entry in done):
+    if any(entry.get("aimed") == aimed for entry in done(number)):
         return
     met = meet(killed_with)
     if met:
-        note({"round": number, "aimed": aimed, "signal": SIGNALS[killed_with].name, "met": met})
+        note(number, {"aimed": aimed, "signal": SIGNALS[killed_with].name, "met": met})
 
 
 out = Path(sys.argv[1]).absolute()
-seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+rounds = [int(number) for number in sys.argv[2:]] or range(len(ROUNDS))
 out.mkdir(parents=True, exist_ok=True)
 for module in MODULES:
     import_module(module)
+notebooks.of_run = lambda run, judged: EXECUTED
 # In the background of a shell it is ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 write_jsonl(out / "demonstrations.jsonl", DEMONSTRATIONS)
-finish(out / "whole", "run")
-if not list(out.glob("whole/notebooks/*.ipynb")):
+if not (out / "whole/metrics.json").exists():
+    finish(out / "whole", "run")
+if not (out / "whole/notebooks" / NOTEBOOK.name).exists():
     finish(out / "whole", "run", last="")
 took = {}
 for entry in read_jsonl(out / "whole" / "history.jsonl"):
     took[entry["stage"].replace("/", ".")] = entry["seconds"]
-journal = out / "kills.jsonl"
-done = read_jsonl(journal) if journal.exists() else []
-for number, (how, every, in_them) in enumerate(ROUNDS):
+for number in rounds:
+    how, every, in_them = ROUNDS[number]
     folder = out / f"killed{number}"
-    stream = random.Random(f"{seed} {number}")
+    stream = random.Random(number)
     for place, (stage, seconds) in enumerate(took.items()):
         moment = stream.uniform(0, seconds)
         if place % every == 0:
@@ -337,5 +349,5 @@ for number, (how, every, in_them) in enumerate(ROUNDS):
         once(number, f"notebooks {place}", place, partial(in_notebooks, folder, 20 * place))
     if in_them:
         finish(folder, how, last="")
-    if not any(entry["round"] == number and "differ" in entry for entry in done):
-        note({"round": number, **compared(folder, ROUNDS[number])})
+    if not any("differ" in entry for entry in done(number)):
+        note(number, compared(folder, ROUNDS[number]))
