@@ -240,14 +240,24 @@ def artifacts(folder: Path) -> dict[str, object]:
             path = folder / name
             if path.name in ("metrics.json", "training.json"):
                 found[name] = without_times(read_json(path))
+            elif path.name == "adapter_config.json":
+                # It names the base, which is the run's own here.
+                found[name] = of_any_run(path, folder)
             else:
                 found[name] = sha256(path)
     for path in folder.glob("notebooks/*.ipynb"):
-        found[f"notebooks/{path.name}"] = path.read_text().replace(folder.name, "")
+        found[f"notebooks/{path.name}"] = of_any_run(path, folder)
     for path in folder.rglob("*"):
         if path.suffix in (".part", ".tmp") or ".tmp." in path.name or ".old" in path.name:
             found[f"{path.relative_to(folder)}"] = "left over"
     return found
+
+
+def of_any_run(path: Path, folder: Path) -> str:
+    """A text without what it says of the run that it is about: where it lies, and which revision
+    began it."""
+    text = path.read_text().replace(f"{folder}", "").replace(folder.name, "")
+    return text.replace(read_json(folder / "preset.json")["git"], "")
 
 
 def without_times(value: Any) -> Any:
@@ -270,8 +280,8 @@ def compared(folder: Path, made: Round) -> dict[str, Any]:
         expected = {name: what for name, what in expected.items() if "notebooks/" not in name}
     if made.made_by == "papermill":
         normalise(folder.with_suffix(".ipynb"))
-        theirs = (out / "whole/notebooks" / NOTEBOOK.name).read_text().replace("whole", "")
-        if folder.with_suffix(".ipynb").read_text().replace(folder.name, "") != theirs:
+        theirs = of_any_run(out / "whole/notebooks" / NOTEBOOK.name, out / "whole")
+        if of_any_run(folder.with_suffix(".ipynb"), folder) != theirs:
             ours[NOTEBOOK.name] = "differs"
     names = sorted(expected.keys() | ours)
     differ = [name for name in names if ours.get(name) != expected.get(name)]

@@ -176,7 +176,9 @@ found: dict[str, dict[str, dict[str, float]]] = {}
 for size in sizes:
     found[str(size)] = load(size)
     result = {
-        "command": f"OMP_NUM_THREADS=1 python tests/benchmarks/load.py OUT {len(LANGS)} {' '.join(map(str, sizes))}",
+        "command": " ".join(
+            ["OMP_NUM_THREADS=1 python tests/benchmarks/load.py OUT", *sys.argv[2:]]
+        ),
         "languages": len(LANGS),
         "responses": N,
         "prompts": found,

@@ -224,7 +224,7 @@ CALLS = [
 ]
 
 
-@settings(DAMAGED, max_examples=60)
+@settings(DAMAGED, max_examples=30)
 @given(data=st.data())
 def test_a_damaged_template_is_one_that_can_be_used_or_refused_in_one_line(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "mine.jinja"

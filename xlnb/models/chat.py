@@ -27,6 +27,17 @@ from xlnb.presets import Models
 # keeps this code point free of any character.
 MARK = "\ufdd0"
 
+# What a template may raise: what it calculates is its own.
+RENDERING = (
+    TemplateError,
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+)
+
 # What every template has to keep as it is: once without and once with reasoning in front.
 PROBE = 'Is "a" < B & c?\n\nSay {{ so }}.'
 REASONED = f"<think>\nFirst.\n</think>\n\n{PROBE}"
@@ -174,7 +185,7 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, *turns: str) -> str:
         rendered = tokenizer.apply_chat_template(
             messages, add_generation_prompt=len(turns) == 1, tokenize=False
         )
-    except (TemplateError, TypeError, ValueError, LookupError) as error:
+    except RENDERING as error:
         raise UnfitText(f"the chat template fails ({' '.join(str(error).split())})") from None
     return str(rendered)
 
