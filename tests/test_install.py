@@ -24,13 +24,13 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_the_package_and_its_data(wheel):
     assert wheel.name.startswith(f"xlnb-{xlnb.__version__}-")
     names = set(zipfile.ZipFile(wheel).namelist())
-    for folder in ("xlnb", "data/lab", "data/checks", "notebooks"):
+    for folder in ("xlnb", "data/lab", "data/checks", "data/prompts", "notebooks"):
         inside = "" if folder == "xlnb" else "xlnb/"
         for path in (ROOT / folder).rglob("*.*"):
             if path.is_file() and path.suffix != ".pyc" and ".ipynb_checkpoints" not in path.parts:
                 assert inside + relative(path, ROOT) in names
     assert "xlnb/data/results/calibration.json" in names
-    for name in ("analyses", "gemma3_270m"):
+    for name in ("analyses", "gemma3_270m", "related_methods"):
         assert f"xlnb/data/results/{name}.json" in names
     assert not [name for name in names if not name.startswith(("xlnb/", "xlnb-"))]
     assert not [name for name in names if "test" in name]

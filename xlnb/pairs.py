@@ -1,8 +1,9 @@
 """Preference pairs from scored responses: candidates, selection, and a report of what was dropped.
 
-candidates   responses that ended by themselves, not blank, in the asked language, each text once
+candidates   responses that ended by themselves, without thinking aloud, not blank, in the asked
+             language, each text once
 s' = s − α·c of each: s is its score, c its characters, α what `length_control` finds
-chosen       argmax of s'; of equal ones the shorter
+chosen       argmax of s', below an upper bound where there is one; of equal ones the shorter
 rejected     argmin of s'; of equal ones the longer
 """
 
@@ -17,17 +18,17 @@ import numpy as np
 
 from xlnb.common.errors import InputError
 from xlnb.common.given import is_blank
-from xlnb.common.records import Pair, Sample, Score
+from xlnb.common.joining import join_scores
+from xlnb.common.records import Pair, Response, Sample, Score
 from xlnb.length_control import Floats, Search, length_alpha
-
-# prompt_id and language
-Key = tuple[str, str]
 
 
 class DroppedResponse(StrEnum):
     """Why a response is no candidate."""
 
     CUT_OFF = "cut_off"
+    # a model thought aloud before it
+    THINKING = "thinking"
     EMPTY = "empty"
     WRONG_LANGUAGE = "wrong_language"
     # it could not be translated, so that R_t has no value for it
@@ -40,6 +41,7 @@ class DroppedPrompt(StrEnum):
 
     # one text, sampled several times, would be both
     CHOSEN_IS_REJECTED = "chosen_is_rejected"
+    # or too few of them below the upper bound
     TOO_FEW_CANDIDATES = "too_few_candidates"
     # scores, or s', are all equal: only length or order would tell them apart
     TIED = "tied"
@@ -71,51 +73,6 @@ class Choice(NamedTuple):
     score_rejected: float
     # len(chosen) − len(rejected), characters
     gap: float
-
-
-def join_scores(
-    samples: Iterable[Sample], scores: Iterable[Score]
-) -> Iterator[tuple[Sample, Score]]:
-    """Samples with their scores, by prompt_id and language, in the order of the samples. Of both no
-    more are held than their orders differ.
-
-    Raises InputError naming a prompt_id and language without exactly one record of each kind.
-    """
-    ahead = iter(scores)
-    waiting: dict[Key, Score] = {}
-    joined: set[Key] = set()
-
-    def read_on() -> bool:
-        score = next(ahead, None)
-        if score is None:
-            return False
-        key = (score.prompt_id, score.lang)
-        if key in waiting or key in joined:
-            raise _not_joined(key, 1, 2)
-        waiting[key] = score
-        return True
-
-    for sample in samples:
-        key = (sample.prompt_id, sample.lang)
-        if key in joined:
-            raise _not_joined(key, 2, 1)
-        while key not in waiting:
-            if not read_on():
-                raise _not_joined(key, 1, 0)
-        joined.add(key)
-        yield sample, waiting.pop(key)
-    while read_on():
-        continue
-    for key in waiting:
-        raise _not_joined(key, 0, 1)
-
-
-def _not_joined(key: Key, samples: int, scores: int) -> InputError:
-    prompt_id, lang = key
-    return InputError(
-        f"prompt {prompt_id} ({lang}) has {samples} sample and {scores} score records, expected "
-        "one of each; score again"
-    )
 
 
 def candidates(
@@ -152,12 +109,9 @@ def candidates(
                 f"{where}, response {i}: n_chars {score.n_chars[i]}, text has "
                 f"{len(response.text)}; score again"
             )
-        if not response.ended:
-            dropped[DroppedResponse.CUT_OFF] += 1
-        elif is_blank(response.text):
-            dropped[DroppedResponse.EMPTY] += 1
-        elif wrong_language and wrong_language(response.text):
-            dropped[DroppedResponse.WRONG_LANGUAGE] += 1
+        reason = _fault(response, wrong_language)
+        if reason:
+            dropped[reason] += 1
         elif failures[i]:
             dropped[DroppedResponse.NOT_TRANSLATED] += 1
         elif response.text in first:
@@ -171,21 +125,41 @@ def candidates(
     )
 
 
+def _fault(
+    response: Response, wrong_language: Callable[[str], bool] | None
+) -> DroppedResponse | None:
+    """Why a response by itself is no candidate."""
+    if not response.ended:
+        return DroppedResponse.CUT_OFF
+    if response.thinking:
+        return DroppedResponse.THINKING
+    if is_blank(response.text):
+        return DroppedResponse.EMPTY
+    if wrong_language and wrong_language(response.text):
+        return DroppedResponse.WRONG_LANGUAGE
+    return None
+
+
 def usable(prompts: Sequence[Candidates]) -> list[Candidates]:
     """The prompts that can give a pair: two candidates or more, whose scores are not all equal."""
     return [p for p in prompts if len(p.places) > 1 and np.ptp(p.scores) > 0]
 
 
 def make_pairs(
-    prompts: Sequence[Candidates], *, alpha: float, min_margin: float = 0.0
+    prompts: Sequence[Candidates],
+    *,
+    alpha: float,
+    min_margin: float = 0.0,
+    below: float = math.inf,
 ) -> tuple[list[Pair], dict[str, Any]]:
-    """A pair a prompt, argmax and argmin of s' = score − alpha·n_chars.
+    """A pair a prompt, argmax and argmin of s' = score − alpha·n_chars; the argmax is that of the
+    responses whose s' is less than `below`.
 
     Scores and margin of a pair are of s', in β nats where the score is a reward. Returns the pairs
     and {"dropped": prompts by `DroppedPrompt`, "length_gap": mean of len(chosen) − len(rejected)
     over the pairs in characters, None without any}.
     """
-    chosen = [_select(prompt, alpha, min_margin) for prompt in prompts]
+    chosen = [_select(prompt, alpha, min_margin, below) for prompt in prompts]
     pairs = list(pairs_of([prompt.sample for prompt in prompts], chosen))
     return pairs, _report(chosen)
 
@@ -210,13 +184,18 @@ def pairs_of(samples: Iterable[Sample], chosen: Iterable[Choice | DroppedPrompt]
             )
 
 
-def _select(prompt: Candidates, alpha: float, min_margin: float) -> Choice | DroppedPrompt:
+def _select(
+    prompt: Candidates, alpha: float, min_margin: float, below: float
+) -> Choice | DroppedPrompt:
     if len(prompt.places) < 2:
         if prompt.dropped[DroppedResponse.DUPLICATE]:
             return DroppedPrompt.CHOSEN_IS_REJECTED
         return DroppedPrompt.TOO_FEW_CANDIDATES
     controlled = prompt.scores - alpha * prompt.n_chars
-    best = np.lexsort((prompt.n_chars, -controlled))[0]
+    if np.sum(controlled < below) < 2:
+        return DroppedPrompt.TOO_FEW_CANDIDATES
+    bounded = np.where(controlled < below, controlled, -np.inf)
+    best = np.lexsort((prompt.n_chars, -bounded))[0]
     worst = np.lexsort((-prompt.n_chars, controlled))[0]
     margin = float(controlled[best]) - float(controlled[worst])
     if margin == 0 or np.ptp(prompt.scores) == 0:
@@ -253,6 +232,7 @@ def pair_language(
     min_margin: float = 0,
     wrong_language: Callable[[str], bool] | None = None,
     most: int | None = None,
+    below: float = math.inf,
 ) -> tuple[Iterator[Pair], dict[str, Any]]:
     """The preference pairs of one language by the score named `scorer`, and a report on them.
 
@@ -275,8 +255,8 @@ def pair_language(
         control = find_alpha([p.scores for p in fitted_on], [p.n_chars for p in fitted_on])
         alpha = control.alpha
         at_edge = control.at_edge
-    chosen = [_select(prompt, alpha, min_margin) for prompt in prompts]
-    before = _report(_select(prompt, 0.0, min_margin) for prompt in prompts)
+    chosen = [_select(prompt, alpha, min_margin, below) for prompt in prompts]
+    before = _report(_select(prompt, 0.0, min_margin, below) for prompt in prompts)
     dropped = sum((prompt.dropped for prompt in prompts), Counter[str]())
     report = _report(chosen)
     report |= {

@@ -150,6 +150,13 @@ def test_the_releases_mask():
     assert masks.pairs_changed(records, [1.0, 2.0], [2.0, 1.0]) == 1
 
 
+def test_a_batch_padded_behind_its_rows():
+    ids, attended, mask = masks.padded([[1, 2], [3]], [[4], [5]], 9)
+    assert ids.tolist() == [[1, 2, 4], [3, 5, 9]]
+    assert attended.tolist() == [[1, 1, 1], [1, 1, 0]]
+    assert mask.tolist() == [[0, 0, 1], [0, 1, 0]]
+
+
 def test_sums_of_tokens():
     sides = ([torch.tensor([-1.0, -2.0])], [torch.tensor([-2.0, -3.0])])
     found = sums.sums(sides, 0.5)

@@ -1,4 +1,5 @@
-"""Every number of a paragraph "**What this run shows.**" stands in the outputs above it.
+"""Every number of a paragraph "**What this run shows.**", or these runs, stands in the outputs
+above it.
 
 The paragraph ends at an empty line; its numbers are looked up, rounded as they are written, in what
 the code cells since the paragraph before of this kind have printed or shown as tables, and in the
@@ -13,15 +14,19 @@ import pytest
 
 from xlnb.runs.notebooks import NOTEBOOKS
 
-LABEL = "**What this run shows.**"
-# Notebooks that make such claims of outputs alone; others also speak of pictures and scales.
+LABELS = ("**What this run shows.**", "**What these runs show.**")
+# Notebooks that make such claims of outputs.
 CLAIMING = (
+    "00_tour",
+    "01_reward_derivation",
+    "02_log_probabilities",
     "03_rewards",
     "04_pairs",
     "05_training",
     "06_judging",
     "07_win_rates",
     "08_explore",
+    "09_your_models",
     "10_seeds",
     "12_real_model",
 )
@@ -58,16 +63,20 @@ def borne_out(number, percent, shown):
     return False
 
 
+def claims_in(text):
+    return any(label in text for label in LABELS)
+
+
 def unfounded(notebook):
     """The claims of a notebook, how many, and of each number without an output where it stands."""
     claims, wrong, above = 0, [], []
     outputs = {cell.id: shown_by(cell) for cell in notebook.cells if cell.cell_type == "code"}
     for cell in notebook.cells:
         above += outputs.get(cell.id, [])
-        if cell.cell_type == "code" or LABEL not in cell.source:
+        if cell.cell_type == "code" or not claims_in(cell.source):
             continue
         for paragraph in re.split(r"\n\s*\n", cell.source):
-            if LABEL not in paragraph:
+            if not claims_in(paragraph):
                 continue
             claims += 1
             named = re.findall(r"cell-\d+", " ".join(re.findall(r"<!-- also:.*?-->", paragraph)))
@@ -97,7 +106,7 @@ def notebook_that_claims(text):
     first = nbformat.v4.new_output("stream", text="66 facts\n")
     cells = [
         nbformat.v4.new_code_cell("", outputs=[first], id="cell-00"),
-        nbformat.v4.new_markdown_cell(f"{LABEL} There are 66 facts.", id="cell-01"),
+        nbformat.v4.new_markdown_cell(f"{LABELS[1]} There are 66 facts.", id="cell-01"),
         nbformat.v4.new_code_cell("", outputs=[html, told], id="cell-02"),
         nbformat.v4.new_markdown_cell(f"{text}\n\nA lasting truth: 4242.", id="cell-03"),
     ]
@@ -115,7 +124,7 @@ def notebook_that_claims(text):
     ],
 )
 def test_a_number_that_is_in_an_output_may_be_claimed(text):
-    assert unfounded(notebook_that_claims(f"{LABEL} Here {text}.")) == (2, [])
+    assert unfounded(notebook_that_claims(f"{LABELS[0]} Here {text}.")) == (2, [])
 
 
 @pytest.mark.parametrize(
@@ -134,6 +143,6 @@ def test_a_number_that_is_in_an_output_may_be_claimed(text):
     ],
 )
 def test_a_planted_wrong_number_is_caught(text, number):
-    claims, wrong = unfounded(notebook_that_claims(f"{LABEL} Here {text}."))
+    claims, wrong = unfounded(notebook_that_claims(f"{LABELS[0]} Here {text}."))
     assert claims == 2 and len(wrong) == 1
     assert wrong[0].startswith(f"cell-03: {number} in ")

@@ -158,7 +158,13 @@ def cell_by_cell(monkeypatch, tmp_path, capsys):
     plt.close("all")
 
 
-OF_ANY_RUN = [("log_probabilities", 4), ("rewards", 1), ("pairs", 2), ("training", 4)]
+OF_ANY_RUN = [
+    ("log_probabilities", 4),
+    ("rewards", 1),
+    ("pairs", 2),
+    ("training", 4),
+    ("your_models", 1),
+]
 OF_JUDGED_RUNS = [("judging", 0), ("win_rates", 5), ("explore", 1)]
 
 
@@ -212,8 +218,9 @@ def test_the_report_of_a_run_without_truth(with_adapter):
 def test_which_notebooks_a_run_fills(with_adapter, two_checkpoints, tmp_path):
     lab = open_run(tmp_path / "lab", "lab-quick")
     of_any, of_judged = [about for about, _ in OF_ANY_RUN], [about for about, _ in OF_JUDGED_RUNS]
+    of_lab = {"tour", "reward_derivation", "analyses", "real_model", "related_methods"}
     for run, judged, topics in (
-        (lab, True, {"tour", "reward_derivation", "analyses", "real_model", *of_any, *of_judged}),
+        (lab, True, {*of_lab, *of_any, *of_judged}),
         (with_adapter, True, {*of_any, *of_judged}),
         (two_checkpoints, False, set(of_any)),
     ):

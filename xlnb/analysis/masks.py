@@ -2,21 +2,46 @@
 shorter than its batch, counts the padding after it; beside the right ones."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from xlnb.analysis.read import Record
 from xlnb.analysis.responses import best_and_worst, facts, verdict
 from xlnb.evaluation.alpaca_eval import preference_of
-from xlnb.winrates import bootstrap_interval
+from xlnb.winrates import bootstrap_interval, paired_difference, win_rate
 
 # Rows of the release's batches.
 BATCH = 3
 
 Shares = dict[str, tuple[float, float, float, int]]
+
+
+def padded(
+    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], pad: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Token ids of a batch, (B, width), each row padded behind its end; the attention mask; and the
+    mask of response tokens."""
+    width = max(len(x) + len(y) for x, y in zip(prompts, responses, strict=True))
+    ids = torch.full((len(prompts), width), pad)
+    attended, mask = torch.zeros_like(ids), torch.zeros_like(ids)
+    for row, (x, y) in enumerate(zip(prompts, responses, strict=True)):
+        end = len(x) + len(y)
+        ids[row, :end] = torch.tensor([*x, *y])
+        attended[row, :end] = 1
+        mask[row, len(x) : end] = 1
+    return ids, attended, mask
+
+
+def logits(model: Any, ids: Tensor, attended: Tensor) -> Tensor:
+    """In float32, on the CPU."""
+    with torch.inference_mode():
+        found = model(input_ids=ids.to(model.device), attention_mask=attended.to(model.device))
+    return found.logits.float().cpu()
 
 
 def shorter_than_batch(lengths: Sequence[int], batch: int = BATCH) -> np.ndarray:
@@ -91,6 +116,21 @@ def oracle_agrees(table: pd.DataFrame, score: str, taste: str) -> pd.Series:
     return pd.Series(found, pairs.index)
 
 
+def agreement(table: pd.DataFrame, taste: str) -> dict[str, tuple[float, float, float]]:
+    """In how many of 100 pairs the oracle prefers chosen, by every token and under the release's
+    mask, and their difference; each with the low and the high end of its 95% interval, clustered by
+    fact."""
+    right, wrong = (oracle_agrees(table, score, taste) for score in ("score", "release"))
+    clusters = facts(right)
+    found = {}
+    for name, preference in (("every token", right), ("release", wrong)):
+        low, high = bootstrap_interval(preference, clusters=clusters)
+        found[name] = (win_rate(preference)[0], low, high)
+    test = paired_difference(wrong, right, clusters=clusters)
+    low, high = test["ci"]
+    return {**found, "release − every token": (test["difference"], low, high)}
+
+
 def pairs_changed(records: Sequence[Record], left: ArrayLike, right: ArrayLike) -> int:
     """How many prompts give another pair by one way to compute the rewards than by the other.
 
@@ -104,14 +144,3 @@ def pairs_changed(records: Sequence[Record], left: ArrayLike, right: ArrayLike) 
         count += best_and_worst(one[rows], texts) != best_and_worst(other[rows], texts)
         start += len(texts)
     return count
-
-
-def example(table: pd.DataFrame) -> pd.DataFrame:
-    """The different texts of one prompt: of those whose pair the release's mask changes (of all,
-    where it changes none), the prompt with the most."""
-    flags = changed(table, "score", "release")
-    prompts = flags[flags].index if flags.any() else flags.index
-    texts = table.groupby(["lang", "prompt_id"], sort=False)["text"].nunique()
-    lang, prompt_id = texts[prompts].idxmax()
-    shown = table[(table["lang"] == lang) & (table["prompt_id"] == prompt_id)]
-    return shown.drop_duplicates("text").reset_index(drop=True)
