@@ -104,6 +104,22 @@ def test_related_methods_share_what_the_claims_have_made(made, capsys):
         assert not {"pair_accuracy", "seconds"} & run["models"]["dpo"].keys()
 
 
+def test_what_another_machine_has_finished_is_not_made_again(made, tmp_path, capsys):
+    theirs = made / "analyses.json"
+    out = tmp_path / "here"
+    assert main([*QUICK, "--out", str(out), "responses", "--also", str(theirs)]) == 0
+    assert not list(out.glob("*seed=0/"))
+    record, given = read_json(out / "analyses.json"), read_json(theirs)
+    assert record["runs"] == given["runs"] and record["made_by"] == given["made_by"]
+    assert record["facts"] == given["facts"]
+    # Other values, other runs.
+    other = [*QUICK, "-p", "training.lr=1e-6", "--out", str(out), "responses"]
+    assert main([*other, "--also", str(theirs)]) == 2
+    assert "its runs are of another preset" in capsys.readouterr().err
+    assert main([*QUICK, "--out", str(out), "--also", str(made / "nix.json")]) == 2
+    assert "nix.json: no such file" in capsys.readouterr().err
+
+
 def test_an_unknown_analysis_is_one_line_and_nothing_is_written(tmp_path, capsys):
     assert main([*QUICK, "--out", str(tmp_path / "out"), "nix"]) == 2
     assert "unknown analysis 'nix'; known: rewards," in capsys.readouterr().err

