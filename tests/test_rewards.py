@@ -162,7 +162,7 @@ def test_what_a_view_cannot_read_has_no_fused_score():
     assert score.scores["mean"] == [1.0, None, -1.0]
     assert score.failures["mean"] == [None, "empty", None]
     pairs, _ = pair_language([SAMPLE], [score], scorer="mean", find_alpha=None)
-    assert pairs == []
+    assert list(pairs) == []
     # A prompt that one view has not read is not scored.
     assert "mean" not in scored(names, {"cross_lingual": READ}).scores
 
