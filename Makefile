@@ -3,6 +3,7 @@
 # make analyses   the runs that decide the paper's claims: some hours, goes on where it stopped
 # make related    the same for related methods, beside them: what they share is made once
 # make lab   JupyterLab on the notebooks
+# make pages the committed notebooks as web pages, in runs/pages
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY := 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: run test lab lint notebooks analyses related clean
+.PHONY: run test lab pages lint notebooks analyses related clean
 
 run: $(VENV)/installed
 	$(BIN)/python -m xlnb run --preset lab --processes 2
@@ -25,6 +26,10 @@ lint: $(VENV)/installed
 
 lab: $(VENV)/installed
 	$(BIN)/jupyter lab --notebook-dir=. --LabApp.default_url=/lab/tree/notebooks
+
+pages: $(VENV)/installed
+	$(BIN)/jupyter nbconvert --to html --template pages --output-dir runs/pages \
+		--TemplateExporter.extra_template_basedirs=notebooks notebooks/*.ipynb
 
 # Execute the committed notebooks anew, from a finished `make run`.
 notebooks: run

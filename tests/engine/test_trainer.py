@@ -1,6 +1,8 @@
 """What is overridden of TRL's trainer: what held-out pairs choose, and what stops an update."""
 
 import re
+import signal
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -14,6 +16,7 @@ from start import TRAINING, load_start
 
 import xlnb.training
 from xlnb.common.errors import InputError
+from xlnb.common.interruption import Ended, interruptible
 from xlnb.engine.rows import hold_out
 from xlnb.models.base import load_base
 from xlnb.training import train_adapter
@@ -53,6 +56,22 @@ def test_held_out_prompts_choose_the_checkpoint(start, tmp_path):
     ):
         if "lora_" in name:
             assert torch.equal(mine, theirs), name
+
+
+def test_an_interruption_that_native_code_has_lost_ends_a_training(start, tmp_path, monkeypatch):
+    model, tokenizer, rows = start()
+    compute_loss, steps = xlnb.training.PreferenceTrainer.compute_loss, []
+
+    def loses(self, *args, **kwargs):
+        steps.append(self.state.global_step)
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        return compute_loss(self, *args, **kwargs)
+
+    monkeypatch.setattr(xlnb.training.PreferenceTrainer, "compute_loss", loses)
+    with pytest.raises(Ended), interruptible():
+        train_adapter(model, tokenizer, rows, TRAINING, seed=0, checkpoints=tmp_path)
+    assert steps == [0]
 
 
 def test_a_gradient_that_is_not_finite_stops_before_the_update_and_names_the_pairs(

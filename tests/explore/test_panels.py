@@ -1,6 +1,7 @@
 """The panels, without a browser: widgets are moved and clicked, and what they display is kept."""
 
 import ipywidgets as widgets
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -46,7 +47,16 @@ def test_a_question_is_asked_when_the_button_is_clicked(run, shown):
     assert not shown
     one(panel, widgets.Dropdown, "language").value = "es"
     question = one(panel, widgets.Combobox)
-    assert question.value in [prompt["instruction"] for prompt in read.prompts(run)["es"]]
+    some = tables.questions(run, "es")
+    kind = one(panel, widgets.Dropdown, "kind")
+    assert list(kind.options) == list(dict.fromkeys(some["kind"])) and len(kind.options) > 1
+    kind.value = kind.options[-1]
+    of_kind = list(some["instruction"][some["kind"] == kind.options[-1]])
+    assert list(question.options) == of_kind and question.value == of_kind[0]
+    # Of the same kind in another language, and back.
+    one(panel, widgets.Dropdown, "language").value = "en"
+    assert kind.value == kind.options[-1] and question.value not in of_kind
+    one(panel, widgets.Dropdown, "language").value = "es"
     one(panel, widgets.IntSlider, "answers").value = 1
     one(panel, widgets.Button).click()
     (table,) = shown
@@ -74,12 +84,15 @@ def test_alpha_is_moved_by_hand(run, shown):
     _, table, candidates = shown[-3:]
     assert table.loc["here"].equals(table.loc["the run's"])
     assert candidates["side"].iloc[0] == "chosen"
-    one(panel, widgets.FloatSlider).value = 2.0
+    slider = one(panel, widgets.FloatSlider)
+    assert (slider.min, slider.max) == (-1000 * pairing.reach, 1000 * pairing.reach)
+    slider.value = slider.max
     _, table, candidates = shown[-3:]
-    assert table.loc["here", "length gap"] == pytest.approx(pairing.at(0.002)["length gap"])
+    assert table.loc["here"].equals(pd.Series(pairing.at(pairing.reach), name="here"))
+    assert not table.loc["here"].equals(table.loc["the run's"])
     one(panel, widgets.Dropdown, "language").value = "es"
     assert one(panel, widgets.FloatSlider).value == pytest.approx(
-        1000 * tables.Pairing(run, 1, "es").alpha, abs=0.01
+        1000 * tables.Pairing(run, 1, "es").alpha
     )
 
 
@@ -113,9 +126,24 @@ def test_a_cell_of_the_leaderboard_shows_its_rows(run, shown, capsys):
     texts = [f"{entry['wr']:.1f}" for by_lang in rates.values() for entry in by_lang.values()]
     assert [button.description for button in buttons] == texts
     buttons[-1].click()
-    losses = tables.wins_and_losses(run, "icr1", "es").query("result == 'loss'")
-    assert f"π^1, es: {len(losses)} of 8" in capsys.readouterr().out
+    assert [button.button_style for button in buttons[-2:]] == ["", "primary"]
+    table = tables.wins_and_losses(run, "icr1", "es")
+    losses = table.query("result == 'loss'")
+    said = f"π^1 in es: {tables.results(table)}; of 'loss' the first {len(losses)}\n"
+    assert capsys.readouterr().out.endswith(said)
     assert list(shown[-1]["model"]) == list(losses["model"])
     one(panel, widgets.ToggleButtons).value = "win"
-    wins = tables.wins_and_losses(run, "icr1", "es").query("result == 'win'")
-    assert list(shown[-1]["model"]) == list(wins["model"])
+    assert list(shown[-1]["model"]) == list(table.query("result == 'win'")["model"])
+    buttons[0].click()
+    assert [button.button_style for button in (buttons[0], buttons[-1])] == ["primary", ""]
+
+
+def test_what_was_not_judged_is_said(run, shown, monkeypatch, capsys):
+    annotations = read.annotations(run)
+    annotations["icr1"]["es"][3]["preference"] = None
+    monkeypatch.setattr(read, "annotations", lambda _: annotations)
+    panel = panels.leaderboard(run)
+    every(panel, widgets.Button)[-1].click()
+    assert ", 1 not judged; " in capsys.readouterr().out
+    one(panel, widgets.ToggleButtons).value = "not judged"
+    assert list(shown[-1]["model"]) == [annotations["icr1"]["es"][3]["output_2"]]

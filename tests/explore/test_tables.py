@@ -1,6 +1,9 @@
 """A run's pairs, judgements and win rates as the panels show them, on a run of a few prompts."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from xlnb.analysis import read
@@ -8,6 +11,7 @@ from xlnb.common.errors import InputError
 from xlnb.explore import tables
 from xlnb.explore.asking import Player, Question
 from xlnb.lab.tastes import get_taste
+from xlnb.lab.world import load_world
 from xlnb.runs.run import open_run
 
 
@@ -87,6 +91,47 @@ def test_pairs_at_the_runs_alpha_are_the_runs(run):
         by_side = table.set_index("side")["response"]
         assert by_side["chosen"] == pair["chosen"][0]["content"]
         assert by_side["rejected"] == pair["rejected"][0]["content"]
+
+
+def test_half_of_the_steps_lie_within_reach(run):
+    pairing = tables.Pairing(run, 1, "es")
+    steps = np.abs(pairing.curve[0][1:])
+    assert pairing.reach >= abs(pairing.alpha)
+    assert 0.5 <= np.mean(steps <= pairing.reach) < 1
+    # One digit.
+    assert float(f"{pairing.reach:.0e}") == pytest.approx(pairing.reach)
+
+
+def test_length_control_takes_the_correlation_away(run):
+    pairing = tables.Pairing(run, 1, "es")
+    prompts = pairing.prompts.values()
+    scores = np.concatenate([one.scores - one.scores.mean() for one in prompts])
+    chars = np.concatenate([one.n_chars - one.n_chars.mean() for one in prompts])
+    found = pairing.at(0.0)["correlation with length"]
+    assert found == pytest.approx(np.corrcoef(scores, chars)[0, 1])
+    slope = float(scores @ chars / (chars @ chars))
+    assert pairing.at(slope)["correlation with length"] == pytest.approx(0, abs=1e-9)
+    assert pairing.at(1e6)["correlation with length"] == pytest.approx(-1, abs=1e-6)
+
+
+def test_questions_have_kinds(run):
+    table = tables.questions(run, "es")
+    assert len(table) == 8 and set(table["kind"]) <= {fact.kind for fact in load_world().facts}
+    others = replace(run.preset, prompts=replace(run.preset.prompts, path="mine"))
+    table = tables.questions(replace(run, preset=others), "es")
+    assert set(table["kind"]) == {"train", "reward", "eval"}
+
+
+def test_the_leaderboard_is_the_reports(run):
+    rates = read.metrics(run)["win_rates"]
+    board = tables.leaderboard(run)
+    assert board.loc["icr1", "es"] == rates["icr1"]["es"]["wr"]
+    assert (list(board.index), list(board.columns)) == (run.models, list(rates["sft"]))
+
+
+def test_results_are_counted_in_words():
+    rows = pd.DataFrame({"result": ["win", "not judged", "win", "loss"]})
+    assert tables.results(rows) == "1 loss, 2 win, 1 not judged"
 
 
 def test_a_prompt_without_a_pair_is_refused(run):

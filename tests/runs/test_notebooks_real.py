@@ -158,13 +158,7 @@ def cell_by_cell(monkeypatch, tmp_path, capsys):
     plt.close("all")
 
 
-OF_ANY_RUN = [
-    ("log_probabilities", 4),
-    ("rewards", 1),
-    ("pairs", 2),
-    ("training", 4),
-    ("your_models", 1),
-]
+OF_ANY_RUN = [("log_probabilities", 4), ("rewards", 1), ("pairs", 2), ("training", 4)]
 OF_JUDGED_RUNS = [("judging", 0), ("win_rates", 5), ("explore", 1)]
 
 
@@ -189,6 +183,17 @@ def test_a_notebook_on_two_checkpoints_without_a_judge(
         assert "no evaluation prompts" in text
         squares = names["squares"]["from the model before"]  # of the differences of weights
         assert squares["dpo"] > squares["icr1"] > 0
+
+
+@pytest.mark.parametrize(("name", "figures"), [("with_adapter", 2), ("two_checkpoints", 1)])
+def test_a_runs_models_stand_in_for_ones_own(name, figures, cell_by_cell, request):
+    run = request.getfixturevalue(name)
+    text, shown, names = cell_by_cell(run, "your_models")
+    assert shown == figures
+    assert ("no win rates" in text) == (figures == 1)
+    assert names["own"].preset.models.base == run.preset.models.base
+    assert names["own"].preset.prompts == run.preset.prompts
+    assert PROMPTS["ru"][0] in text and "-p models.base=" in text
 
 
 def test_a_notebook_by_papermill(with_adapter, tmp_path):
@@ -217,7 +222,8 @@ def test_the_report_of_a_run_without_truth(with_adapter):
 
 def test_which_notebooks_a_run_fills(with_adapter, two_checkpoints, tmp_path):
     lab = open_run(tmp_path / "lab", "lab-quick")
-    of_any, of_judged = [about for about, _ in OF_ANY_RUN], [about for about, _ in OF_JUDGED_RUNS]
+    of_any = ["your_models", *(about for about, _ in OF_ANY_RUN)]
+    of_judged = [about for about, _ in OF_JUDGED_RUNS]
     of_lab = {"tour", "reward_derivation", "analyses", "real_model", "related_methods"}
     for run, judged, topics in (
         (lab, True, {*of_lab, *of_any, *of_judged}),

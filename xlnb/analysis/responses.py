@@ -136,6 +136,14 @@ def agreement(ends: pd.DataFrame) -> pd.Series:
     return pd.Series(preference_of(ends["best_truth"], ends["worst_truth"]), ends.index)
 
 
+def judged_by(agrees: pd.Series, scorer: str, lang: str) -> pd.Series:
+    """The rows of `agreement` of one score and language, in their order; none where there are
+    none."""
+    here = agrees.index.get_level_values("scorer") == scorer
+    here &= agrees.index.get_level_values("lang") == lang
+    return agrees[here].droplevel(["scorer", "lang"])
+
+
 def facts(table: pd.Series | pd.DataFrame) -> list[str]:
     """What each row is clustered by; `table`: a row a prompt, by its id."""
     return [fact_of(prompt_id) for prompt_id in table.index.get_level_values("prompt_id")]
@@ -147,8 +155,8 @@ def accuracy(agrees: pd.Series, langs: Sequence[str], scorers: Sequence[str]) ->
     for scorer in scorers:
         found[scorer] = {}
         for lang in langs:
-            if (scorer, lang) in agrees.index:
-                of_prompts = agrees[scorer, lang]
+            of_prompts = judged_by(agrees, scorer, lang)
+            if len(of_prompts):
                 low, high = bootstrap_interval(of_prompts, clusters=facts(of_prompts))
                 found[scorer][lang] = (win_rate(of_prompts)[0], low, high)
     return found
@@ -165,12 +173,12 @@ def accuracy_table(
     rows = []
     for lang in accuracy[first]:
         rewarded = [scorer for scorer in accuracy if lang in accuracy[scorer]]
-        row: Record = {"lang": lang, "prompts": len(agrees[first, lang])}
+        row: Record = {"lang": lang, "prompts": len(judged_by(agrees, first, lang))}
         for scorer in rewarded:
             row[f"{scorer} (%)"] = f"{accuracy[scorer][lang][0]:.1f}"
             row[f"rank correlation, {scorer}"] = correlation[scorer, lang]
         for second in rewarded[1:]:
-            sides = [agrees[first, lang], agrees[second, lang]]
+            sides = [judged_by(agrees, first, lang), judged_by(agrees, second, lang)]
             same = pd.concat(sides, axis=1, join="inner")
             test = paired_difference(same.iloc[:, 0], same.iloc[:, 1], clusters=facts(same))
             low, high = test["ci"]

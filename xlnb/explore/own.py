@@ -10,30 +10,39 @@ from tempfile import TemporaryDirectory
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT
 from xlnb.inputs.parallel_prompts import read_parallel
-from xlnb.presets import get_preset, override, parse_overrides
+from xlnb.presets import Preset, get_preset, override, parse_overrides
 from xlnb.runs.layout import Run
 
 # Questions of the lab in files, in the place of prompts of one's own.
 EXAMPLES = ROOT / "data" / "prompts"
 
 
-def given(run: Run, mine: str) -> dict[str, str]:
+def given(run: Run, mine: str, like: str = "") -> dict[str, str]:
     """Preset keys for one's own models and prompts: what `mine` names, "models.base=FOLDER
-    prompts.path=FOLDER"; without models the run's stand in, and without prompts the examples."""
+    prompts.path=FOLDER". Without models the run's stand in and, where the preset that is begun with
+    has no prompts either, the examples."""
     named = parse_overrides(mine)
-    stand_in = {"prompts.path": str(EXAMPLES)}
+    stand_in = {}
     if not any(key.startswith("models.") for key in named):
         models, adapter = run.loaded, run.adapter("dpo")
-        stand_in |= {"models.base": models.base, "models.dpo": models.dpo}
+        stand_in = {"models.base": models.base, "models.dpo": models.dpo}
         stand_in["models.dpo_adapter"] = str(adapter or "")
+    if "prompts.path" not in named and not _begun_with(run, like).prompts.path:
+        stand_in |= {
+            "prompts.path": str(EXAMPLES),
+            "prompts.langs": ",".join(read_parallel(EXAMPLES)),
+        }
     return {key: value for key, value in {**stand_in, **named}.items() if value}
 
 
 def own_run(run: Run, keys: Mapping[str, str], like: str = "") -> Run:
     """A run that is yet to be made, beside `run`: its preset, or the one called `like`, with these
     keys changed."""
-    start = get_preset(like) if like else run.preset
-    return Run(run.path.parent / "mine", override(start, keys))
+    return Run(run.path.parent / "mine", override(_begun_with(run, like), keys))
+
+
+def _begun_with(run: Run, like: str) -> Preset:
+    return get_preset(like) if like else run.preset
 
 
 def command(own: Run, keys: Mapping[str, str], like: str = "") -> str:

@@ -16,8 +16,9 @@ from xlnb.analysis import read
 from xlnb.analysis.tables import left
 from xlnb.common.errors import InputError
 from xlnb.common.tastes import OPPOSITE
+from xlnb.explore import tables
 from xlnb.explore.asking import Player
-from xlnb.explore.tables import Pairing, rejudge, wins_and_losses
+from xlnb.explore.tables import Pairing
 from xlnb.figures import model_name
 from xlnb.figures.annotation import length_gap
 from xlnb.figures.tokens import token_rewards
@@ -26,18 +27,17 @@ from xlnb.lab.tastes import TASTES, get_taste
 from xlnb.runs.layout import Run
 
 WIDE = widgets.Layout(width="42em")
-# α is searched so far to either side, in β nats a character.
-REACH = 0.002
 # Rows of wins and losses that are shown at once.
 ROWS = 20
 
 
 def ask(player: Player) -> widgets.VBox:
     """A question to all models: their answers side by side."""
-    lang, question = _question(player)
+    picker, lang, question = _question(player)
     n = widgets.IntSlider(2, min=1, max=8, description="answers")
     temperature = player.run.preset.sampling.temperature
     warmth = widgets.FloatSlider(temperature, min=0.1, max=1.5, step=0.1, description="temperature")
+    warmth.style.description_width = "initial"
     seed = widgets.IntText(0, description="seed", layout=widgets.Layout(width="12em"))
     button = widgets.Button(description="Ask", button_style="primary")
 
@@ -47,12 +47,12 @@ def ask(player: Player) -> widgets.VBox:
         display(left(table.assign(model=table["model"].map(model_name)), "asked"))
 
     out = _shows(answers, button)
-    return widgets.VBox([lang, question, widgets.HBox([n, warmth, seed, button]), out])
+    return widgets.VBox([picker, widgets.HBox([n, warmth, seed, button]), out])
 
 
 def write(player: Player) -> widgets.VBox:
     """An answer of one's own: what it is worth, and which tokens earned it."""
-    lang, question = _question(player)
+    picker, lang, question = _question(player)
     answer = widgets.Text(
         description="answer", layout=WIDE, continuous_update=False, placeholder="yours, then Enter"
     )
@@ -62,12 +62,12 @@ def write(player: Player) -> widgets.VBox:
         rewards = [name for name in ("R_c", "R_m") if name in table]
         display(left(table[rewards].sum().to_frame("β nats").T, "worth", index=True))
         rows = [{"tokens": table["token"], "rewards": table[name]} for name in rewards]
-        figure, ax = plt.subplots(figsize=(11, 0.5 * len(rows) + 0.8))
+        figure, ax = plt.subplots(figsize=(11, 0.6 * len(rows) + 1.2))
         token_rewards(rows, ax)
         ax.set_title(f"Best on top: {' and '.join(rewards)}")
         _drawn(figure)
 
-    return widgets.VBox([lang, question, answer, _shows(worth, answer)])
+    return widgets.VBox([picker, answer, _shows(worth, answer)])
 
 
 def alpha(run: Run, iteration: int = 1) -> widgets.VBox:
@@ -76,13 +76,7 @@ def alpha(run: Run, iteration: int = 1) -> widgets.VBox:
     lang = widgets.Dropdown(options=read.languages(run, iteration), description="language")
     prompt = widgets.Dropdown(description="prompt", layout=WIDE)
     slider = widgets.FloatSlider(
-        0,
-        min=-1000 * REACH,
-        max=1000 * REACH,
-        step=0.01,
-        description="1000 α",
-        layout=WIDE,
-        continuous_update=False,
+        0, description="1000 α", layout=WIDE, readout_format=".3f", continuous_update=False
     )
 
     def chosen() -> Pairing:
@@ -100,12 +94,17 @@ def alpha(run: Run, iteration: int = 1) -> widgets.VBox:
         some = pairing.prompts.values()
         prompt.options = [(one.sample.instruction, one.sample.prompt_id) for one in some]
         prompt.index = 0
+        # The range before the value, which must lie in it.
+        reach = 1000 * pairing.reach
+        slider.step = reach / 1000
+        slider.min, slider.max = min(slider.min, -reach), max(slider.max, reach)
         slider.value = 1000 * pairing.alpha
+        slider.min, slider.max = -reach, reach
 
     def pairs() -> None:
         pairing, value = chosen(), slider.value / 1000
         figure, ax = plt.subplots(figsize=(11, 2.6))
-        length_gap(pairing.curve, {}, REACH, ax)
+        length_gap(pairing.curve, {}, pairing.reach, ax)
         ax.axvline(slider.value, color="black", linestyle="--")
         ax.set_title("Chosen − rejected, mean length, over α; dashed: here")
         _drawn(figure)
@@ -144,7 +143,9 @@ def weights(run: Run) -> widgets.VBox:
         if taking:
             return
         asked = {name: slider.value for name, slider in sliders.items()}
-        display(left(rejudge(run, asked).rename(model_name), "weights", precision=1, index=True))
+        display(
+            left(tables.rejudge(run, asked).rename(model_name), "weights", precision=1, index=True)
+        )
 
     picker.observe(take, "value")
     grid = widgets.GridBox(
@@ -155,61 +156,72 @@ def weights(run: Run) -> widgets.VBox:
 
 def leaderboard(run: Run) -> widgets.VBox:
     """Win rates by model and language: click one and read its wins and losses."""
-    metrics = read.metrics(run)["win_rates"]
-    picked: list[tuple[str, str]] = []
-    result = widgets.ToggleButtons(options=["loss", "win", "tie"])
+    board = tables.leaderboard(run)
+    clicked: list[widgets.Button] = []
+    result = widgets.ToggleButtons(options=tables.RESULTS)
     out = widgets.Output()
 
     def rows() -> None:
-        model, lang = picked[-1]
-        table = wins_and_losses(run, model, lang)
+        model, lang = clicked[-1].tooltip.split(", ")
+        table = tables.wins_and_losses(run, model, lang)
         some = table[table["result"] == result.value]
-        print(f"{model_name(model)}, {lang}: {len(some)} of {len(table)}; the first {ROWS}")
+        said = f"{model_name(model)} in {lang}: {tables.results(table)}"
+        print(f"{said}; of '{result.value}' the first {min(ROWS, len(some))}")
         display(left(some.drop(columns="result").head(ROWS), "rows"))
 
     def show(*_: object) -> None:
-        if picked:
+        if clicked:
             _show(out, rows)
 
+    def click(button: widgets.Button) -> None:
+        for before in clicked:
+            before.button_style = ""
+        button.button_style = "primary"
+        clicked[:] = [button]
+        show()
+
     def cell(model: str, lang: str) -> widgets.Button:
-        button = widgets.Button(
-            description=f"{metrics[model][lang]['wr']:.1f}",
-            tooltip=f"{model}, {lang}",
-            layout=widgets.Layout(width="auto"),
-        )
-
-        def click(_: object) -> None:
-            picked.append((model, lang))
-            show()
-
+        layout = widgets.Layout(width="auto")
+        said = f"{board.loc[model, lang]:.1f}"
+        button = widgets.Button(description=said, tooltip=f"{model}, {lang}", layout=layout)
         button.on_click(click)
         return button
 
-    langs = list(metrics[run.models[0]])
-    cells = [widgets.Label(""), *(widgets.Label(lang) for lang in langs)]
-    for model in metrics:
-        cells += [widgets.Label(model_name(model)), *(cell(model, lang) for lang in langs)]
-    layout = widgets.Layout(grid_template_columns=f"4em repeat({len(langs)}, 6em)")
+    cells = [widgets.Label(""), *map(widgets.Label, board.columns)]
+    for model in board.index:
+        cells += [widgets.Label(model_name(model)), *(cell(model, lang) for lang in board.columns)]
+    layout = widgets.Layout(grid_template_columns=f"4em repeat({len(board.columns)}, 6em)")
     result.observe(show, "value")
     return widgets.VBox([widgets.GridBox(cells, layout=layout), result, out])
 
 
-def _question(player: Player) -> tuple[widgets.Dropdown, widgets.Combobox]:
-    """A language, and a question in it: one of the run's, or any other."""
-    prompts = read.prompts(player.run)
-    lang = widgets.Dropdown(options=list(prompts), description="language")
+def _question(player: Player) -> tuple[widgets.VBox, widgets.Dropdown, widgets.Combobox]:
+    """A language, and a question in it: one of the run's, of a kind, or any other."""
+    lang = widgets.Dropdown(options=list(read.prompts(player.run)), description="language")
+    kind = widgets.Dropdown(description="kind")
     question = widgets.Combobox(
         description="question", layout=WIDE, ensure_option=False, continuous_update=False
     )
 
-    def fill(*_: object) -> None:
-        some = [record for record in prompts[lang.value] if record["split"] == "eval"]
-        question.options = [record["instruction"] for record in some or prompts[lang.value]]
+    def take(*_: object) -> None:
+        if kind.value is None:
+            return
+        table = tables.questions(player.run, lang.value)
+        question.options = list(table["instruction"][table["kind"] == kind.value])
         question.value = question.options[0]
+
+    def fill(*_: object) -> None:
+        kinds = list(dict.fromkeys(tables.questions(player.run, lang.value)["kind"]))
+        before = kind.value
+        # Questions are filled anew also where the kind stays.
+        kind.options = kinds
+        kind.value = before if before in kinds else kinds[0]
+        take()
 
     fill()
     lang.observe(fill, "value")
-    return lang, question
+    kind.observe(take, "value")
+    return widgets.VBox([widgets.HBox([lang, kind]), question]), lang, question
 
 
 def _shows(function: Callable[[], None], *moved: widgets.Widget) -> widgets.Output:

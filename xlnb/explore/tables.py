@@ -1,6 +1,7 @@
 """A run's pairs at another α, its win rates under other weights, and the rows behind a win rate."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,21 @@ from xlnb.length_control import Floats, length_gap_curve
 from xlnb.pairs import Candidates, usable
 from xlnb.runs.layout import Run
 from xlnb.winrates import win_rate
+
+# How a row of `wins_and_losses` ended, for the model.
+RESULTS = ("loss", "tie", "win", "not judged")
+
+
+def questions(run: Run, lang: str) -> pd.DataFrame:
+    """The run's questions in a language, a row each: kind and instruction. Of the lab the held-out
+    ones, where there are any, by what they ask for; of others all, by their split."""
+    table = pd.DataFrame(read.prompts(run)[lang])
+    if not run.is_lab:
+        return table.rename(columns={"split": "kind"})[["kind", "instruction"]]
+    held_out = table[table["split"] == "eval"]
+    shown = table if held_out.empty else held_out
+    kinds = [load_world().fact(prompt_id).kind for prompt_id in shown["prompt_id"]]
+    return shown.assign(kind=kinds)[["kind", "instruction"]].reset_index(drop=True)
 
 
 class Pairing:
@@ -41,14 +57,25 @@ class Pairing:
         self.alpha: float = read.pair_report(run, iteration)[lang]["alpha"]
         self._fitted = self._pairs(self.alpha)
 
-    @property
+    @cached_property
     def curve(self) -> tuple[Floats, Floats]:
         """The length gap over α: see `length_gap_curve`."""
         return length_gap_curve(*self._rows())
 
+    @property
+    def reach(self) -> float:
+        """How far α is worth moving, to either side: half of the curve's steps lie within, and the
+        run's own α."""
+        steps = np.abs(self.curve[0][1:])
+        far = max(2 * abs(self.alpha), np.median(steps) if len(steps) else 0)
+        # One digit, rounded up.
+        unit = 10.0 ** np.floor(np.log10(far)) if far else 1e-3
+        return float(unit * max(1, np.ceil(far / unit)))
+
     def at(self, alpha: float) -> dict[str, float]:
-        """Pairs, their mean length gap (characters), how many are others than at the run's α and,
-        in the lab, in how many of 100 the oracle prefers chosen."""
+        """Pairs, their mean length gap (characters), how a response's controlled score goes with
+        its length within a prompt, how many pairs are others than at the run's α and, in the lab,
+        in how many of 100 the oracle prefers chosen."""
         pairs = self._pairs(alpha)
         gaps = [len(text(pair, "chosen")) - len(text(pair, "rejected")) for pair in pairs.values()]
         changed = 0
@@ -60,6 +87,7 @@ class Pairing:
             "α, per 1,000 characters": 1000 * alpha,
             "pairs": len(pairs),
             "length gap": float(np.mean(gaps)) if gaps else np.nan,
+            "correlation with length": self._correlation(alpha),
             "changed": changed,
         }
         if self.taste and pairs:
@@ -89,6 +117,15 @@ class Pairing:
             rows.append(row | graded(prompt_id, prompt.sample.lang, said, taste=self.taste))
         rows[0]["side"], rows[-1]["side"] = "chosen", "rejected"
         return pd.DataFrame(rows)
+
+    def _correlation(self, alpha: float) -> float:
+        """Of reward − α·characters and characters, each less its prompt's mean; NaN where either
+        is the same throughout."""
+        rewards, n_chars = self._rows()
+        chars = np.concatenate([row - row.mean() for row in n_chars])
+        scores = np.concatenate([row - row.mean() for row in rewards]) - alpha * chars
+        size = np.sqrt((scores @ scores) * (chars @ chars))
+        return float(scores @ chars / size) if size else np.nan
 
     def _rows(self) -> tuple[list[Floats], list[Floats]]:
         some = self.prompts.values()
@@ -153,10 +190,24 @@ def wins_and_losses(run: Run, model: str, lang: str) -> pd.DataFrame:
     return table.drop(columns="preference")
 
 
+def leaderboard(run: Run) -> pd.DataFrame:
+    """Win rates (points), models by languages."""
+    rates = read.metrics(run)["win_rates"]
+    found = {}
+    for model, by_lang in rates.items():
+        found[model] = {lang: entry["wr"] for lang, entry in by_lang.items()}
+    return pd.DataFrame(found).T
+
+
+def results(rows: pd.DataFrame) -> str:
+    """How many of these rows ended how: "16 loss, 15 tie, 169 win"."""
+    counts = rows["result"].value_counts()
+    return ", ".join(f"{counts[name]} {name}" for name in RESULTS if name in counts)
+
+
 def _result(preference: float | None) -> str:
-    """In words, for the model."""
     if preference is None:
-        return "not judged"
+        return RESULTS[3]
     if preference == 1.5:
-        return "tie"
-    return "win" if preference > 1.5 else "loss"
+        return RESULTS[1]
+    return RESULTS[2] if preference > 1.5 else RESULTS[0]

@@ -59,7 +59,7 @@ def alt_text(figure: Figure) -> str:
 
 
 def _with_alt_text() -> None:
-    """In a notebook: figures are shown with `alt_text`, which nbconvert's classic pages hold."""
+    """In a notebook: figures are shown with `alt_text`, which the pages of notebooks/pages hold."""
     shell = get_ipython()
     if shell is None or shell.display_formatter is None or not hasattr(shell, "kernel"):
         return

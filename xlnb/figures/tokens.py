@@ -90,7 +90,7 @@ def token_rewards(rows: Sequence[Table], ax: Axes) -> None:
     ax.set(xlim=(0, widest), ylim=(len(rows) - 0.5, -0.5), xticks=[], ylabel="reward (β nats)")
     ax.set_yticks(range(len(rows)), [f"{sum(row['rewards']):+.3f}" for row in rows])
     _bare(ax)
-    ax.figure.colorbar(scale, ax=ax, pad=0.01, label="token's part of the reward (β nats)")
+    ax.figure.colorbar(scale, ax=ax, pad=0.01, label="a token's part")
 
 
 def batch_layout(
