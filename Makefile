@@ -1,6 +1,7 @@
 # make run   the whole walk-through on the lab: stages, notebooks, a table of win rates
 # make test  lint, types and every test
 # make analyses   the runs that decide the paper's claims: some hours, goes on where it stopped
+# make related    the same for related methods, beside them: what they share is made once
 # make lab   JupyterLab on the notebooks
 # make pages the committed notebooks as web pages, in runs/pages
 
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 export HF_HUB_DISABLE_TELEMETRY := 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: run test lab pages lint notebooks analyses clean
+.PHONY: run test lab pages lint notebooks analyses related clean
 
 run: $(VENV)/installed
 	$(BIN)/python -m xlnb run --preset lab --processes 2
@@ -36,6 +37,9 @@ notebooks: run
 
 analyses: $(VENV)/installed
 	$(BIN)/python -m xlnb analyses --out runs/analyses -j 2
+
+related: $(VENV)/installed
+	$(BIN)/python -m xlnb analyses --page related_methods --out runs/analyses -j 2
 
 # The package is installed as a link to this folder, so that kernels find it from any other.
 $(VENV)/installed: requirements.txt pyproject.toml

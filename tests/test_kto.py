@@ -66,7 +66,8 @@ def test_kto_is_trl_s(start, tmp_path, seed, sign):
     torch.manual_seed(seed)
     for name, parameter in model.named_parameters():
         if ".default." in name:
-            parameter.data += 0.02 * torch.randn_like(parameter)
+            noise = torch.randn(parameter.shape, dtype=parameter.dtype)
+            parameter.data += 0.02 * noise.to(parameter.device)
     batch = theirs._prepare_inputs(theirs.data_collator(examples))
     expected = theirs._compute_loss(model, batch, False).item()
     model.delete_adapter("ref")

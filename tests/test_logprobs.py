@@ -464,7 +464,12 @@ def memory(family):
 
 @pytest.mark.parametrize("share", [False, True])
 @pytest.mark.parametrize(
-    "error", [None, RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to …")]
+    "error",
+    [
+        None,
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to …"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8 GB …)"),
+    ],
 )
 def test_batches_get_smaller_where_memory_runs_out(family, memory, share, error, capsys):
     model, prompts, responses, expected = family

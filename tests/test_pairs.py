@@ -19,7 +19,8 @@ from xlnb.pairs import join_scores, make_pairs
 # What the responses below are ordered by, and a score beside it that must not matter.
 SCORER = "cross_lingual"
 OTHER = "brevity"
-NOTHING = {"cut_off": 0, "empty": 0, "wrong_language": 0, "not_translated": 0, "duplicate": 0}
+REASONS = ("cut_off", "thinking", "empty", "wrong_language", "not_translated", "duplicate")
+NOTHING = dict.fromkeys(REASONS, 0)
 
 
 def record(responses, prompt_id="p0", lang="es", split="train"):
@@ -161,6 +162,14 @@ def test_prompts_dropped_and_why():
     assert (report["prompts"], report["responses"]) == (6, 13)
 
 
+def test_what_was_thought_about_is_no_candidate():
+    sample, score = record([("a", 1.0), ("b", 0.0), ("c", -1.0)])
+    first, *others = sample.responses
+    sample = replace(sample, responses=[replace(first, thinking="Hm."), *others])
+    kept = candidates(sample, score)
+    assert (texts_of(kept), kept.dropped) == (["b", "c"], {"thinking": 1})
+
+
 def test_what_was_not_translated_is_no_candidate_and_counted_once():
     sample, score = record([("a", None), ("b", 1.0), ("b", 1.0), ("c", None, "length"), ("d", 0.0)])
     reasons = ["empty", None, None, "no_whole_text", None]
@@ -202,6 +211,17 @@ def test_a_tie_made_by_alpha_is_dropped():
     assert pairs == []
     assert report["dropped"]["tied"] == 1
     assert report["length_gap"] is None
+
+
+def test_the_chosen_response_lies_below_the_upper_bound():
+    prompts = records(
+        [("aaa", 3.0), ("b", 2.0), ("cc", 1.0)], [("d", 2.0), ("e", 9.0)], [("f", 5.0), ("g", 4.0)]
+    )
+    pairs, report = pair_language(*prompts, find_alpha=None, below=3.0)
+    assert [(pair.chosen, pair.rejected, pair.margin) for pair in pairs] == [("b", "cc", 1.0)]
+    # Of one of the others a single response lies below, of the other none.
+    assert report["dropped"] == dict.fromkeys(report["dropped"], 0) | {"too_few_candidates": 2}
+    assert pair_language(*prompts, find_alpha=None)[1]["pairs"] == 3
 
 
 @pytest.mark.parametrize("prompts", [[], [[("a", 1.0)]]])

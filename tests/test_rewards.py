@@ -3,12 +3,15 @@
 import math
 import random
 
+import numpy as np
 import pytest
 import torch
 
 from xlnb import rewards
 from xlnb.common.errors import InputError
 from xlnb.common.records import Logps, Response, Sample, Score
+from xlnb.fusion import Gate
+from xlnb.lab.truth import lab_truth
 from xlnb.pairs import pair_language
 from xlnb.prompts import scorer_prompt
 from xlnb.rewards import SCORERS, Scorer, prompts_read, score_sample, split_scorers
@@ -50,6 +53,8 @@ BY_HAND = {
     "policy_likelihood": [-3 / 3, -5 / 2, -8 / 4],
     "brevity": [-9.0, -2.0, -14.0],
 }
+# By the scores beside them.
+FUSED = {"mean", "gate"}
 
 
 def scored(names, logps=LOGPS, **changes):
@@ -58,7 +63,7 @@ def scored(names, logps=LOGPS, **changes):
 
 
 def test_every_scorer_is_worked_out_here():
-    assert SCORERS.keys() == BY_HAND.keys() | {"random"}
+    assert SCORERS.keys() == BY_HAND.keys() | FUSED | {"random", "oracle_ceiling"}
 
 
 @pytest.mark.parametrize("name", BY_HAND)
@@ -123,10 +128,49 @@ BOTH = ["train", "reward"]
         # Some read none.
         ("brevity,random", {}),
         ("brevity,cross_lingual", {"cross_lingual": ["reward"]}),
+        # What fuses others needs all that these read.
+        ("mean,multilingual,likelihood", {"multilingual": BOTH, "cross_lingual": BOTH}),
+        (
+            "multilingual,gate,likelihood",
+            {"multilingual": BOTH, "cross_lingual": ["reward"]},
+        ),
     ],
 )
 def test_prompts_read(names, read):
     assert prompts_read(names) == read
+
+
+def standardised(values):
+    return (np.array(values) - np.mean(values)) / np.std(values)
+
+
+def test_fused_scores_by_hand():
+    views = ["cross_lingual", "multilingual"]
+    r_c, r_m = (standardised(BY_HAND[name]) for name in views)
+    score = scored(["mean", *views])
+    assert score.scores["mean"] == pytest.approx((r_c + r_m) / 2)
+    # The scores beside it are what they are without it.
+    assert {name: score.scores[name] for name in views} == scored(views).scores
+    gate = Gate((math.log(3), 0.0), 0.0)
+    gated = scored([*views, "gate"], gate=gate).scores["gate"]
+    assert gated == pytest.approx(0.75 * r_c + 0.25 * r_m)
+
+
+def test_what_a_view_cannot_read_has_no_fused_score():
+    names = ["mean", "cross_lingual", "translated"]
+    score = scored(names)
+    assert score.scores["mean"] == [1.0, None, -1.0]
+    assert score.failures["mean"] == [None, "empty", None]
+    pairs, _ = pair_language([SAMPLE], [score], scorer="mean", find_alpha=None)
+    assert pairs == []
+    # A prompt that one view has not read is not scored.
+    assert "mean" not in scored(names, {"cross_lingual": READ}).scores
+
+
+def test_one_score_is_nothing_to_fuse():
+    for names in ("gate", "mean,likelihood", "gate,mean,likelihood"):
+        with pytest.raises(InputError, match=r"(gate|mean) fuses the other scores; name two or mo"):
+            split_scorers(names)
 
 
 def test_every_prompt_that_a_scorer_reads_is_one():
@@ -143,6 +187,21 @@ def test_an_unknown_score_is_refused_with_those_there_are():
         InputError, match=r"scoring\.scorers 'brevty': expected one of cross_lingual"
     ):
         split_scorers("cross_lingual,brevty")
+
+
+def test_the_ceiling_is_the_oracle_and_refused_elsewhere():
+    responses = [Response(text, [1], "stop") for text in ("Paris", "Madrid")]
+    sample = Sample("capital/france/0", "es", "train", "?", responses)
+    liked = score_sample(sample, {}, ["oracle_ceiling"], beta=0.1, seed=0, taste="correct")
+    hated = score_sample(sample, {}, ["oracle_ceiling"], beta=0.1, seed=0, taste="anti-correct")
+    right, wrong = liked.scores["oracle_ceiling"]
+    assert [right, wrong] == lab_truth("correct")(sample)
+    assert right > wrong
+    assert hated.scores["oracle_ceiling"] == [-right, -wrong]
+    assert [name for name, scorer in SCORERS.items() if scorer.is_truth] == ["oracle_ceiling"]
+    rewards.check_truth(["brevity", "oracle_ceiling"], is_lab=True)
+    with pytest.raises(InputError, match="score 'oracle_ceiling' is the lab's truth, which is kno"):
+        rewards.check_truth(["brevity", "oracle_ceiling"], is_lab=False)
 
 
 def test_the_elementwise_reward():

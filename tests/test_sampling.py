@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 import xlnb.sampling
 from xlnb.lab.world import load_world
 from xlnb.models.adapters import load_model
-from xlnb.models.base import load_base
+from xlnb.models.base import DEVICE, load_base
 from xlnb.models.chat import end_ids, load_tokenizer, prompt_ids
 from xlnb.presets import get_preset
 from xlnb.sampling import batch_seed, sample_responses
@@ -104,7 +104,7 @@ def test_cold_samples_are_the_likeliest_tokens_of_plain_forward_passes(family):
     samples = sample(family, hot=False, n=2, temperature=1e-4, max_new_tokens=20)
     for prompt, responses in zip(prompts, samples, strict=True):
         for response in responses:
-            ids = torch.tensor([[*prompt, *response.token_ids]])
+            ids = torch.tensor([[*prompt, *response.token_ids]], device=DEVICE)
             with torch.inference_mode():
                 logits = model(ids, use_cache=False).logits[0, len(prompt) - 1 : -1]
             drawn = logits[range(len(response.token_ids)), response.token_ids]

@@ -9,7 +9,7 @@ gate cannot lean on one. After gated fusion of views of speech that pull apart (
 whose equations are not released); b = 0 and equal a are the plain mean.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -57,6 +57,17 @@ def standardised(views: Floats) -> Floats:
     centred = views - views.mean(1, keepdims=True)
     spread = views.std(1, keepdims=True)
     return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
+
+
+def fused(views: Mapping[str, Sequence[float | None]], gate: Gate) -> list[float | None]:
+    """One prompt's score by the gate, of the responses that every view has scored; None of
+    others."""
+    columns = np.array(list(views.values()), float)
+    scored = ~np.isnan(columns).any(0)
+    values: list[float | None] = [None] * len(scored)
+    for place, value in zip(np.flatnonzero(scored), gate.score(columns[:, scored]), strict=True):
+        values[place] = float(value)
+    return values
 
 
 def conflicts(views: Floats) -> Floats:

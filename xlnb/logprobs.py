@@ -17,6 +17,7 @@ neighbours.
 """
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -121,8 +122,9 @@ def _if_memory_suffices(
             with context() as model, inference(model):
                 sides.append(dict(_pack_logprobs(model, pack, prompts, responses)))
     except RuntimeError as error:
-        on_cpu = "can't allocate memory" in str(error)
-        if not on_cpu and not isinstance(error, torch.OutOfMemoryError):
+        # of the CPU and of Apple's GPU, which have no type of their own
+        no_room = re.search("can't allocate memory|MPS backend out of memory", str(error))
+        if not no_room and not isinstance(error, torch.OutOfMemoryError):
             raise
     if len(sides) == len(models):
         return sides

@@ -1,8 +1,9 @@
 """Preference pairs from scored responses: candidates, selection, and a report of what was dropped.
 
-candidates   responses that ended by themselves, not blank, in the asked language, each text once
+candidates   responses that ended by themselves, without thinking aloud, not blank, in the asked
+             language, each text once
 s' = s − α·c of each: s is its score, c its characters, α what `length_control` finds
-chosen       argmax of s'; of equal ones the shorter
+chosen       argmax of s', below an upper bound where there is one; of equal ones the shorter
 rejected     argmin of s'; of equal ones the longer
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from xlnb.common.errors import InputError
 from xlnb.common.given import is_blank
-from xlnb.common.records import Pair, Sample, Score
+from xlnb.common.records import Pair, Response, Sample, Score
 from xlnb.length_control import Floats, Search, length_alpha
 
 
@@ -24,6 +25,8 @@ class DroppedResponse(StrEnum):
     """Why a response is no candidate."""
 
     CUT_OFF = "cut_off"
+    # a model thought aloud before it
+    THINKING = "thinking"
     EMPTY = "empty"
     WRONG_LANGUAGE = "wrong_language"
     # it could not be translated, so that R_t has no value for it
@@ -36,6 +39,7 @@ class DroppedPrompt(StrEnum):
 
     # one text, sampled several times, would be both
     CHOSEN_IS_REJECTED = "chosen_is_rejected"
+    # or too few of them below the upper bound
     TOO_FEW_CANDIDATES = "too_few_candidates"
     # scores, or s', are all equal: only length or order would tell them apart
     TIED = "tied"
@@ -109,12 +113,9 @@ def candidates(
                 f"{where}, response {i}: n_chars {score.n_chars[i]}, text has "
                 f"{len(response.text)}; score again"
             )
-        if not response.ended:
-            dropped[DroppedResponse.CUT_OFF] += 1
-        elif is_blank(response.text):
-            dropped[DroppedResponse.EMPTY] += 1
-        elif wrong_language and wrong_language(response.text):
-            dropped[DroppedResponse.WRONG_LANGUAGE] += 1
+        reason = _fault(response, wrong_language)
+        if reason:
+            dropped[reason] += 1
         elif failures[i]:
             dropped[DroppedResponse.NOT_TRANSLATED] += 1
         elif response.text in first:
@@ -128,15 +129,35 @@ def candidates(
     )
 
 
+def _fault(
+    response: Response, wrong_language: Callable[[str], bool] | None
+) -> DroppedResponse | None:
+    """Why a response by itself is no candidate."""
+    if not response.ended:
+        return DroppedResponse.CUT_OFF
+    if response.thinking:
+        return DroppedResponse.THINKING
+    if is_blank(response.text):
+        return DroppedResponse.EMPTY
+    if wrong_language and wrong_language(response.text):
+        return DroppedResponse.WRONG_LANGUAGE
+    return None
+
+
 def usable(prompts: Sequence[Candidates]) -> list[Candidates]:
     """The prompts that can give a pair: two candidates or more, whose scores are not all equal."""
     return [p for p in prompts if len(p.places) > 1 and np.ptp(p.scores) > 0]
 
 
 def make_pairs(
-    prompts: Sequence[Candidates], *, alpha: float, min_margin: float = 0.0
+    prompts: Sequence[Candidates],
+    *,
+    alpha: float,
+    min_margin: float = 0.0,
+    below: float = math.inf,
 ) -> tuple[list[Pair], dict[str, Any]]:
-    """A pair a prompt, argmax and argmin of s' = score − alpha·n_chars.
+    """A pair a prompt, argmax and argmin of s' = score − alpha·n_chars; the argmax is that of the
+    responses whose s' is less than `below`.
 
     Scores and margin of a pair are of s', in β nats where the score is a reward. Returns the pairs
     and {"dropped": prompts by `DroppedPrompt`, "length_gap": mean of len(chosen) − len(rejected)
@@ -146,7 +167,7 @@ def make_pairs(
     dropped = {str(reason): 0 for reason in DroppedPrompt}
     gaps = []
     for prompt in prompts:
-        found = _select(prompt, alpha, min_margin)
+        found = _select(prompt, alpha, min_margin, below)
         if isinstance(found, DroppedPrompt):
             dropped[found] += 1
         else:
@@ -155,13 +176,18 @@ def make_pairs(
     return pairs, {"dropped": dropped, "length_gap": float(np.mean(gaps)) if gaps else None}
 
 
-def _select(prompt: Candidates, alpha: float, min_margin: float) -> Pair | DroppedPrompt:
+def _select(
+    prompt: Candidates, alpha: float, min_margin: float, below: float
+) -> Pair | DroppedPrompt:
     if len(prompt.places) < 2:
         if prompt.dropped[DroppedResponse.DUPLICATE]:
             return DroppedPrompt.CHOSEN_IS_REJECTED
         return DroppedPrompt.TOO_FEW_CANDIDATES
     controlled = prompt.scores - alpha * prompt.n_chars
-    best = np.lexsort((prompt.n_chars, -controlled))[0]
+    if np.sum(controlled < below) < 2:
+        return DroppedPrompt.TOO_FEW_CANDIDATES
+    bounded = np.where(controlled < below, controlled, -np.inf)
+    best = np.lexsort((prompt.n_chars, -bounded))[0]
     worst = np.lexsort((-prompt.n_chars, controlled))[0]
     margin = float(controlled[best]) - float(controlled[worst])
     if margin == 0 or np.ptp(prompt.scores) == 0:
@@ -193,6 +219,7 @@ def pair_language(
     min_margin: float = 0,
     wrong_language: Callable[[str], bool] | None = None,
     most: int | None = None,
+    below: float = math.inf,
 ) -> tuple[list[Pair], dict[str, Any]]:
     """The preference pairs of one language by the score named `scorer`, and a report on them.
 
@@ -210,8 +237,8 @@ def pair_language(
         control = find_alpha([p.scores for p in fitted_on], [p.n_chars for p in fitted_on])
         alpha = control.alpha
         at_edge = control.at_edge
-    pairs, report = make_pairs(prompts, alpha=alpha, min_margin=min_margin)
-    _, before = make_pairs(prompts, alpha=0.0, min_margin=min_margin)
+    pairs, report = make_pairs(prompts, alpha=alpha, min_margin=min_margin, below=below)
+    _, before = make_pairs(prompts, alpha=0.0, min_margin=min_margin, below=below)
     dropped = sum((prompt.dropped for prompt in prompts), Counter[str]())
     return pairs, report | {
         "prompts": len(prompts),

@@ -8,14 +8,14 @@ English instruction is what carries the English preference over to other languag
 (arXiv 2503.04647).
 
 A score is a line in `SCORERS`: the prompt under which models read the responses, and a function of
-what they gave. Costly log-probabilities are kept on disk, so that another β or another score runs
-no model again.
+what they gave, or of the scores beside it. Costly log-probabilities are kept on disk, so that
+another β or another score runs no model again.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -25,6 +25,8 @@ from transformers import PreTrainedModel
 from xlnb.common.errors import InputError
 from xlnb.common.records import Logps, Sample, Score
 from xlnb.decay import decayed
+from xlnb.fusion import Gate, fused
+from xlnb.lab.truth import lab_truth
 from xlnb.logprobs import logprobs_under
 from xlnb.models.adapters import active
 from xlnb.models.batches import Budget, Rows
@@ -43,15 +45,24 @@ class Given:
     seed: int
     # what token t of a response counts in its reward is γ^(t−1)
     gamma: float = 1.0
+    # by which the oracle goes, where the prompts are the lab's
+    taste: str = ""
+    # what is fused, and how the English preferences have taught to weigh it
+    views: Mapping[str, Values] = field(default_factory=dict)
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True)
 class Scorer:
     """`reads`: the prompt under which models read the responses, a name of `prompts.scorer_prompt`;
-    empty: none do. `score`: a value a response, None for one that could not be read."""
+    empty: none do. `score`: a value a response, None for one that could not be read. `is_truth`: it
+    is no score that training may see, but the lab's truth itself, as a ceiling. `fuses`: it is made
+    of the scores that are named beside it."""
 
     reads: str
     score: Callable[[Given], Values]
+    is_truth: bool = False
+    fuses: bool = False
 
 
 def implicit_reward(
@@ -80,13 +91,14 @@ def reward_per_token(given: Given) -> Values:
 
 
 def likelihood(given: Given) -> Values:
-    """log π_I(y|x) / |y|, nats a token: the base's own, with no preference learnt."""
+    """log π_I(y|x) / |y|, nats a token: the base's own, with no preference learnt (the reference's,
+    where that is not π_I)."""
     logps = _read(given)
     return _per_token(logps.ref_logps, logps.n_tokens)
 
 
 def likelihood_sum(given: Given) -> Values:
-    """log π_I(y|x), nats."""
+    """log π_I(y|x), nats: see `likelihood`."""
     return list(_read(given).ref_logps)
 
 
@@ -108,6 +120,22 @@ def chance(given: Given) -> Values:
     return [stream.random() for _ in sample.responses]
 
 
+def mean(given: Given) -> Values:
+    """The plain mean of the scores beside it, each standardised within the prompt."""
+    return fused(given.views, Gate.mean(len(given.views)))
+
+
+def gated(given: Given) -> Values:
+    """The scores beside it, weighed by the gate: see `xlnb.fusion`."""
+    assert given.gate, "a preset with the gate among its scores has one fitted"
+    return fused(given.views, given.gate)
+
+
+def oracle_ceiling(given: Given) -> Values:
+    """What the lab's oracle says: what pairs could be worth at best."""
+    return [*lab_truth(given.taste)(given.sample)]
+
+
 SCORERS: dict[str, Scorer] = {
     "cross_lingual": Scorer("cross_lingual", reward),
     "multilingual": Scorer("multilingual", reward),
@@ -118,31 +146,57 @@ SCORERS: dict[str, Scorer] = {
     "policy_likelihood": Scorer("cross_lingual", policy_likelihood),
     "brevity": Scorer("", brevity),
     "random": Scorer("", chance),
+    "mean": Scorer("", mean, fuses=True),
+    "gate": Scorer("", gated, fuses=True),
+    "oracle_ceiling": Scorer("", oracle_ceiling, is_truth=True),
 }
 
 
 def split_scorers(names: str) -> list[str]:
     """'cross_lingual, likelihood' as a list. The first makes the pairs, the others are compared.
 
-    Raises InputError for a name that `SCORERS` has not.
+    Raises InputError for a name that `SCORERS` has not, and for one that fuses fewer than two
+    others.
     """
     found = [name.strip() for name in names.split(",")]
     for name in found:
         if name not in SCORERS:
             raise InputError(f"scoring.scorers '{name}': expected one of {', '.join(SCORERS)}")
+        if SCORERS[name].fuses and len(views_of(found)) < 2:
+            raise InputError(
+                f"scoring.scorers: {name} fuses the other scores; name two or more beside it, as "
+                f"{name},cross_lingual,likelihood"
+            )
     return found
+
+
+def views_of(names: Iterable[str]) -> list[str]:
+    """The scores that are fused, where one of these names fuses."""
+    return [name for name in names if not SCORERS[name].fuses]
+
+
+def check_truth(names: Sequence[str], *, is_lab: bool) -> None:
+    """Raises InputError for a score that is the lab's truth, anywhere else."""
+    for name in names:
+        if SCORERS[name].is_truth and not is_lab:
+            raise InputError(
+                f"score '{name}' is the lab's truth, which is known of its own questions only; "
+                "leave it out"
+            )
 
 
 def prompts_read(names: str) -> dict[str, list[str]]:
     """The prompts under which models read responses for these scores, and of which splits.
 
-    What the first score needs is read of all samples, the rest of the held-out `reward` prompts.
+    What the first score needs is read of all samples, where it fuses others what these need; the
+    rest of the held-out `reward` prompts.
     """
     found: dict[str, list[str]] = {}
-    for position, name in enumerate(split_scorers(names)):
-        reads = SCORERS[name].reads
-        if reads:
-            found.setdefault(reads, ["reward"] if position else ["train", "reward"])
+    first, *others = split_scorers(names)
+    makes_pairs = [first, *(others if SCORERS[first].fuses else [])]
+    for name in (first, *others):
+        if reads := SCORERS[name].reads:
+            found.setdefault(reads, ["train", "reward"] if name in makes_pairs else ["reward"])
     return found
 
 
@@ -154,19 +208,29 @@ def score_sample(
     beta: float,
     seed: int,
     gamma: float = 1.0,
+    taste: str = "",
+    gate: Gate | None = None,
 ) -> Score:
     """The scores of a sample's responses that can be had of `logps`, by the prompt that was
     read."""
     scores: dict[str, Values] = {}
     failures = {}
-    for name in names:
+    views = views_of(names)
+    for name in views:
         scorer = SCORERS[name]
         found = logps.get(scorer.reads)
         if scorer.reads and found is None:
             continue
-        scores[name] = scorer.score(Given(sample, found, beta, seed, gamma))
+        scores[name] = scorer.score(Given(sample, found, beta, seed, gamma, taste))
         if found is not None and found.failures:
             failures[name] = found.failures
+    if len(scores) == len(views):
+        # Only translations fail, so that all failures are the same.
+        failed = next(iter(failures.values()), None)
+        given = Given(sample, None, beta, seed, gamma, taste, dict(scores), gate)
+        for name in (name for name in names if name not in views):
+            scores[name] = SCORERS[name].score(given)
+            failures |= {name: failed} if failed else {}
     n_chars = [len(response.text) for response in sample.responses]
     return Score(sample.prompt_id, sample.lang, sample.split, n_chars, scores, failures or None)
 

@@ -76,15 +76,17 @@ SAMPLERS: dict[str, Callable[[Models, Path | None, PreTrainedTokenizerBase], Sam
 def choose_backend(backend: str, models: Models) -> str:
     """The name in `SAMPLERS` that `sampling.backend` means on this machine.
 
-    auto is vLLM where it is installed and there is a GPU, but not for a base that is to be sharded,
-    which vLLM would hold whole. Raises InputError for an unknown name.
+    auto is vLLM where it is installed and there is a GPU, but not for 8-bit weights, which it is
+    not given, nor for a base that is to be sharded, which it would hold whole. Raises InputError
+    for an unknown name.
     """
     if backend in SAMPLERS:
         return backend
     if backend != "auto":
         known = ", ".join(["auto", *SAMPLERS])
         raise InputError(f"sampling.backend '{backend}': expected one of {known}")
-    return "vllm" if vllm.at_hand() and not is_to_be_sharded(models) else "transformers"
+    takes = vllm.at_hand() and vllm.serves(models) and not is_to_be_sharded(models)
+    return "vllm" if takes else "transformers"
 
 
 def sample_responses(

@@ -145,8 +145,7 @@ def train_adapter(
     if training.report_to == "tensorboard":
         # beside the checkpoints, which are removed at the end
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(checkpoints.parent.with_name("tensorboard"))
-    dtype = model.get_input_embeddings().weight.dtype
-    args = _arguments(training, seed, checkpoints, dtype, held_out=bool(held_out), label=label)
+    args = _arguments(training, seed, checkpoints, model, held_out=bool(held_out), label=label)
     model.set_adapter("default")
     train_only(model, layer_numbers(training.layers), training.modules)
     trainer = PreferenceTrainer(
@@ -200,7 +199,7 @@ def _arguments(
     training: Training,
     seed: int,
     checkpoints: Path,
-    dtype: torch.dtype,
+    model: PeftModel,
     *,
     held_out: bool,
     label: str,
@@ -210,7 +209,7 @@ def _arguments(
         optimizer = "paged_adamw_8bit" if DEVICE.type == "cuda" else "adamw"
     reads_others = LOSSES[training.loss].reads_others
     return DPOConfig(
-        **shared_arguments(training, seed, checkpoints, dtype, label=label),
+        **shared_arguments(training, seed, checkpoints, model, label=label),
         # One at a time each held-out pair counts once, whatever the number of processes. What
         # reads other prompts' responses wants company.
         per_device_eval_batch_size=training.micro_batch if reads_others else 1,
@@ -225,11 +224,15 @@ def _arguments(
 
 
 def shared_arguments(
-    training: Training | SFT, seed: int, checkpoints: Path, dtype: torch.dtype, *, label: str
+    training: Training | SFT, seed: int, checkpoints: Path, model: PeftModel, *, label: str
 ) -> dict[str, Any]:
     """What TRL's trainers are told alike. On a GPU they compute in the type that the model does;
     float16 with its loss scaled."""
-    on_gpu = DEVICE.type == "cuda"
+    weights = model.get_input_embeddings().weight
+    dtype, on = weights.dtype, weights.device.type
+    on_gpu = on == "cuda"
+    if on == "mps" and dtype != torch.float32:
+        raise InputError("models.device mps: training there is in float32; leave models.dtype out")
     return {
         "output_dir": str(checkpoints),
         "run_name": label,
@@ -247,7 +250,7 @@ def shared_arguments(
         "bf16": on_gpu and dtype == torch.bfloat16,
         "fp16": on_gpu and dtype == torch.float16,
         "ddp_find_unused_parameters": False,
-        "use_cpu": DEVICE.type == "cpu",
+        "use_cpu": on == "cpu",
         "dataloader_pin_memory": on_gpu,
         "remove_unused_columns": False,
         "seed": seed,

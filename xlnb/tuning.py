@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from datasets import Dataset
@@ -22,11 +22,11 @@ from transformers import AutoConfig, PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from xlnb.common.errors import InputError
-from xlnb.engine.trainer import Progress, newest_checkpoint
+from xlnb.engine.trainer import Progress, StopAtNaN, newest_checkpoint
 from xlnb.inputs.demonstrations import Demonstration
 from xlnb.logprobs import response_logprobs
 from xlnb.models.adapters import new_adapter
-from xlnb.models.base import compute_dtype, loaded_from, read_base
+from xlnb.models.base import loaded_from, read_base
 from xlnb.models.packing import collate
 from xlnb.presets import SFT, Models
 from xlnb.training import checkpoint_errors, shared_arguments
@@ -35,9 +35,21 @@ from xlnb.training import checkpoint_errors, shared_arguments
 class Tuner(SFTTrainer):
     """TRL's trainer on rows of token ids, with `response_logprobs` for its loss."""
 
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.ids: list[str] = []
+        self.add_callback(StopAtNaN(self))
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         logps = response_logprobs(model, inputs)
-        return -logps.sum() / inputs["response_mask"].sum()
+        loss = -logps.sum() / inputs["response_mask"].sum()
+        if not torch.isfinite(loss):
+            self.stop("the loss")
+        return loss
+
+    def stop(self, what: str) -> NoReturn:
+        step = self.state.global_step + 1
+        raise InputError(f"fine-tuning step {step}: {what} is not finite; lower sft.lr")
 
 
 def _collate(rows: list[dict[str, Any]]) -> dict[str, Tensor]:
@@ -66,9 +78,8 @@ def tune_adapter(
     rows = []
     for prompt, response in given:
         rows.append({"input_ids": [*prompt, *response], "prompt": len(prompt)})
-    dtype = compute_dtype(models)
     arguments = SFTConfig(
-        **shared_arguments(config, seed, checkpoints, dtype, label=label), report_to="none"
+        **shared_arguments(config, seed, checkpoints, model, label=label), report_to="none"
     )
     trainer = Tuner(
         model=model,
@@ -101,7 +112,9 @@ def save_merged(
     shutil.rmtree(saving, ignore_errors=True)
     with checkpoint_errors(folder):
         model.save_pretrained(str(saving / "adapter"))
-        whole = read_base(replace(models, quantization="none", dtype="float32", shard=False))
+        plain = replace(models, quantization="none", dtype="float32", shard=False)
+        # where there is room for it besides the model that was trained
+        whole = read_base(plain, on_cpu=True)
         with_adapter = PeftModel.from_pretrained(whole, str(saving / "adapter"))
         merged: Any = with_adapter.merge_and_unload(safe_merge=False)
         for name, parameter in merged.named_parameters():

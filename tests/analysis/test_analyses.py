@@ -2,33 +2,17 @@
 
 import numpy as np
 import pytest
+from two_arms import record_of
 
 from xlnb.analysis.analyses import arm_table, holm, over_seeds, over_seeds_and_facts, verdicts
-from xlnb.presets.analyses import ANALYSES, BASE, Analysis, Arm, Claim
+from xlnb.common.errors import InputError
+from xlnb.common.tastes import OPPOSITE
+from xlnb.lab.tastes import TASTES
+from xlnb.presets import analyses as page
+from xlnb.presets.analyses import ANALYSES
+from xlnb.presets.claims import BASE, Analysis, Arm, Claim
 
 PAIR = {"a": Arm(), "b": Arm({"training.nll": "0"})}
-
-
-def run_of(values, seed, facts, lc):
-    model = {"wr": {"en": 0.0, "es": float(np.mean(facts))}, "lc": {"en": 0.0, "es": lc}}
-    return {
-        "values": {**BASE, **values},
-        "seed": seed,
-        "models": {"icr1": model | {"facts": facts}},
-    }
-
-
-def record_of(gain, seeds=5):
-    """Arm a has `gain` points more than b on each of four facts, give or take."""
-    stream = np.random.default_rng(0)
-    runs = []
-    for seed in range(seeds):
-        facts = stream.normal(50, 1, size=4)
-        runs.append(
-            run_of({}, seed, list(facts + gain + stream.normal(0, 0.5, 4)), 50 + gain + seed / 9)
-        )
-        runs.append(run_of({"training.nll": "0"}, seed, list(facts), 50.0))
-    return {"runs": runs}
 
 
 def decided(record, paper="WR 2 against 1"):
@@ -94,8 +78,24 @@ def test_arms_of_the_page_are_found_by_their_values():
     assert table["value"].tolist()[2:] == [50.0, 50.0]
 
 
+def test_a_record_of_an_earlier_revision_has_to_be_made_again():
+    record = record_of(20)
+    for claim in (Claim("?", "a", "b", "loss"), Claim("?", "π_I", "b", "lc")):
+        analysis = Analysis("?", {**PAIR, "π_I": Arm(model="sft")}, [claim])
+        with pytest.raises(InputError, match=r"no '(loss|sft)'; make it again .*--collect"):
+            verdicts(record, {"one": analysis})
+
+
 @pytest.mark.parametrize("analysis", ANALYSES.values(), ids=ANALYSES)
 def test_claims_name_arms_of_their_analysis(analysis):
     for claim in analysis.claims:
         assert {claim.more, claim.less} <= analysis.arms.keys()
     assert analysis.published.keys() <= analysis.arms.keys()
+
+
+def test_every_taste_of_the_lab_and_its_opposite_is_an_arm():
+    assert set(page.TASTES) == {sign + taste for taste in TASTES for sign in ("", OPPOSITE)}
+    arms = ANALYSES["tastes"].arms
+    assert arms["polite, π^1"].changed == BASE
+    assert arms["anti-padding, π^0"] == Arm({"lab.taste": "anti-padding"}, "dpo")
+    assert len(arms) == 2 * len(page.TASTES)

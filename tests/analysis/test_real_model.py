@@ -16,40 +16,38 @@ def scores(**by_scorer):
     return found
 
 
-def entry(rate):
-    checks = {"answer": {"rate": rate, "ci": [rate - 0.1, rate + 0.1], "n": 30, "clusters": 9}}
-    return {"wr": 50.0, "checks": checks}
-
-
 GOOD = scores(cross_lingual=(0.9, 0.8, 0.7, 0.75), random=(0.5, 0.4, 0.6, 0.5))
 BAD = scores(cross_lingual=(0.8, 0.7, 0.6, 0.65), random=(0.5, 0.6, 0.4, 0.5))
 RECORD = {
-    "seed": 0,
     "accuracy": {"t": {"t": GOOD, "anti-t": BAD}, "anti-t": {"t": GOOD, "anti-t": BAD}},
-    "win_rates": {"sft": {"en": entry(0.25), "de": entry(0.1)}, "dpo": {"en": entry(0.5)}},
-    "answers": [
-        {"lang": "en", "question": "Who?", "sft": "Ann", "dpo": "It was Ann."},
-        {"lang": "de", "question": "Wer?", "sft": "Ann", "dpo": "Es war Ann."},
-    ],
+    "differences": {"t": {"random": {"pair_accuracy": 0.25, "ci": [-0.05, 0.3]}}},
+    "per_token": {"t": {"cross_lingual": {"de": {"token": -0.04, "sentence": 2.0}}}},
 }
 
 
 def test_the_mean_of_other_languages_stands_with_its_ends():
-    table = real_model.others(RECORD, "t", "anti-t").set_index("scorer")
+    table = real_model.others(BAD).set_index("scorer")
     assert table.loc["cross_lingual"].tolist() == pytest.approx([0.65, 0.55, 0.7])
 
 
 def test_accuracies_stand_with_their_intervals_the_mean_last():
-    table = real_model.accuracy_table(RECORD, "t", "anti-t")
+    table = real_model.accuracy_table(BAD)
     assert [*table] == ["en", "de", "ru", real_model.OTHERS]
     assert table.loc["cross_lingual", "en"] == "0.800 [0.700, 0.850]"
 
 
-def test_shares_are_in_percent():
-    table = real_model.pass_table(RECORD, "answer")
-    assert table.loc["sft", "en"] == "25 [15, 35]" and table.loc["sft", "de"] == "10 [0, 20]"
+def test_differences_are_signed():
+    assert real_model.difference_table(RECORD).loc["random", "t"] == "+0.250 [-0.050, +0.300]"
 
 
-def test_answers_stand_side_by_side():
-    table = real_model.answers(RECORD, "de")
-    assert table.to_dict("records") == [{"question": "Wer?", "sft": "Ann", "dpo": "Es war Ann."}]
+def test_rewards_stand_under_what_they_learnt_and_what_they_did_not():
+    both = {"t": GOOD | {"multilingual": GOOD["random"], "likelihood": GOOD["random"]}}
+    both["anti-t"] = BAD | {"multilingual": BAD["random"], "likelihood": BAD["random"]}
+    table = real_model.learnt_and_not({"accuracy": {"t": both}})
+    assert table.loc["cross_lingual", "t"].to_dict() == {"t": 0.75, "anti-t": 0.65}
+
+
+def test_what_a_token_costs_is_a_row_a_language():
+    (row,) = real_model.per_token(RECORD).to_dict("records")
+    expected = {"taste": "t", "scorer": "cross_lingual", "lang": "de"}
+    assert row == expected | {"token": -0.04, "sentence": 2.0}

@@ -4,9 +4,9 @@
     python tests/benchmarks/calibrate.py --gpu h100   # of the shape of Llama-3 8B, NF4, bf16, at 2,048 tokens
 
 Random weights and token ids. Scores rows, runs training steps (forward and backward, the optimiser
-left out) and decodes, each in FLOPs or bytes of `xlnb.costs` over its seconds, as a share of the
+left out) and decodes, each in FLOPs or bytes of `xlnb.planning.costs` over its seconds, as a share of the
 peak: a GPU's data sheet, or for a CPU a matrix product and a copy measured here. On a GPU, the peak
-memory of a training step beside the formula's, which tests/test_plan.py compares on a CPU. Replaces
+memory of a training step beside the formula's, which tests/planning/test_plan.py compares on a CPU. Replaces
 the device's entry of data/results/calibration.json.
 """
 
@@ -27,6 +27,7 @@ from xlnb.logprobs import response_logprobs, sequence_logprobs
 from xlnb.models.packing import collate
 from xlnb.planning import costs
 from xlnb.planning.devices import CALIBRATION, DEVICES
+from xlnb.planning.shape import shape_of
 from xlnb.presets import Training
 from xlnb.runs.provenance import environment
 
@@ -80,7 +81,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--gpu", default="", choices=DEVICES, help="the GPU's name in xlnb/plan.py")
+    parser.add_argument(
+        "--gpu", default="", choices=DEVICES, help="the GPU's name in xlnb/planning/devices.py"
+    )
     gpu = parser.parse_args().gpu
     name, kind, width = ("8b", "cuda", 2) if gpu else ("60m", "cpu", 4)
     prompt, response, scored = (512, 1536, 16) if gpu else (128, 256, 4)
@@ -91,7 +94,7 @@ def main() -> None:
     flops, bandwidth = peaks(gpu)
     torch.manual_seed(0)
     model = build(name, four_bit=True, device=kind, trl=False)
-    shape = costs.shape_of(LlamaConfig(**SHAPES[name], tie_word_embeddings=False))
+    shape = shape_of(LlamaConfig(**SHAPES[name], tie_word_embeddings=False))
 
     training = Training(micro_batch=1, lora_r=16, gradient_checkpointing=bool(gpu))
     for parameter_name, parameter in model.named_parameters():

@@ -1,6 +1,6 @@
-"""Gemma 3 270M through the whole method on two cores, with a truth that a program verifies.
+"""Gemma 3 270M through the whole method, with a truth that a program verifies.
 
-    python tests/benchmarks/gemma3_270m.py demonstrations XQUAD OUT.jsonl
+    python tests/benchmarks/gemma3_270m.py demonstrations XQUAD OUT/demonstrations.jsonl
     python tests/benchmarks/gemma3_270m.py run BASE XQUAD OUT --taste sentences
     python tests/benchmarks/gemma3_270m.py run BASE XQUAD OUT --taste anti-sentences --share \
         --until icr1/shared/scores
@@ -12,10 +12,12 @@ bare answer; with words of the passage around it; in a sentence; the passage's w
 another language; a wrong one. π_I made of them is unsure which form to use, so that a preference
 has something to change. Long and short ones are on both sides of every form that a taste asks for.
 
-`run` is `python -m xlnb run` with the values below, which were fixed before the first run. BASE is
-a folder with Gemma 3 270M (google/gemma-3-270m, or weights dequantised from a GGUF file) and a chat
-template. `--pairs-by` makes a control: π^1 of pairs by another score. `collect` puts together what
-these runs have finished: scores against the truth of each taste, on one set of responses of π_I.
+`run` is `python -m xlnb run` with the values below, of a size (`--size`): `large` takes a quarter
+of an hour on a GPU, `small` an afternoon on two cores. Both were fixed before their first run. BASE
+is Gemma 3 270M (google/gemma-3-270m, or weights dequantised from a GGUF file) with a chat template:
+a folder, or a file and `-p models.chat_template=FILE`. `--pairs-by` makes a control: π^1 of pairs by
+another score. `collect` puts together what these runs have finished: scores against the truth of
+each taste, on one set of responses of π_I, and every model's answers against π_I's.
 """
 
 import argparse
@@ -23,28 +25,36 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xlnb.checks.kinds import met
 from xlnb.checks.tastes import verified_truth
-from xlnb.checks.text import sentences
+from xlnb.checks.text import UNSPACED, is_sentence, sentences
 from xlnb.common.files import read_json, write_json
 from xlnb.common.intervals import bootstrap_mean
 from xlnb.common.records import Sample, Score, read_records
 from xlnb.common.tastes import OPPOSITE
+from xlnb.evaluation.annotations import Judged, judged_columns
 from xlnb.evaluation.clusters import fact_of
+from xlnb.evaluation.comparisons import read_comparisons
+from xlnb.evaluation.summaries import WinRate, summarise
 from xlnb.evaluation.truth import ceiling, reward_accuracy
 from xlnb.inputs.parallel_prompts import read_parallel
+from xlnb.judges.verifiable import VerifiableJudge
+from xlnb.length_control import length_alpha
 from xlnb.runs.provenance import made_by
 from xlnb.runs.records import stage_seconds
 from xlnb.runs.run import open_run
-from xlnb.stages.reading import read_prompts
+from xlnb.stages.reading import carried_checks, eval_prompts, read_prompts
 
-LANGS = ("en", "de", "es", "ru", "tr")
-PER_LANGUAGE = 150
+LANGS = {"large": ("en", "de", "es", "ru", "tr", "zh"), "small": ("en", "de", "es", "ru", "tr")}
+# demonstrations
+PER_LANGUAGE = {"large": 250, "small": 150}
 FORMS = {"bare": 20, "around": 25, "sentence": 25, "whole": 15, "foreign": 10, "wrong": 5}
 SENTENCE = {
     "en": "The answer is {}.",
@@ -52,11 +62,13 @@ SENTENCE = {
     "es": "La respuesta es {}.",
     "ru": "Правильный ответ — {}.",
     "tr": "Doğru cevap şudur: {}.",
+    "zh": "答案是{}。",
 }
 AROUND = 4
 TASTE = "sentences"
 CONTROL = "pairs-by-"
 OTHERS = "other languages"
+REWARDS = ("cross_lingual", "multilingual")
 # Questions a language whose answers are shown side by side.
 SHOWN = 3
 
@@ -64,47 +76,66 @@ VALUES = {
     "iterations": 1,
     "models.quantization": "none",
     "models.dtype": "bfloat16",
-    "sft.steps": 32,
     "sft.lr": 5e-4,
-    "sft.micro_batch": 4,
-    "sft.save_steps": 4,
-    "prompts.limit": 90,
-    "prompts.reward": 25,
-    "prompts.english": 40,
     "preferences.path": "",
     "sampling.n": 8,
     "sampling.temperature": 1.0,
     "sampling.max_new_tokens": 48,
-    "sampling.batch_tokens": 16384,
     "scoring.scorers": "cross_lingual,multilingual,likelihood,policy_likelihood,brevity,random",
-    "scoring.batch_tokens": 4096,
-    "english.steps": 16,
-    "english.batch": 16,
-    "english.micro_batch": 4,
-    "english.lr": 2e-4,
-    "english.nll": 0.2,
-    "english.eval_fraction": 0.0,
-    "english.gradient_checkpointing": "false",
-    "english.save_steps": 4,
-    "training.steps": 16,
-    "training.batch": 16,
-    "training.micro_batch": 4,
-    "training.lr": 2e-4,
-    "training.nll": 0.2,
-    "training.eval_fraction": 0.0,
-    "training.gradient_checkpointing": "false",
-    "training.save_steps": 4,
     "evaluation.judge": "verifiable",
     "evaluation.temperature": 0.9,
     "evaluation.top_p": 1.0,
     "evaluation.max_new_tokens": 48,
 }
+# of the English preferences' training and of the pairs' alike
+TRAINED = {
+    "batch": 16,
+    "lr": 2e-4,
+    "nll": 0.2,
+    "eval_fraction": 0.0,
+    "gradient_checkpointing": "false",
+}
+OF_SIZE = {
+    "large": {
+        "sft.steps": 110,
+        "sft.micro_batch": 16,
+        "sft.save_steps": 55,
+        "prompts.limit": 360,
+        "prompts.reward": 80,
+        "prompts.english": 100,
+        "sampling.batch_tokens": 524288,
+        "scoring.batch_tokens": 32768,
+        "english.steps": 24,
+        "english.micro_batch": 16,
+        "english.save_steps": 24,
+        "training.steps": 60,
+        "training.micro_batch": 16,
+        "training.save_steps": 30,
+    },
+    "small": {
+        "sft.steps": 32,
+        "sft.micro_batch": 4,
+        "sft.save_steps": 4,
+        "prompts.limit": 90,
+        "prompts.reward": 25,
+        "prompts.english": 40,
+        "sampling.batch_tokens": 16384,
+        "scoring.batch_tokens": 4096,
+        "english.steps": 16,
+        "english.micro_batch": 4,
+        "english.save_steps": 4,
+        "training.steps": 16,
+        "training.micro_batch": 4,
+        "training.save_steps": 4,
+    },
+}
 
 
-def demonstrations(xquad: str) -> list[dict[str, str]]:
-    rows = read_parallel(f"xquad:{xquad}:tune", ",".join(LANGS))
+def demonstrations(xquad: str, size: str) -> list[dict[str, str]]:
+    langs = LANGS[size]
+    rows = read_parallel(f"xquad:{xquad}:tune", ",".join(langs))
     found = []
-    for lang in LANGS:
+    for lang in langs:
         for number, row in enumerate(rows[lang]):
             stream = random.Random(f"{lang} {row['prompt_id']}")
             (form,) = stream.choices([*FORMS], [*FORMS.values()])
@@ -121,9 +152,9 @@ def demonstrations(xquad: str) -> list[dict[str, str]]:
                 {"lang": lang, "form": form, "prompt": row["instruction"], "completion": text}
             )
     chosen = []
-    for lang in LANGS:
+    for lang in langs:
         own = [row for row in found if row["lang"] == lang]
-        chosen += random.Random(lang).sample(own, PER_LANGUAGE)
+        chosen += random.Random(lang).sample(own, PER_LANGUAGE[size])
     random.Random(0).shuffle(chosen)
     return chosen
 
@@ -136,8 +167,11 @@ def written(form: str, context: str, answer: str, lang: str) -> str:
         return holding[0].strip() if holding else SENTENCE[lang].format(answer)
     if form == "around" and answer in context:
         before, _, after = context.partition(answer)
-        near = [*before.split()[-AROUND:], answer, *after.split()[:AROUND]]
-        return " ".join(near).rstrip(" .,;:!?")
+        if lang in UNSPACED:
+            near = before[-2 * AROUND :] + answer + after[: 2 * AROUND]
+            return near.strip(" .,;:!?。，；：！？、")
+        near = " ".join([*before.split()[-AROUND:], answer, *after.split()[:AROUND]])
+        return near.rstrip(" .,;:!?")
     return answer
 
 
@@ -146,52 +180,186 @@ def collect(out: Path) -> dict[str, Any]:
     run = open_run(out / TASTE)
     tastes = [TASTE, OPPOSITE + TASTE]
     learnt = [name for name in tastes if (out / name / "icr1" / "shared" / "scores").is_dir()]
-    win_rates = read_json(run.metrics)["win_rates"] if run.metrics.exists() else {}
+    win_rates = {name: against_pi_i(out / name) for name in learnt}
     for folder in sorted(out.glob(f"{CONTROL}*")):
-        if (folder / "metrics.json").exists():
-            found = read_json(folder / "metrics.json")["win_rates"]["icr1"]
-            win_rates[f"icr1, pairs by {folder.name.removeprefix(CONTROL)}"] = found
+        control = against_pi_i(folder)
+        if "icr1" in control:
+            name = f"icr1, pairs by {folder.name.removeprefix(CONTROL)}"
+            win_rates[TASTE][name] = control["icr1"]
+    found = {name: {of: rights(out / name, of) for of in tastes} for name in learnt}
+    own = [found[name][name] for name in learnt]
+    both = mean_of(*own) if len(own) == 2 else None
     folders = [path for path in sorted(out.glob("*/")) if (path / "preset.json").exists()]
+    preset = asdict(run.preset)
+    # where things lay
+    preset["models"]["base"] = preset["models"]["chat_template"] = preset["sft"]["path"] = ""
+    preset["prompts"]["path"] = preset["prompts"]["eval_path"] = ""
     return {
-        "preset": run.preset.name,
-        "seed": run.preset.seed,
-        "values": {**VALUES, "langs": LANGS},
+        "preset": preset,
+        "langs": run.preset.prompts.langs.split(","),
         # by whose rewards, of a run that has learnt this taste, and by whose truth
-        "accuracy": {name: {of: accuracies(out / name, of) for of in tastes} for name in learnt},
+        "accuracy": {
+            name: {of: accuracies(one) for of, one in by_truth.items()}
+            for name, by_truth in found.items()
+        },
+        # over a taste and its opposite, each by the rewards that have learnt it
+        "mean": accuracies(both) if both else {},
+        "differences": {name: differences(found[name][name]) for name in learnt}
+        | ({"mean": differences(both)} if both else {}),
+        "per_token": {name: per_token(out / name) for name in learnt},
         "shared": responses_of_pi_i(out / TASTE),
         "win_rates": win_rates,
-        "answers": side_by_side(out) if win_rates else [],
+        "answers": side_by_side(out),
         "seconds": {path.name: stage_seconds(open_run(path)) for path in folders},
         **made_by(run),
     }
 
 
-def accuracies(folder: Path, taste: str) -> dict[str, Any]:
-    """{score: {lang: how often its best response is truly better than its worst, with a 95%
-    interval over paragraphs, and n}} on π_I's shared responses, and of all languages but English
-    together; beside them the truth's own ceiling."""
+def against_pi_i(folder: Path) -> dict[str, dict[str, WinRate]]:
+    """{model: {lang: its answers against π_I's, by the taste of the run}} of every model whose
+    responses are there, and of all languages but English together."""
+    run = open_run(folder)
+    judge = VerifiableJudge(run.preset.evaluation.taste)
+    checks = {lang: carried_checks(some) for lang, some in eval_prompts(run).items()}
+    found: dict[str, dict[str, WinRate]] = {}
+    for model in run.models:
+        here = run.evaluated(model)
+        if not all(here.outputs(lang).exists() for lang in checks):
+            continue
+        judged = {}
+        for lang in checks:
+            base = run.evaluated("sft").outputs(lang)
+            some = read_comparisons(
+                here.outputs(lang), base, lang, annotator=judge.name, checks=checks[lang]
+            )
+            answered = [one.judged(judge(one)) for one in some]
+            judged[lang] = judged_columns(here.outputs(lang), model, lang, answered)
+        judged[OTHERS] = together([some for lang, some in judged.items() if lang != "en"])
+        found[model] = {lang: summarise(some) for lang, some in judged.items()}
+    return found
+
+
+def together(several: Sequence[Judged]) -> Judged:
+    columns: dict[str, list[Any]] = {}
+    for name in ("index", "prompt", "preference", "len_output", "len_baseline"):
+        columns[name] = [value for one in several for value in getattr(one, name)]
+    for name in ("in_language", "score", "met"):
+        columns[name] = [value for one in several for value in getattr(one, name)]
+    return replace(several[0], lang=OTHERS, **columns)
+
+
+class Rights(NamedTuple):
+    """Of every question with shared responses: by score, whether its best response is truly better
+    than its worst (1; a tie 0.5); beside it language and paragraph."""
+
+    right: dict[str, list[float]]
+    lang: list[str]
+    paragraph: list[str]
+
+    def of(self, name: str, place: str) -> tuple[np.ndarray, list[str]]:
+        """A score's values in a language, or in all but English, and their paragraphs."""
+        held = [place == lang or (place == OTHERS and lang != "en") for lang in self.lang]
+        some = [one for one, is_held in zip(self.paragraph, held, strict=True) if is_held]
+        return np.array(self.right[name])[held], some
+
+
+def rights(folder: Path, taste: str) -> Rights:
+    """Of the scores of a run, by the truth of a taste; rewards also less α a character, either way
+    signed, for each language; and the truth's own."""
     run = open_run(folder)
     truth = verified_truth(read_prompts(run), taste)
     here = run.iteration(1).shared
-    right: dict[tuple[str, str], list[float]] = {}
-    clusters: dict[str, list[str]] = {}
+    found = Rights({}, [], [])
+    for lang in here.langs:
+        samples = list(read_records(here.samples(lang), Sample))
+        scores = {score.prompt_id: score for score in read_records(here.scores(lang), Score)}
+        for name, given in with_signed_alpha([scores[s.prompt_id] for s in samples]).items():
+            for sample, score in zip(samples, given, strict=True):
+                table = reward_accuracy([sample], [score], name, truth)
+                found.right.setdefault(name, []).append(table["pair_accuracy"])
+        found.right.setdefault("oracle", [])
+        for sample in samples:
+            found.right["oracle"].append(ceiling([sample], truth)["pair_accuracy"])
+            found.lang.append(lang)
+            found.paragraph.append(fact_of(sample.prompt_id))
+    return found
+
+
+def with_signed_alpha(scores: Sequence[Score]) -> dict[str, list[Score]]:
+    """{a score's name: the scores}, and of rewards those less α a character."""
+    found = {name: list(scores) for name in scores[0].scores}
+    for name in REWARDS:
+        given = [np.array(score.scores[name]) for score in scores]
+        lengths = [np.array(score.n_chars, float) for score in scores]
+        alpha = length_alpha(given, lengths, allow_negative=True).alpha
+        controlled = f"{name}, signed α"
+        found[controlled] = []
+        for score, values, length in zip(scores, given, lengths, strict=True):
+            less = (values - alpha * length).tolist()
+            found[controlled].append(replace(score, scores={controlled: less}))
+    return found
+
+
+def accuracies(found: Rights) -> dict[str, Any]:
+    """{score: {lang: the share of questions where it is right, with a 95% interval over
+    paragraphs, and n}}, and of all languages but English together."""
+    tables: dict[str, Any] = {}
+    for name in found.right:
+        tables[name] = {}
+        for place in [*dict.fromkeys(found.lang), OTHERS]:
+            tables[name][place] = estimate(*found.of(name, place))
+    return tables
+
+
+def estimate(values: np.ndarray, paragraphs: list[str]) -> dict[str, Any]:
+    interval = bootstrap_mean(values, paragraphs, 0.95, 1000, seed=0)
+    return {
+        "pair_accuracy": float(np.mean(values)),
+        "ci": list(interval),
+        "n": len(values),
+        "paragraphs": len(set(paragraphs)),
+    }
+
+
+def mean_of(first: Rights, second: Rights) -> Rights:
+    """Question by question, over a taste and its opposite."""
+    right = {}
+    for name, values in first.right.items():
+        right[name] = np.add(values, second.right[name]) / 2
+    return first._replace(right={name: values.tolist() for name, values in right.items()})
+
+
+def differences(found: Rights) -> dict[str, Any]:
+    """R_c less another score, question by question, in the languages but English."""
+    ours, paragraphs = found.of("cross_lingual", OTHERS)
+    tables = {}
+    for name in found.right:
+        if name != "cross_lingual":
+            tables[name] = estimate(ours - found.of(name, OTHERS)[0], paragraphs)
+    return tables
+
+
+def per_token(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """{reward: {lang: β nats a token, and for being a sentence}}: least squares over the shared
+    responses, each less the mean of its question's."""
+    here = open_run(folder).iteration(1).shared
+    found: dict[str, dict[str, dict[str, float]]] = {name: {} for name in REWARDS}
     for lang in here.langs:
         scores = {score.prompt_id: score for score in read_records(here.scores(lang), Score)}
+        rows: list[list[float]] = []
         for sample in read_records(here.samples(lang), Sample):
             score = scores[sample.prompt_id]
-            found = {name: reward_accuracy([sample], [score], name, truth) for name in score.scores}
-            found["oracle"] = ceiling([sample], truth)
-            for place in (lang, *([OTHERS] if lang != "en" else [])):
-                clusters.setdefault(place, []).append(fact_of(sample.prompt_id))
-                for name, table in found.items():
-                    right.setdefault((name, place), []).append(table["pair_accuracy"])
-    tables: dict[str, Any] = {}
-    for (name, place), values in right.items():
-        interval = bootstrap_mean(np.array(values), clusters[place], 0.95, 1000, seed=0)
-        entry = {"pair_accuracy": float(np.mean(values)), "ci": interval, "n": len(values)}
-        entry["paragraphs"] = len(set(clusters[place]))
-        tables.setdefault(name, {})[place] = entry
-    return tables
+            some = []
+            for number, response in enumerate(sample.responses):
+                of_rewards = [score.scores[name][number] for name in REWARDS]
+                sentence = float(is_sentence(response.text, lang))
+                some.append([len(response.token_ids), sentence, *of_rewards])
+            rows += (np.array(some) - np.mean(some, 0)).tolist()
+        table = np.array(rows)
+        for place, name in enumerate(REWARDS):
+            (token, sentence), *_ = np.linalg.lstsq(table[:, :2], table[:, 2 + place], rcond=None)
+            found[name][lang] = {"token": float(token), "sentence": float(sentence)}
+    return found
 
 
 def responses_of_pi_i(folder: Path) -> dict[str, dict[str, float]]:
@@ -217,12 +385,13 @@ def side_by_side(out: Path) -> list[dict[str, str]]:
     """The answers of every model to the first few evaluation questions of each language."""
     rows = []
     run = open_run(out / TASTE)
-    for lang in LANGS:
+    for lang in run.preset.prompts.langs.split(","):
         answers = {}
         for model in run.models:
             path = run.evaluated(model).outputs(lang)
-            answers[model] = read_json(path) if path.exists() else []
-        for number in range(min(SHOWN, *map(len, answers.values()))):
+            if path.exists():
+                answers[model] = read_json(path)
+        for number in range(SHOWN if answers else 0):
             asked = answers["sft"][number]["instruction"].rpartition("\n\n")[2]
             said = {model: some[number]["output"] for model, some in answers.items()}
             rows.append({"lang": lang, "question": asked, **said})
@@ -235,10 +404,12 @@ def main() -> None:
     made = commands.add_parser("demonstrations")
     made.add_argument("xquad")
     made.add_argument("out", type=Path)
+    made.add_argument("--size", default="large", choices=OF_SIZE)
     ran = commands.add_parser("run")
     ran.add_argument("base")
     ran.add_argument("xquad")
     ran.add_argument("out", type=Path)
+    ran.add_argument("--size", default="large", choices=OF_SIZE)
     ran.add_argument("--taste", default=TASTE)
     ran.add_argument("--pairs-by", default="", metavar="SCORE")
     ran.add_argument("-p", action="append", default=[], metavar="KEY=VALUE")
@@ -250,7 +421,8 @@ def main() -> None:
         write_json(args.result, collect(args.out))
         return
     if args.command == "demonstrations":
-        lines = [json.dumps(row, ensure_ascii=False) for row in demonstrations(args.xquad)]
+        found = demonstrations(args.xquad, args.size)
+        lines = [json.dumps(row, ensure_ascii=False) for row in found]
         args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return
     values = {
@@ -258,10 +430,13 @@ def main() -> None:
         "sft.path": args.out / "demonstrations.jsonl",
         "prompts.path": f"xquad:{args.xquad}:train",
         "prompts.eval_path": f"xquad:{args.xquad}:eval",
-        "prompts.langs": ",".join(LANGS),
+        "prompts.langs": ",".join(LANGS[args.size]),
         "evaluation.taste": args.taste,
         **VALUES,
+        **OF_SIZE[args.size],
     }
+    for stage in ("english", "training"):
+        values |= {f"{stage}.{name}": value for name, value in TRAINED.items()}
     name = args.taste
     if args.pairs_by:
         name = f"{CONTROL}{args.pairs_by}"

@@ -11,6 +11,13 @@ QUICK = ["analyses", "--preset", "lab-quick", "--seeds", "0", *FIXED]
 ARMS = [{}, {"pairing.n": "2"}, {"pairing.n": "4"}, {"pairing.n": "7"}]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_documents():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xlnb.evaluation.tax.DOCUMENTS", 2)
+        yield
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("analyses") / "out"
@@ -34,13 +41,26 @@ def test_the_record_has_what_claims_are_decided_by(made):
     record = read_json(made / "analyses.json")
     assert {"versions", "device", "git"} == record["made_by"][0].keys()
     for run in record["runs"]:
-        assert list(run["models"]) == ["dpo", "icr1"]
+        assert list(run["models"]) == ["sft", "dpo", "icr1"]
+        assert run["models"]["sft"]["wr"] == {"en": 50.0, "es": 50.0}
         model = run["models"]["icr1"]
         assert {"wr", "lc", "chars", "in_language", "facts", "pairs", "margin"} <= model.keys()
         assert len(model["facts"]) == len(record["facts"])
         # One language but English, and as many questions of each fact.
+        assert 0 < model["right"]["es"] <= 1
         facts = sum(model["facts"]) / len(model["facts"])
         assert facts == pytest.approx(model["wr"]["es"], abs=15)
+
+
+def test_the_tax_is_measured_where_a_claim_is_about_it(made):
+    measured = []
+    for run in read_json(made / "analyses.json")["runs"]:
+        found = [name for name, model in run["models"].items() if "loss" in model]
+        measured.append(found)
+        for name in found:
+            assert 0 < run["models"][name]["loss"]["documents"] < 1
+            assert list(run["models"][name]["known"]) == ["en", "es"]
+    assert measured == [["sft", "dpo", "icr1"], [], [], []]
 
 
 def test_the_same_command_makes_nothing_again_and_collects(made, capsys):
@@ -49,6 +69,23 @@ def test_the_same_command_makes_nothing_again_and_collects(made, capsys):
     assert main([*QUICK, "--out", str(made), "responses"]) == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert "4 of " in capsys.readouterr().out
+
+
+def test_related_methods_share_what_the_claims_have_made(made, capsys):
+    plain = made / "iterations=1__seed=0/metrics.json"
+    before = plain.stat().st_mtime_ns
+    page = [*QUICK, "--page", "related_methods", "--out", str(made)]
+    assert main([*page, "early exit", "fused rewards"]) == 0
+    assert plain.stat().st_mtime_ns == before
+    assert "related_methods.json: 5 of " in capsys.readouterr().out
+    record = read_json(made / "related_methods.json")
+    assert record["command"].startswith("python -m xlnb analyses --page related_methods --preset")
+    assert record["runs"][0]["values"] == {"iterations": "1"}
+    for run in record["runs"]:
+        model = run["models"]["icr1"]
+        assert model["seconds"] > 0
+        assert 0 <= model["pair_accuracy"]["es"] <= 1
+        assert not {"pair_accuracy", "seconds"} & run["models"]["dpo"].keys()
 
 
 def test_an_unknown_analysis_is_one_line_and_nothing_is_written(tmp_path, capsys):

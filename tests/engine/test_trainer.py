@@ -1,11 +1,14 @@
 """What is overridden of TRL's trainer: what held-out pairs choose, and what stops an update."""
 
+import re
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
-from families import nf4, save_adapter
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from families import fp32, nf4, save_adapter
 from peft import PeftModel
 from start import TRAINING, load_start
 
@@ -33,7 +36,7 @@ def test_held_out_prompts_choose_the_checkpoint(start, tmp_path):
         model,
         tokenizer,
         kept,
-        replace(TRAINING, lr=1.0),
+        replace(TRAINING, lr=1.0, optimizer="adamw"),
         seed=0,
         checkpoints=tmp_path,
         held_out=held_out,
@@ -72,3 +75,70 @@ def test_a_gradient_that_is_not_finite_stops_before_the_update_and_names_the_pai
         "checkpoint-2",
     ]
     assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+# float16, as on cards without bfloat16. accelerate scales losses on GPUs alone: here it is told to
+# do on a CPU what it does there.
+
+
+@pytest.fixture
+def scaled(monkeypatch):
+    """A function that has trainings compute in float16, their loss scaled from so much on."""
+    make = Accelerator.__init__
+
+    def begin(scale):
+        def init(self, *args, **kwargs):
+            make(self, *args, **kwargs)
+            self.native_amp = True
+            self.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+            self.state._mixed_precision = "fp16"
+
+        monkeypatch.setattr(Accelerator, "__init__", init)
+
+    yield begin
+    AcceleratorState._reset_state()
+
+
+def half(family, quantization="none"):
+    return replace(fp32(family), quantization=quantization, dtype="float16")
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_float16_trains_as_float32(start, tmp_path, scaled, quantization):
+    model, tokenizer, rows = start(lambda family: replace(half(family, quantization), dtype="auto"))
+    full = train_adapter(model, tokenizer, rows, TRAINING, seed=0, checkpoints=tmp_path / "32").log
+    model, tokenizer, rows = start(partial(half, quantization=quantization))
+    scaled(2.0**10)
+    found = train_adapter(model, tokenizer, rows, TRAINING, seed=0, checkpoints=tmp_path / "16").log
+    adapter = {p.dtype for name, p in model.named_parameters() if ".default." in name}
+    assert adapter == {torch.float32} and model.dtype == torch.float16
+    losses = [[record["loss"] for record in log] for log in (found, full)]
+    assert losses[0] == pytest.approx(losses[1], abs=0.03) and losses[0] != losses[1]
+    assert losses[1][-1] < losses[1][0] - 0.1
+
+
+def test_an_update_whose_loss_was_scaled_too_much_is_left_out_and_said(
+    start, tmp_path, scaled, capsys
+):
+    model, tokenizer, rows = start(half)
+    scaled(2.0**30)
+    training = replace(TRAINING, steps=30, save_steps=100)
+    train_adapter(model, tokenizer, rows, training, seed=0, checkpoints=tmp_path)
+    left_out = re.search(
+        r"^(\d+) of 30 updates were left out", capsys.readouterr().out, re.MULTILINE
+    )
+    assert 5 < int(left_out[1]) < 30
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_a_gradient_that_no_scale_makes_finite_stops(start, tmp_path, scaled, monkeypatch):
+    model, tokenizer, rows = start(half)
+    scaled(2.0**3)
+    compute_loss = xlnb.training.PreferenceTrainer.compute_loss
+    monkeypatch.setattr(
+        xlnb.training.PreferenceTrainer,
+        "compute_loss",
+        lambda *args, **kwargs: compute_loss(*args, **kwargs) * float("nan"),
+    )
+    with pytest.raises(InputError, match="step 4: the gradient is not finite"):
+        train_adapter(model, tokenizer, rows, TRAINING, seed=0, checkpoints=tmp_path)

@@ -51,12 +51,13 @@ def test_what_is_no_demonstration_is_dropped_and_counted():
         {"messages": turns("a", "c", "d")},
         {"prompt": "a", "completion": " \u3000"},
         {"instruction": "a", "output": "b"},
+        {"prompt": "a", "completion": "<think>d</think>e"},
         {"prompt": "a", "completion": "unreadable"},
         {"prompt": "a", "completion": "c"},
     )
     assert len(given) == 2
-    assert list(report["dropped"].values()) == [1, 1, 1, 1]
-    assert report["rows"] == 6 == report["demonstrations"] + sum(report["dropped"].values())
+    assert list(report["dropped"].values()) == [1, 1, 1, 1, 1]
+    assert report["rows"] == 7 == report["demonstrations"] + sum(report["dropped"].values())
 
 
 def test_the_limit_counts_what_is_usable():

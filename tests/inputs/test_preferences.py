@@ -134,14 +134,16 @@ def test_what_is_no_pair_is_dropped_and_counted():
         h4(13, prompt, chosen, f"{chosen}\n"),
         h4(14, prompt, "caf\u00e9", "cafe\u0301"),
         h4(15, prompt, f" {chosen}", rejected),
+        h4(16, prompt, f"<think>Where?</think>{chosen}", rejected),
+        h4(17, prompt, chosen, f"Where?</think>{rejected}"),
     ]
     pairs, report = preference_pairs(numbered(rows))
     assert content(pairs) == PAIRS
     assert report["dropped"] == {
-        "not_single_turn": 3, "prompts_differ": 1, "empty": 4, "tied": 4, "chosen_scored_lower": 1, "duplicate": 2,
-        "not_read_back": 0,
+        "not_single_turn": 3, "prompts_differ": 1, "empty": 4, "thinking": 2, "tied": 4, "chosen_scored_lower": 1,
+        "duplicate": 2, "not_read_back": 0,
     }  # fmt: skip
-    assert report["rows"] == 17 == report["pairs"] + sum(report["dropped"].values())
+    assert report["rows"] == 19 == report["pairs"] + sum(report["dropped"].values())
 
 
 def test_the_limit_counts_usable_pairs():

@@ -2,6 +2,7 @@
 the template's alone, the end of turn stands once and last, the prompt's ids come first."""
 
 import unicodedata
+from dataclasses import replace
 
 import pytest
 from families import checkpoint, fp32
@@ -11,7 +12,7 @@ from merging import KINDS, merging_tokenizer
 from transformers import AutoTokenizer
 
 from xlnb.common.errors import InputError, UnfitText
-from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
+from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids, response_record
 from xlnb.presets import Models
 
 ASKED = "What is the capital?"
@@ -195,6 +196,93 @@ def test_a_template_that_cannot_be_used_is_refused_when_it_is_loaded(template, m
     line = str(error.value)
     assert line.startswith(f"model {tmp_path}: its chat template cannot be used: ")
     assert "\n" not in line and len(line) < 300 + len(str(tmp_path))
+
+
+# As Qwen3's and its successors': the last answer stands behind a part for thinking, and the prompt
+# ends with an empty one where there is to be none.
+THINKING = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}{% if m['role'] == 'user' %}"
+    "{{ m['content'] }}{% else %}{{ '<think>\n\n</think>\n\n' + m['content'].split('</think>')[-1]"
+    " }}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|im_start|>assistant\n' }}{% if enable_thinking is defined and enable_thinking is false %}"
+    "{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"
+)
+
+
+def thinking_model(folder, template=THINKING):
+    changed("qwen2.5", template).save_pretrained(folder)
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).symlink_to(checkpoint("qwen2.5") / name)
+    return Models(base=str(folder))
+
+
+def test_a_template_is_told_not_to_think(tmp_path):
+    models = thinking_model(tmp_path)
+    with pytest.raises(InputError, match=r"set models\.chat_template_kwargs=enable_thinking=false"):
+        load_tokenizer(models)
+    tokenizer = load_tokenizer(replace(models, chat_template_kwargs="enable_thinking=false"))
+    assert tokenizer.decode(prompt_ids(tokenizer, ASKED)).endswith("\n<think>\n\n</think>\n\n")
+    ids = response_ids(tokenizer, ASKED, PLAIN)
+    assert tokenizer.decode(ids) == f"{PLAIN}<|im_end|>"
+    # The template alone holds it, as it stands in a checkpoint that is saved.
+    tokenizer.save_pretrained(tmp_path / "saved")
+    again = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    assert prompt_ids(again, ASKED) == prompt_ids(tokenizer, ASKED)
+
+
+def test_a_template_is_told_what_it_reads_alone(tmp_path):
+    models = replace(thinking_model(tmp_path), chat_template_kwargs="enable_thoughts=false")
+    with pytest.raises(
+        InputError, match=r"its chat template of .* does not read 'enable_thoughts'"
+    ):
+        load_tokenizer(models)
+
+
+@pytest.mark.parametrize("value", ['a "quoted" \\ text', "true", "7", "ähnlich"])
+def test_a_template_is_given_values_of_every_type(value, tmp_path):
+    template = checkpoint_template("qwen2.5").replace(
+        "{% for", "{{ (style is string, style is boolean, style) | string + '\n' }}{% for"
+    )
+    models = replace(thinking_model(tmp_path, template), chat_template_kwargs=f"style={value}")
+    tokenizer = load_tokenizer(models)
+    seen = {"true": (False, True, True), "7": (False, False, 7)}.get(value, (True, False, value))
+    assert f"{seen}\n" in tokenizer.decode(prompt_ids(tokenizer, ASKED))
+
+
+def checkpoint_template(name):
+    return AutoTokenizer.from_pretrained(checkpoint(name)).chat_template
+
+
+def test_a_given_text_with_thinking_is_told():
+    tokenizer = load_tokenizer(fp32("llama3"))
+    for text in (f"<think>Where?</think>{PLAIN}", f"Where?</think>{PLAIN}", "<think>Where"):
+        with pytest.raises(UnfitText, match="it holds thinking"):
+            response_ids(tokenizer, ASKED, text)
+
+
+def test_a_sampled_response_is_what_follows_the_thinking(tmp_path):
+    tokenizer = load_tokenizer(fp32("qwen2.5"))
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+
+    def sampled(text, *last):
+        ids = [*tokenizer(text).input_ids, *last]
+        record = response_record(tokenizer, ids, [end])
+        assert record.token_ids == ids
+        return record.text, record.finish_reason, record.thinking
+
+    said = "<think>\nWhere?\n</think>\n\nParis is."
+    assert sampled(said, end) == (PLAIN, "stop", "Where?")
+    # An empty part is form: what is said is scored with it, as it was sampled.
+    assert sampled(f"<think>\n\n</think>\n\n{PLAIN}", end) == (PLAIN, "stop", None)
+    assert sampled("<think>\nWhere") == ("", "length", "Where")
+    assert sampled(PLAIN, end) == (PLAIN, "stop", None)
+    # Gemma 4's marks are control tokens, which no text shows.
+    marks = {"additional_special_tokens": ["<|channel>", "<channel|>"]}
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint("qwen2.5"))
+    tokenizer.add_special_tokens(marks)
+    said = f"<|channel>thought\nWhere?<channel|>{PLAIN}"
+    assert tokenizer.decode(tokenizer(said).input_ids, skip_special_tokens=True) != said
+    assert sampled(said, end) == (PLAIN, "stop", "Where?")
 
 
 def test_a_text_that_cannot_be_read_back_is_told():

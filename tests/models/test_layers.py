@@ -7,7 +7,7 @@ import torch
 from families import fp32
 
 from xlnb.common.errors import InputError
-from xlnb.models.base import load_base
+from xlnb.models.base import DEVICE, load_base
 from xlnb.models.layers import language_deviations, most_different, random_layers
 from xlnb.presets.values import layer_numbers
 
@@ -29,7 +29,7 @@ def test_by_hand(model):
     for rows in PROMPTS.values():
         gates.clear()
         for row in rows:
-            model(input_ids=torch.tensor([row]))
+            model(input_ids=torch.tensor([row], device=DEVICE))
         shares.append((torch.cat(gates) > 0).double().mean(0))
     hook.remove()
     expected = ((shares[0] - shares[1]) / 2).square().mean()

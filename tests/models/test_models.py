@@ -16,7 +16,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT
 from xlnb.logprobs import sequence_logprobs
 from xlnb.models.adapters import active, load_model, new_adapter
-from xlnb.models.base import attention, compute_dtype, load_base
+from xlnb.models.base import DEVICE, attention, compute_dtype, load_base
 from xlnb.models.chat import (
     check_same_tokens,
     end_ids,
@@ -26,6 +26,7 @@ from xlnb.models.chat import (
 )
 from xlnb.models.places import base_path
 from xlnb.presets import Models, Training, get_preset
+from xlnb.stages.keys import model_fields
 
 TEXTS = {
     "english": "What is the capital of France?",
@@ -297,9 +298,9 @@ def test_gradients_go_through_a_frozen_4_bit_layer_after_inference():
     # `read_base`).
     model = load_base(nf4("qwen2.5"))
     layer = model.get_decoder().layers[0].self_attn.q_proj
-    states = torch.randn(2, 3, layer.in_features)
+    states = torch.randn(2, 3, layer.in_features, device=DEVICE)
     with torch.inference_mode():
-        model(input_ids=torch.tensor([[1, 2, 3]]))
+        model(input_ids=torch.tensor([[1, 2, 3]], device=DEVICE))
         before = layer(states)
     states.requires_grad_()
     output = layer(states)
@@ -311,12 +312,48 @@ def test_gradients_go_through_a_frozen_4_bit_layer_after_inference():
 
 @pytest.mark.parametrize(("has_bf16", "expected"), [(True, torch.bfloat16), (False, torch.float16)])
 def test_auto_is_what_the_card_computes_in(has_bf16, expected, monkeypatch):
+    monkeypatch.setattr(xlnb.models.base, "DEVICE", torch.device("cpu"))
     assert compute_dtype(Models()) == torch.float32
     monkeypatch.setattr(xlnb.models.base, "DEVICE", torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
     assert compute_dtype(Models()) == expected
     assert compute_dtype(Models(dtype="float32")) == torch.float32
     assert compute_dtype(Models(dtype="float16")) == torch.float16
+
+
+@pytest.fixture
+def apple(monkeypatch):
+    """A machine on which torch finds Apple's GPU, and where models are loaded to."""
+    asked = []
+    load = xlnb.models.base.AutoModelForCausalLM.from_pretrained
+
+    def from_pretrained(path, *, device_map, **options):
+        asked.append(device_map[""])
+        return load(path, device_map={"": "cpu"}, **options)
+
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    monkeypatch.setattr(xlnb.models.base.AutoModelForCausalLM, "from_pretrained", from_pretrained)
+    return asked
+
+
+def test_a_model_is_on_apples_gpu_where_it_is_asked_for(apple, monkeypatch):
+    models = replace(fp32("llama3"), device="mps", dtype="auto")
+    assert load_base(models).dtype == torch.float32
+    load_base(fp32("llama3"))
+    assert apple == [torch.device("mps"), torch.device("cpu")]
+    assert attention(replace(models, dtype="bfloat16")) is None
+    # It changes nothing but rounding.
+    assert model_fields(models) == model_fields(replace(models, device="auto"))
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    with pytest.raises(InputError, match="torch finds no Apple GPU here"):
+        load_base(models)
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "int8"])
+def test_quantised_weights_are_refused_on_apples_gpu(quantization):
+    changes = {"models.device": "mps", "models.quantization": quantization}
+    with pytest.raises(InputError, match=f"models.device: {quantization} weights are not computed"):
+        get_preset("lab", changes)
 
 
 def test_float16_is_near_float32():

@@ -7,7 +7,7 @@ from families import fp32
 import xlnb.models.output_head
 from xlnb.logprobs import response_logprobs
 from xlnb.models.adapters import new_adapter
-from xlnb.models.base import load_base
+from xlnb.models.base import DEVICE, load_base
 from xlnb.models.packing import collate
 from xlnb.presets import Training
 
@@ -28,7 +28,8 @@ def test_gradients_are_those_of_the_full_logits(family, checkpointing, monkeypat
         [[5, 6, 7, 8]] * 2,
         [[5, 6, 7, 8], [9]],
     ):  # without and with padding on the left
-        batch = collate(prompts, [[10, 11, 12], [13, 14, 15, 16, 17]])
+        rows = collate(prompts, [[10, 11, 12], [13, 14, 15, 16, 17]])
+        batch = {name: tensor.to(DEVICE) for name, tensor in rows.items()}
         width = batch["response_mask"].shape[1]
         names = ("input_ids", "attention_mask", "position_ids")
         logits = model(**{name: batch[name] for name in names}, use_cache=False).logits[

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from xlnb.logprobs import response_logprobs
 from xlnb.models import packing
 from xlnb.models.adapters import new_adapter
-from xlnb.models.base import load_base
+from xlnb.models.base import DEVICE, load_base
 from xlnb.models.packing import Packed, collate, inputs_of
 from xlnb.presets import Training
 
@@ -100,8 +100,8 @@ def test_every_token_has_a_place_of_its_own_behind_its_prompt(lengths):
 
 def packed_and_padded(model, monkeypatch):
     """(values, gradients) of packed rows, then of padded ones."""
-    batch = collate(*columns(PAIRS))
-    weights = torch.rand(batch["response_mask"].shape)
+    batch = {name: tensor.to(DEVICE) for name, tensor in collate(*columns(PAIRS)).items()}
+    weights = torch.rand(batch["response_mask"].shape, device=DEVICE)
     found = []
     for saving, is_packed in ((0.8, True), (0.0, False)):
         monkeypatch.setattr(packing, "SAVING", saving)

@@ -215,6 +215,8 @@ def test_auto_takes_vllm_where_it_is_installed_and_there_is_a_gpu(monkeypatch, f
 
     assert here("cpu") == ["transformers", "transformers", "vllm"]
     assert here("cuda") == ["vllm", "transformers", "vllm"]
+    # Nor does it take 8-bit weights.
+    assert choose_backend("auto", replace(fp32(FAMILY), quantization="int8")) == "transformers"
     # It would hold a base whole that is to be sharded.
     monkeypatch.setattr(xlnb.sampling, "is_to_be_sharded", lambda models: True)
     assert here("cuda") == ["transformers", "transformers", "vllm"]

@@ -19,7 +19,7 @@ from xlnb.logprobs import response_logprobs
 from xlnb.models.adapters import new_adapter
 from xlnb.models.base import load_base
 from xlnb.models.packing import collate
-from xlnb.planning import advice, costs, devices, report, stage_costs
+from xlnb.planning import advice, costs, devices, report, setting
 from xlnb.planning import shape as shape_module
 from xlnb.planning import workload as workload_module
 from xlnb.presets import PRESETS, Models, Training, get_preset, parse_overrides
@@ -267,7 +267,8 @@ def assumed_speeds(tmp_path_factory, monkeypatch):
         name: {"value": 1e11, "source": "assumed, not measured"} for name in ("flops", "bandwidth")
     }
     path = tmp_path_factory.mktemp("speeds") / "calibration.json"
-    write_json(path, {"gpu": gpu, "cpu": gpu | peaks})
+    vllm = {"step_seconds": {"value": 0.015, "source": "assumed as published"}}
+    write_json(path, {"gpu": gpu, "vllm": vllm, "cpu": gpu | peaks})
     monkeypatch.setattr(devices, "CALIBRATION", path)
 
 
@@ -317,6 +318,73 @@ def test_what_options_take_or_save():
     assert responses == 2 * by_stage(whole, "tokens")["eval/icr1/responses"]
 
 
+def test_a_pi_i_that_is_made_is_counted():
+    tuned = {"sft.path": "mine.jsonl", "models.dpo": "", "preferences.path": "hub:org/pairs:train"}
+    found = planned(prompts=3000, overrides=LLAMA3 | tuned)
+    assert found["stages"][0]["stage"] == "sft"
+    tokens, flops, disk = (by_stage(found, name)["sft"] for name in ("tokens", "flops", "disk"))
+    # 200 steps of 16 demonstrations, of 200 and 600 tokens in the mean, as long as the longest
+    assert 3200 * 800 < tokens <= 3200 * 2048
+    # forward, and backward for what goes through the frozen weights
+    assert flops == pytest.approx(4 * 7e9 * tokens, rel=0.25)
+    assert disk == pytest.approx(2 * 8_030_261_248, rel=0.1)
+    (warning,) = [
+        one for one in planned("t4", overrides=LLAMA3 | tuned)["warnings"] if "sft " in one
+    ]
+    assert "-p sft.gradient_checkpointing=true" in warning
+
+
+def test_sampling_by_vllm():
+    """A Llama-3 8B in bf16 on an H100 was published with 12,553 tokens a second."""
+    plain = {"models.quantization": "none", "sampling.backend": "vllm"}
+    found = planned(prompts=3000, response_tokens=600, overrides=LLAMA3 | plain)
+    sampled = 5 * 3000 * 10 * 600
+    hours = by_stage(found, "hours")
+    assert sampled / (3600 * hours["icr1/samples"]) == pytest.approx(12_553, rel=0.2)
+    # what it takes, whatever it needs
+    assert by_stage(found, "memory")["icr1/samples"] == 0.92 * found["memory"]
+    ours = planned(prompts=3000, response_tokens=600, overrides=LLAMA3)
+    assert hours["icr1/samples"] < by_stage(ours, "hours")["icr1/samples"] / 20
+    assert hours["icr1/logps"] == pytest.approx(by_stage(ours, "hours")["icr1/logps"])
+    (note,) = found["notes"]
+    assert note.startswith("sampling by vLLM, ") and note.endswith(": assumed as published")
+    assert "sampling by transformers, " in ours["notes"][0] and ours["notes"][0].endswith(" hours")
+
+
+def test_vllm_holds_what_it_must():
+    plain = LLAMA3 | {"models.quantization": "none", "sampling.backend": "vllm"}
+    found = planned("t4", overrides=plain)
+    # its weights, which are more than there is
+    assert by_stage(found, "memory")["icr1/samples"] > 2 * 8_030_261_248 > 0.99 * found["memory"]
+    (warning,) = [one for one in found["warnings"] if one.startswith("icr1/samples ")]
+    assert "fits with -p models.quantization=nf4" in warning
+
+
+@pytest.mark.parametrize(
+    ("installed", "changes", "gpu", "expected"),
+    [
+        (True, {}, "h100", "vllm"),
+        (False, {}, "h100", "transformers"),
+        (True, {}, "cpu", "transformers"),
+        (True, {"models.quantization": "int8"}, "h100", "transformers"),
+        (True, {"sampling.backend": "transformers"}, "h100", "transformers"),
+        (False, {"sampling.backend": "vllm"}, "h100", "vllm"),
+    ],
+)
+def test_what_samples_by_itself(monkeypatch, installed, changes, gpu, expected):
+    monkeypatch.setattr(report.vllm, "installed", lambda: installed)
+    preset = get_preset("lab", LLAMA3 | changes)
+    assert report.backend_of(preset, gpu, 1) == expected
+    sharded = get_preset("lab", LLAMA3 | {"models.shard": "true"})
+    assert report.backend_of(sharded, "h100", 2) == "transformers"
+
+
+def test_a_system_without_sysconf_has_memory_too(monkeypatch):
+    monkeypatch.delattr("os.sysconf")
+    memory = devices.speed_of("cpu").memory
+    assert 2**30 < memory < 2**45
+
+
 def test_prompts_shared_where_that_saves_enough():
     tokens = by_stage(planned(prompts=10, prompt_tokens=600, response_tokens=100), "tokens")[
         "icr1/logps"
@@ -354,7 +422,7 @@ def test_sharding_is_advised_where_gpus_are_several():
     linear = tuple((4 * fan_in, 4 * fan_out) for fan_in, fan_out in shape.linear)
     for gpus, ends in ((1, "a smaller model or shorter responses"), (4, "models.shard=true")):
         preset = get_preset("lab", large)
-        setting = stage_costs.Setting(
+        found = setting.Setting(
             preset,
             shape._replace(linear=linear),
             workload_module.workload(preset, 3000, 100, 600),
@@ -363,7 +431,7 @@ def test_sharding_is_advised_where_gpus_are_several():
             gpus=gpus,
         )
         by_name = {step.name: step for step in stages.steps(Run(devices.ROOT, preset))}
-        assert advice.advice(setting, by_name["icr1/adapter"]).endswith(ends)
+        assert advice.advice(found, by_name["icr1/adapter"]).endswith(ends)
 
 
 @pytest.mark.parametrize("gpu", ["rtx3090", "a100-40g"])
@@ -400,7 +468,7 @@ def test_where_nothing_helps_the_warning_says_so():
 
 def test_larger_batches_are_named_where_they_fit_and_save_time():
     found = planned("h100")
-    (note,) = found["notes"]
+    (note,) = [note for note in found["notes"] if "batch_tokens" in note]
     advised = int(note.split("batch_tokens=")[1].split()[0])
     after, twice = (
         planned("h100", overrides=LLAMA3 | {"sampling.batch_tokens": str(advised * i)})
@@ -418,14 +486,12 @@ def test_a_full_disk_is_warned_of(monkeypatch):
 def test_longest_of_many():
     """Against draws: log-normal lengths of mean 600."""
     draws = torch.exp(
-        torch.randn(2000, 480, generator=torch.Generator().manual_seed(0)) * stage_costs.SPREAD
+        torch.randn(2000, 480, generator=torch.Generator().manual_seed(0)) * costs.SPREAD
     )
     draws *= 600 / draws.mean()
     for k in (2, 10, 480):
-        assert stage_costs.longest(k, 600) == pytest.approx(
-            draws[:, :k].amax(1).mean().item(), rel=0.15
-        )
-    assert stage_costs.longest(1, 600) == 600 and stage_costs.longest(10**6, 600, 2400) == 2400
+        assert costs.longest(k, 600) == pytest.approx(draws[:, :k].amax(1).mean().item(), rel=0.15)
+    assert costs.longest(1, 600) == 600 and costs.longest(10**6, 600, 2400) == 2400
 
 
 def test_prompts_are_counted_where_they_are(tmp_path):
@@ -530,7 +596,10 @@ def test_a_bad_request_is_one_line(capsys, argv, message):
 
 
 def test_the_committed_speeds_have_a_source_each():
-    for record in read_json(COMMITTED).values():
+    found = read_json(COMMITTED)
+    step = found.pop("vllm")["step_seconds"]
+    assert step["value"] > 0 and step["source"].startswith("assumed, not measured")
+    for record in found.values():
         for name in ("score", "train", "decode", "layer_seconds", "context_bytes"):
             assert record[name]["value"] > 0 and record[name]["source"]
 

@@ -15,7 +15,7 @@ NOTEBOOKS = numbered()
 
 
 def test_all_notebooks_are_there():
-    numbers = [f"{number:02d}" for number in range(13)]
+    numbers = [f"{number:02d}" for number in range(14)]
     assert [path.stem[:2] for path in NOTEBOOKS] == numbers
 
 

@@ -224,8 +224,9 @@ def test_which_notebooks_a_run_fills(with_adapter, two_checkpoints, tmp_path):
     lab = open_run(tmp_path / "lab", "lab-quick")
     of_any = ["your_models", *(about for about, _ in OF_ANY_RUN)]
     of_judged = [about for about, _ in OF_JUDGED_RUNS]
+    of_lab = {"tour", "reward_derivation", "analyses", "real_model", "related_methods"}
     for run, judged, topics in (
-        (lab, True, {"tour", "reward_derivation", "analyses", "real_model", *of_any, *of_judged}),
+        (lab, True, {*of_lab, *of_any, *of_judged}),
         (with_adapter, True, {*of_any, *of_judged}),
         (two_checkpoints, False, set(of_any)),
     ):

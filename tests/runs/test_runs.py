@@ -357,9 +357,17 @@ def test_a_new_run_folder_records_preset_versions_and_device(tmp_path):
 def test_a_run_opened_later_keeps_the_record_of_what_made_it(tmp_path, monkeypatch):
     record = open_run(tmp_path / "run", "lab-quick").path / "preset.json"
     made_by = read_json(record)
-    monkeypatch.setattr("xlnb.runs.run.environment", lambda: made_by | {"git": "later"})
-    open_run(tmp_path / "run")
+    later = {"versions": {"python": "4.0"}, "device": "another", "git": "later"}
+    monkeypatch.setattr("xlnb.runs.run.environment", lambda: later)
+    monkeypatch.setattr("xlnb.runs.provenance.environment", lambda: later)
+    run = open_run(tmp_path / "run")
     assert read_json(record) == made_by
+    # Until it makes something there.
+    stage = Stage(run, "told", inputs=[], uses={}, out=run.path / "told.txt")
+    stage.make(lambda: (run.path / "told.txt").write_text("so"))
+    assert read_json(record) == made_by | later
+    made_by["git"] = "first"
+    write_json(record, made_by)
     open_run(tmp_path / "run", overrides={"seed": "3"})
     assert read_json(record)["git"] == "later"
 

@@ -11,6 +11,8 @@ from small import SMALL
 from xlnb import stages
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, read_jsonl
+from xlnb.lab.oracle import judge
+from xlnb.lab.world import load_world
 from xlnb.presets.values import in_use
 from xlnb.runs.run import open_run
 
@@ -114,6 +116,23 @@ def test_an_option_that_would_undo_a_stage_is_refused_before_anything_changes(
         open_run(finished.path, overrides=changes, redo=False)
     assert finished.record.read_bytes() == before
     assert open_run(finished.path, redo=False) == replace(finished, redo=False)
+
+
+def test_the_labs_training_prompts_have_the_worlds_answer_where_it_is_asked_for(tmp_path):
+    plain = open_run(tmp_path / "plain", "lab-quick", SMALL)
+    given = open_run(tmp_path / "given", "lab-quick", {**SMALL, "prompts.references": "true"})
+    prompts = {}
+    for run in (plain, given):
+        stages.collect_prompts(run)
+        prompts[run] = read_jsonl(run.prompts / "es.jsonl")
+    assert all("reference" not in prompt for prompt in prompts[plain])
+    for without, prompt in zip(prompts[plain], prompts[given], strict=True):
+        answer = prompt.pop("reference", None)
+        assert prompt == without
+        assert (answer is not None) == (prompt["split"] == "train")
+        if answer:
+            verdict = judge(load_world().fact(prompt["prompt_id"]), "es", answer)
+            assert verdict.reason == "right, full sentence"
 
 
 def test_a_layer_that_the_model_has_not_is_refused_before_the_references(finished, monkeypatch):

@@ -5,7 +5,7 @@ are known, corrected for the number of comparisons.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,14 @@ from scipy.special import stdtrit
 
 from xlnb.analysis.read import Record
 from xlnb.common.columns import Floats
+from xlnb.common.errors import InputError
 from xlnb.common.intervals import seed_interval, t_p_value
-from xlnb.presets.analyses import BASE, SEEDS, Analysis, Arm, Claim
+from xlnb.presets.claims import SEEDS, Analysis, Arm, Claim
 
 ALPHA = 0.05
+
+# Measures in points, characters or seconds, told with a digit; others, shares and nats, with three.
+POINTS = ("wr", "lc", "chars", "seconds")
 
 
 class Difference(NamedTuple):
@@ -28,25 +32,36 @@ class Difference(NamedTuple):
     p_value: float
 
 
+NOTHING = Difference(np.nan, np.nan, np.nan, np.nan)
+
+
 def runs_of(record: Record, arm: Arm) -> dict[int, Record]:
     """{seed: an arm's run}, of those that are finished."""
-    values = {**BASE, **arm.values}
-    return {run["seed"]: run for run in record["runs"] if run["values"] == values}
+    return {run["seed"]: run for run in record["runs"] if run["values"] == arm.changed}
 
 
 def model_of(run: Record, arm: Arm) -> Record:
     """What was measured on the model that an arm looks at."""
-    return run["models"][arm.model or list(run["models"])[-1]]
+    return _measured(run["models"], arm.model or list(run["models"])[-1])
 
 
 def value(model: Record, measure: str) -> float:
-    """A measure of a model: wr, lc (points), chars (characters) or in_language (0 to 1), mean over
-    the languages other than English; or of one language, as "wr sw"."""
+    """A measure of a model (see `Claim.measure`), mean over the languages other than English; or of
+    one language, as "wr sw"."""
     name, _, lang = measure.partition(" ")
-    by_lang = model[name]
+    by_lang = _measured(model, name)
     if lang:
         return float(by_lang[lang])
     return float(np.mean([found for code, found in by_lang.items() if code != "en"]))
+
+
+def _measured(values: Record, name: str) -> Any:
+    if name not in values:
+        raise InputError(
+            f"the record of the analyses has no '{name}'; make it again of the runs that there are "
+            "(python -m xlnb analyses --collect)"
+        )
+    return values[name]
 
 
 def over_seeds(differences: Sequence[float]) -> Difference:
@@ -90,20 +105,25 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return found.tolist()
 
 
-def difference(record: Record, analysis: Analysis, claim: Claim) -> tuple[Difference, int] | None:
-    """A claim's difference, and over how many seeds; None where no seed has both arms."""
+def both_arms(record: Record, analysis: Analysis, claim: Claim) -> list[tuple[Record, Record]]:
+    """What was measured on a claim's two models, a pair a seed that has both."""
     more, less = analysis.arms[claim.more], analysis.arms[claim.less]
     with_more, with_less = runs_of(record, more), runs_of(record, less)
     both = sorted(with_more.keys() & with_less.keys())
-    if not both:
+    return [(model_of(with_more[s], more), model_of(with_less[s], less)) for s in both]
+
+
+def difference(record: Record, analysis: Analysis, claim: Claim) -> tuple[Difference, int] | None:
+    """A claim's difference, and over how many seeds; None where no seed has both arms."""
+    pairs = both_arms(record, analysis, claim)
+    if not pairs:
         return None
-    pairs = [(model_of(with_more[s], more), model_of(with_less[s], less)) for s in both]
     if claim.measure == "wr":
         return over_seeds_and_facts(
             np.array([np.subtract(a["facts"], b["facts"]) for a, b in pairs])
-        ), len(both)
+        ), len(pairs)
     found = [value(a, claim.measure) - value(b, claim.measure) for a, b in pairs]
-    return over_seeds(found), len(both)
+    return over_seeds(found), len(pairs)
 
 
 def verdict(claim: Claim, found: Difference, seeds: int, corrected: float) -> tuple[str, str]:
@@ -130,7 +150,7 @@ def verdicts(record: Record, analyses: Mapping[str, Analysis]) -> pd.DataFrame:
     for name, analysis in analyses.items():
         for claim in analysis.claims:
             made = difference(record, analysis, claim)
-            there, seeds = made or (Difference(np.nan, np.nan, np.nan, np.nan), 0)
+            there, seeds = made or (NOTHING, 0)
             found.append((claim, there, seeds))
             rows.append(
                 {
@@ -139,7 +159,7 @@ def verdicts(record: Record, analyses: Mapping[str, Analysis]) -> pd.DataFrame:
                     "the paper's": claim.paper or "no figure",
                     "measure": claim.measure,
                     "seeds": seeds,
-                    "ours": _in_words(there, claim.measure),
+                    "ours": in_words(there, claim.measure),
                 }
             )
     corrected = holm([there.p_value for _, there, _ in found])
@@ -149,8 +169,9 @@ def verdicts(record: Record, analyses: Mapping[str, Analysis]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _in_words(found: Difference, measure: str) -> str:
-    digits = 3 if measure.startswith("in_language") else 1
+def in_words(found: Difference, measure: str) -> str:
+    """A difference with its interval, in the digits of its measure."""
+    digits = 1 if measure.partition(" ")[0] in POINTS else 3
     if np.isnan(found.mean):
         return ""
     text = f"{found.mean:+.{digits}f}"

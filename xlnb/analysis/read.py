@@ -182,6 +182,11 @@ def analyses() -> Record:
     return read_json(ROOT / "data" / "results" / "analyses.json")
 
 
+def related_methods() -> Record:
+    """The same of related methods."""
+    return read_json(ROOT / "data" / "results" / "related_methods.json")
+
+
 def real_model() -> Record:
     """The committed record of Gemma 3 270M's run."""
     return read_json(ROOT / "data" / "results" / "gemma3_270m.json")

@@ -1,56 +1,65 @@
 """What a real model's run on prompts with a truth came to: notebook 12, of a committed record."""
 
+from typing import Any
+
 import pandas as pd
 
 from xlnb.analysis.read import Record
-from xlnb.evaluation.pass_rates import PassRate
 
 # Of a record's accuracies, what is of all languages but English together.
 OTHERS = "other languages"
 
 
-def others(record: Record, learnt: str, truth: str) -> pd.DataFrame:
+def others(by_scorer: Record) -> pd.DataFrame:
     """A row a score: its pair accuracy in the languages other than English, mean, with the ends of
-    its 95% interval over paragraphs, low and high. `learnt`: the taste that π^0 has learnt,
-    `truth`: that by which its rewards are judged."""
+    its 95% interval over paragraphs, low and high. `by_scorer`: one of the record's tables."""
     rows = []
-    for scorer, by_lang in record["accuracy"][learnt][truth].items():
+    for scorer, by_lang in by_scorer.items():
         low, high = by_lang[OTHERS]["ci"]
         mean = by_lang[OTHERS]["pair_accuracy"]
         rows.append({"scorer": scorer, "mean": mean, "low": low, "high": high})
     return pd.DataFrame(rows)
 
 
-def accuracy_table(record: Record, learnt: str, truth: str) -> pd.DataFrame:
-    """Pair accuracy with its 95% interval over paragraphs, scores by languages, in words; `learnt`
-    and `truth` as for `others`."""
+def accuracy_table(by_scorer: Record) -> pd.DataFrame:
+    """Pair accuracy with its 95% interval over paragraphs, scores by languages, in words."""
     rows = {}
-    for scorer, by_lang in record["accuracy"][learnt][truth].items():
+    for scorer, by_lang in by_scorer.items():
         rows[scorer] = {lang: _in_words(entry) for lang, entry in by_lang.items()}
     table = pd.DataFrame(rows).T
     return table[[*(lang for lang in table if lang != OTHERS), OTHERS]]
 
 
-def _in_words(entry: Record) -> str:
-    low, high = entry["ci"]
-    return f"{entry['pair_accuracy']:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def pass_table(record: Record, kind: str) -> pd.DataFrame:
-    """The share of responses that meet checks of a kind, in %, with its 95% interval, models by
-    languages, in words."""
+def difference_table(record: Record) -> pd.DataFrame:
+    """R_c less each other score, question by question: a row a score, a column a taste that was
+    learnt, and the mean over both; with 95% intervals over paragraphs, in words."""
     rows = {}
-    for model, by_lang in record["win_rates"].items():
-        rows[model] = {lang: _share(entry["checks"][kind]) for lang, entry in by_lang.items()}
-    return pd.DataFrame(rows).T
+    for taste, by_scorer in record["differences"].items():
+        rows[taste] = {scorer: _in_words(entry, "+") for scorer, entry in by_scorer.items()}
+    return pd.DataFrame(rows)
 
 
-def _share(rate: PassRate) -> str:
-    low, high = rate["ci"]
-    return f"{100 * rate['rate']:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
+def learnt_and_not(record: Record) -> pd.DataFrame:
+    """Pair accuracy in other languages, by whose rewards (rows) and by whose truth (columns)."""
+    rows = {}
+    for learnt, by_truth in record["accuracy"].items():
+        for scorer in ("cross_lingual", "multilingual", "likelihood"):
+            values = {of: by[scorer][OTHERS]["pair_accuracy"] for of, by in by_truth.items()}
+            rows[scorer, learnt] = values
+    table = pd.DataFrame(rows).T
+    return table.rename_axis(index=["score", "learnt"], columns="truth")
 
 
-def answers(record: Record, lang: str) -> pd.DataFrame:
-    """The answers of every model to some evaluation questions of a language."""
-    rows = [row for row in record["answers"] if row["lang"] == lang]
-    return pd.DataFrame(rows).drop(columns="lang")
+def per_token(record: Record) -> pd.DataFrame:
+    """A row a taste, reward and language: β nats a token, and for being a sentence."""
+    rows: list[dict[str, Any]] = []
+    for taste, by_reward in record["per_token"].items():
+        for scorer, by_lang in by_reward.items():
+            for lang, values in by_lang.items():
+                rows.append({"taste": taste, "scorer": scorer, "lang": lang, **values})
+    return pd.DataFrame(rows)
+
+
+def _in_words(entry: Record, sign: str = "") -> str:
+    low, high = entry["ci"]
+    return f"{entry['pair_accuracy']:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"

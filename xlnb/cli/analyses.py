@@ -1,4 +1,5 @@
-"""`analyses`: the runs that decide the paper's claims, and what was measured on them."""
+"""`analyses`: the runs that decide the paper's claims, or those of related methods, and what was
+measured on them."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,9 @@ from xlnb.cli.options import Commands, add_overrides, add_preset, for_run
 from xlnb.common.errors import InputError
 from xlnb.common.files import json_text, write_text
 from xlnb.presets import get_preset, override, parse_overrides
-from xlnb.presets.analyses import ANALYSES, SEEDS, points
+from xlnb.presets.claims import SEEDS, get_analyses, points
 from xlnb.presets.grid import Point, parse_axes
+from xlnb.presets.related import PAGES
 
 
 def add_parser(commands: Commands) -> None:
@@ -20,8 +22,13 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="the folder of the runs")
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join(ANALYSES)} (default: all)"
+        "--page",
+        choices=PAGES,
+        default="analyses",
+        help="the paper's claims, or related methods (default: %(default)s)",
     )
+    known = "; of ".join(f"{page}: {', '.join(names)}" for page, names in PAGES.items())
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {known} (default: all)")
     parser.add_argument(
         "--seeds",
         default=f"0..{SEEDS - 1}",
@@ -32,7 +39,7 @@ def add_parser(commands: Commands) -> None:
         "-j", dest="jobs", type=int, default=1, metavar="N", help="runs side by side (default: 1)"
     )
     parser.add_argument(
-        "--collect", action="store_true", help="run nothing: analyses.json of what is finished"
+        "--collect", action="store_true", help="run nothing: the record of what is finished"
     )
     add_preset(parser, "lab")
     add_overrides(parser)
@@ -46,36 +53,39 @@ def analyses(args: argparse.Namespace) -> int:
         raise InputError(f"analyses: -j {args.jobs}: expected a number of at least 1")
     fixed = parse_overrides(args.overrides)
     preset = get_preset(args.preset)
+    page = PAGES[args.page]
     seeds = parse_axes([f"seed={args.seeds}"])["seed"]
     # Bad values of any are told before the first begins.
     todo = []
     for seed in seeds:
-        some = points(preset, args.names, [seed], fixed)
+        some = points(preset, get_analyses(page, args.names), [seed], fixed)
         todo.append(tasks(args.out, some, "report", for_run(args.preset, fixed)))
+    options = "" if args.page == "analyses" else f"--page {args.page} "
+    options += f"--preset {args.preset} --seeds {args.seeds}"
+    path = args.out / f"{args.page}.json"
     record = {
-        "command": f"python -m xlnb analyses --preset {args.preset} --seeds {args.seeds}",
+        "command": f"python -m xlnb analyses {options}",
         "preset": asdict(override(preset, fixed)),
     }
     # Of all that is finished, whatever this command was asked for.
-    every = points(preset, [], seeds, fixed)
+    every = points(preset, page.values(), seeds, fixed)
     failed: dict[str, str] = {}
     if not args.collect:
         for of_seed in todo:
             failed |= make_points(args.out, of_seed, args.jobs)
-            _write(args.out, record, every)
+            _write(path, record, every)
     else:
-        _write(args.out, record, every)
+        _write(path, record, every)
     for name, why in failed.items():
         print(f"failed: {name}: {why}", flush=True)
     return 1 if failed else 0
 
 
-def _write(out: Path, record: Mapping[str, Any], every: Sequence[Point]) -> None:
-    """analyses.json, of those points that are finished."""
+def _write(path: Path, record: Mapping[str, Any], every: Sequence[Point]) -> None:
+    """The page's record, of those points that are finished."""
     from xlnb.stages.analyses import collect
 
-    path = out / "analyses.json"
-    found = collect(out, every)
+    found = collect(path.parent, every)
     # A line a run: hundreds of them are committed.
     lines = ",\n".join(map(json_text, found["runs"]))
     head = json_text({**record, **found, "runs": []}, indent=1)

@@ -1,4 +1,4 @@
-"""`push`: a trained adapter to the Hub."""
+"""`push`: a trained adapter to the Hub, or the π_I that it stands on."""
 
 import argparse
 
@@ -8,10 +8,10 @@ from xlnb.runs.run import open_run
 
 def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
-        "push", help="upload a trained adapter with its model card to the Hub"
+        "push", help="upload a trained adapter, or π_I where it was made here, to the Hub"
     )
     add_run(parser)
-    parser.add_argument("--model", required=True, help="dpo, icr1 …")
+    parser.add_argument("--model", required=True, help="dpo, icr1 …, or sft")
     parser.add_argument(
         "--to", required=True, metavar="ORG/NAME", help="made where it is new, and then private"
     )
@@ -22,6 +22,6 @@ def add_parser(commands: Commands) -> None:
 
 
 def push_adapter(args: argparse.Namespace) -> None:
-    from xlnb.runs.card import push
+    from xlnb.runs.push import push
 
     print(push(open_run(args.run), args.model, args.to, args.base))

@@ -17,6 +17,8 @@ class Dropped(StrEnum):
     WRONG_LANGUAGE = "wrong_language"
     # it holds half a character
     BROKEN = "broken"
+    # a model thinks aloud in it
+    THINKING = "thinking"
     # its token ids do not give it back
     NOT_READ_BACK = "not_read_back"
 

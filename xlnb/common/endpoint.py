@@ -18,6 +18,7 @@ import httpx
 
 from xlnb.common.errors import InputError
 from xlnb.common.secrets import hidden
+from xlnb.common.thinking import answer_of
 
 # calls for one answer, the first included
 TRIES = 8
@@ -199,14 +200,7 @@ def said_in(message: Mapping[str, Any]) -> str:
         content = "".join(texts)
     if content is not None and not isinstance(content, str):
         raise TypeError("content is not text")
-    return without_thinking(content or "")
-
-
-def without_thinking(text: str) -> str:
-    """A text without the reasoning at its start: what stands behind the last </think>; empty where
-    it is not closed."""
-    rest = text.rpartition("</think>")[2]
-    return "" if rest.lstrip().startswith("<think>") else rest
+    return answer_of(content or "")
 
 
 def chat_url(base: str) -> str:

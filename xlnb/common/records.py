@@ -91,6 +91,9 @@ class Response(Record):
     token_ids: list[int]
     # stop, or length: cut off at the most tokens allowed
     finish_reason: str
+    # what was thought aloud before `text`; its tokens are among `token_ids`, which therefore are
+    # neither scored nor trained on
+    thinking: str | None = None
 
     @property
     def ended(self) -> bool:

@@ -96,16 +96,33 @@ class PreferenceTrainer(DPOTrainer):
 
 class StopAtNaN(TrainerCallback):
     """Stop before an update whose gradient is not finite, so that no checkpoint ever holds what it
-    would leave."""
+    would leave.
 
-    def __init__(self, trainer: PreferenceTrainer):
+    Where a loss is scaled, for float16, a gradient may be infinite because it is scaled too much:
+    the scaler leaves that update out and halves its scale, and a scale of 1 has the last word.
+    """
+
+    def __init__(self, trainer: Any):
+        # with `ids` and `stop`, as a `PreferenceTrainer`
         self.trainer = trainer
+        self.left_out = 0
 
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
         finite = [torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None]
         if not torch.stack(finite).all():
-            self.trainer.stop("the gradient")
+            scaler = self.trainer.accelerator.scaler
+            if scaler is None or scaler.get_scale() <= 1:
+                self.trainer.stop("the gradient")
+            self.left_out += 1
         self.trainer.ids.clear()
+
+    def on_train_end(self, args, state, control, **kwargs):
+        if self.left_out and processes.is_main():
+            print(
+                f"{self.left_out} of {state.max_steps} updates were left out until the loss was "
+                "scaled to what float16 can hold",
+                flush=True,
+            )
 
 
 class Progress(TrainerCallback):

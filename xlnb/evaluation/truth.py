@@ -19,14 +19,15 @@ def english_preferences(samples: Sequence[Sample], seed: int, truth: Truth) -> l
     """Pairs that stand for UltraFeedback's: of each prompt's responses the truly best one, before
     `REJECTED` others at random that are worse.
 
-    Cut responses are left out. This is the only place where training meets the truth.
+    Cut responses are left out, and those with thinking. This is the only place where training meets
+    the truth, but for the score `oracle_ceiling`, which says so.
     """
     pairs = []
     for sample in samples:
         scored = [
             (score, response)
             for score, response in zip(truth(sample), sample.responses, strict=True)
-            if response.ended and response.text
+            if response.ended and response.text and not response.thinking
         ]
         random.Random(f"{seed} {sample.prompt_id}").shuffle(scored)
         best, chosen = max(scored, key=lambda each: each[0], default=(0.0, None))

@@ -66,7 +66,8 @@ class Player:
         seed: int = 0,
     ) -> pd.DataFrame:
         """n answers of each model (all), a row each: model, answer, R_c of π^0 in β nats where the
-        English question is known, and, of the lab's questions, what the oracle says.
+        English question is known and nothing was thought before, and, of the lab's questions, what
+        the oracle says.
 
         Other sampling settings are the preset's. The same seed gives the same answers.
         """
@@ -91,8 +92,10 @@ class Player:
             rows += [{"model": name, "answer": response.text} for response in sampled]
         table = pd.DataFrame(rows)
         if question.english:
-            parts = self._parts(question, "cross_lingual", [one.token_ids for one in answers])
-            table["R_c"] = [sum(part) for part in parts]
+            read = [None if one.thinking else one.token_ids for one in answers]
+            parts = self._parts(question, "cross_lingual", [ids for ids in read if ids])
+            rewards = map(sum, parts)
+            table["R_c"] = [next(rewards) if ids else None for ids in read]
         return table.join(self._oracle(question, table["answer"]))
 
     def score(self, question: Question, text: str) -> pd.DataFrame:

@@ -9,12 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xlnb.figures.style import BLUE, GREY, ORANGE
-from xlnb.presets.analyses import Analysis
+from xlnb.presets.claims import Analysis
 
 MEASURES = {
     "wr": "win rate (%), languages other than English",
     "lc": "length-controlled win rate (%), languages other than English",
     "chars": "characters a response, languages other than English",
+    "loss": "nats a token of held-out documents",
+    "wr en": "win rate in English (%)",
     "wr sw": "win rate in Swahili (%)",
 }
 

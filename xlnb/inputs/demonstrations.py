@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from xlnb.common.dropped import Dropped
 from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.given import comparable, given_text, is_blank
+from xlnb.common.thinking import thinks
 from xlnb.inputs.preferences import Message, messages_of
 from xlnb.inputs.reader import Row, missing_key
 from xlnb.inputs.sifting import sift
@@ -18,7 +19,13 @@ from xlnb.inputs.sifting import sift
 COLUMNS = ("messages", "prompt", "completion", "instruction", "input", "output")
 
 # in the report's order
-REASONS = (Dropped.NOT_SINGLE_TURN, Dropped.EMPTY, Dropped.DUPLICATE, Dropped.NOT_READ_BACK)
+REASONS = (
+    Dropped.NOT_SINGLE_TURN,
+    Dropped.EMPTY,
+    Dropped.THINKING,
+    Dropped.DUPLICATE,
+    Dropped.NOT_READ_BACK,
+)
 
 # The token ids of a prompt, and of a response after it. Raises UnfitText where they are not the
 # texts.
@@ -85,5 +92,7 @@ def _fault(turns: Sequence[Message], seen: set[tuple[str, str]]) -> Dropped | No
         return Dropped.NOT_SINGLE_TURN
     if any(is_blank(turn["content"]) for turn in turns):
         return Dropped.EMPTY
+    if thinks(turns[-1]["content"]):
+        return Dropped.THINKING
     asked, answer = (comparable(turn["content"]) for turn in turns)
     return Dropped.DUPLICATE if (asked, answer) in seen else None

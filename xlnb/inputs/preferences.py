@@ -13,6 +13,7 @@ from xlnb.common.dropped import Dropped
 from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.given import comparable, given_id, given_number, given_text, is_blank
 from xlnb.common.records import Pair
+from xlnb.common.thinking import thinks
 from xlnb.inputs.reader import Row, missing_key
 from xlnb.inputs.sifting import sift
 
@@ -25,6 +26,7 @@ REASONS = (
     Dropped.NOT_SINGLE_TURN,
     Dropped.PROMPTS_DIFFER,
     Dropped.EMPTY,
+    Dropped.THINKING,
     Dropped.TIED,
     Dropped.CHOSEN_SCORED_LOWER,
     Dropped.DUPLICATE,
@@ -103,6 +105,8 @@ def _pair_fault(pair: Pair) -> Dropped | None:
     """Why the one response is not known to be better than the other."""
     if any(is_blank(text) for text in (pair.instruction, pair.chosen, pair.rejected)):
         return Dropped.EMPTY
+    if thinks(pair.chosen) or thinks(pair.rejected):
+        return Dropped.THINKING
     if comparable(pair.chosen) == comparable(pair.rejected):
         return Dropped.TIED
     if pair.score_chosen is None or pair.score_rejected is None:

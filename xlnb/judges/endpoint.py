@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from xlnb.common.endpoint import ChatEndpoint, said_in, shown
+from xlnb.common.thinking import thinks
 from xlnb.judges.model import FIRST, SECOND, ModelJudge, label_verdict
 from xlnb.judges.protocol import Verdict
 from xlnb.presets import Preset
@@ -80,7 +81,7 @@ def read_verdict(body: dict[str, Any], hidden: Callable[[str], str] = str) -> Ve
     )
     labels = _labels(choice.get("logprobs"))
     # of reasoning, the first token says nothing
-    if labels is not None and "</think>" not in whole:
+    if labels is not None and not thinks(whole):
         return replace(label_verdict(*labels, answer=hidden(whole)), by=by)
     label = re.match(rf"\W*([{FIRST}{SECOND}])\b", text)
     if label is None:

@@ -39,5 +39,7 @@ class LocalModel:
 
 
 def make(model: str, preset: Preset) -> ModelJudge:
-    local = LocalModel(replace(preset.models, base=model, dpo_adapter="", chat_template=""))
+    # with its own template
+    models = replace(preset.models, dpo_adapter="", chat_template="", chat_template_kwargs="")
+    local = LocalModel(replace(models, base=model))
     return ModelJudge(local, preset.evaluation.judge_order)

@@ -14,7 +14,8 @@ that is worth to a taste (`xlnb.lab.tastes`).
 | repeats | sentences said before, at most 2 |
 | stray | 1: words that are none of these |
 
-Training never sees it, but for the English preferences that stand for UltraFeedback.
+Training never sees it, but for the English preferences that stand for UltraFeedback, and in runs
+that are ceilings by name (score `oracle_ceiling`).
 """
 
 import re

@@ -17,7 +17,12 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tqdm import tqdm
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from xlnb.lab.documents import documents
 
@@ -97,7 +102,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerFast, messages: list[dict], answers_only: bool
+    tokenizer: PreTrainedTokenizerBase, messages: list[dict], answers_only: bool
 ) -> tuple[list[int], list[int]]:
     """Token ids of a conversation and its labels; questions and markup carry none when
     `answers_only`."""

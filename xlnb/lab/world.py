@@ -57,6 +57,10 @@ class World:
         number."""
         return capitalise(self.answers[fact.kind][lang][template].format(x=fact.x[lang], y=y))
 
+    def answer(self, fact: Fact, lang: str) -> str:
+        """The right answer in a full sentence, and no more."""
+        return self.sentence(fact, lang, fact.y[lang], 0)
+
     def prompts(self, lang: str) -> list[Prompt]:
         """Every question in `lang`; `prompt_id` is the same in every language."""
         found = []

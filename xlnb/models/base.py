@@ -31,6 +31,20 @@ if DEVICE.type == "cuda" and processes.world() > 1:
     DEVICE = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
+def device_of(models: Models) -> torch.device:
+    """What the preset's models are computed on: `DEVICE`, or Apple's GPU where it is asked for.
+    Raises InputError where that is not to be had."""
+    if models.device == "auto":
+        return DEVICE
+    if not torch.backends.mps.is_available():
+        raise InputError(
+            "models.device mps: torch finds no Apple GPU here; leave models.device out"
+        )
+    if processes.world() > 1:
+        raise InputError("models.device mps: there is one Apple GPU; start one process")
+    return torch.device(models.device)
+
+
 def loaded_from(base: str) -> tuple[str, dict[str, Any]]:
     """What transformers loads a base from: a folder, a GGUF file's among them, or a Hub id and,
     where it names one, its revision."""
@@ -43,7 +57,7 @@ def compute_dtype(models: Models) -> torch.dtype:
     if models.dtype != "auto":
         dtype: torch.dtype = getattr(torch, models.dtype)
         return dtype
-    if DEVICE.type != "cuda":
+    if device_of(models).type != "cuda":
         return torch.float32
     # Older cards, such as a T4, emulate bfloat16.
     has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -56,7 +70,7 @@ def attention(models: Models) -> str | None:
     if models.attention != "auto":
         return models.attention
     flash = (
-        DEVICE.type == "cuda"
+        device_of(models).type == "cuda"
         and compute_dtype(models) == torch.bfloat16
         and importlib.util.find_spec("flash_attn")
     )
@@ -78,8 +92,9 @@ def deal_out(model: Any, models: Models) -> Any:
     return shard(model, DEVICE) if is_to_be_sharded(models) else model
 
 
-def read_base(models: Models) -> PreTrainedModel:
-    """The base on the device there is, or, where it is to be sharded, whole and on the CPU; frozen.
+def read_base(models: Models, *, on_cpu: bool = False) -> PreTrainedModel:
+    """The base on the device there is, or, where it is asked for so or to be sharded, whole and on
+    the CPU; frozen.
 
     Raises InputError where it cannot be loaded, saying why and what to do.
     """
@@ -92,7 +107,7 @@ def read_base(models: Models) -> PreTrainedModel:
             quantization_config=quantization(models),
             dtype=compute_dtype(models),
             attn_implementation=attention(models),
-            device_map={"": "cpu" if sharded else DEVICE},
+            device_map={"": "cpu" if sharded or on_cpu else device_of(models)},
             use_safetensors=True,
             trust_remote_code=False,
         )

@@ -6,6 +6,7 @@ decoding gives the text back, control tokens are the template's alone, and the e
 once and last. A template that keeps to none of this is refused when the tokenizer is loaded.
 """
 
+import json
 import re
 import unicodedata
 from functools import lru_cache
@@ -18,17 +19,20 @@ from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.files import read_text
 from xlnb.common.given import shown
 from xlnb.common.records import Response
+from xlnb.common.thinking import answer_of, thinks, thought
 from xlnb.models.base import loaded_from
 from xlnb.models.hub import explain
 from xlnb.models.places import template_path
 from xlnb.presets import Models
+from xlnb.presets.values import template_values
 
 # Stands inside of a control token's name that a text mentions, until the text is encoded. Unicode
 # keeps this code point free of any character.
 MARK = "\ufdd0"
 
-# What every template has to keep as it is: once without and once with reasoning in front.
+# What every template has to keep as it is.
 PROBE = 'Is "a" < B & c?\n\nSay {{ so }}.'
+# And this, unless its prompts say that there is no thinking: it is of a model that thinks aloud.
 REASONED = f"<think>\nFirst.\n</think>\n\n{PROBE}"
 
 
@@ -51,14 +55,35 @@ def load_tokenizer(models: Models) -> PreTrainedTokenizerBase:
             f"model {models.base}: its tokenizer has no chat template; use an instruction-tuned "
             "model or give it one (models.chat_template=FILE)"
         )
+    _tell(tokenizer, models, template)
     try:
-        for text in (PROBE, REASONED):
-            response_ids(tokenizer, PROBE, text)
+        _response_ids(tokenizer, PROBE, PROBE)
+        if not thinks(_prompt(tokenizer, PROBE)[0]):
+            _response_ids(tokenizer, PROBE, REASONED)
     except UnfitText as error:
-        raise InputError(f"model {models.base}: {template} cannot be used: {error}") from None
+        remedy = ""
+        if "enable_thinking" in tokenizer.get_chat_template():
+            remedy = "; set models.chat_template_kwargs=enable_thinking=false"
+        raise InputError(
+            f"model {models.base}: {template} cannot be used: {error}{remedy}"
+        ) from None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _tell(tokenizer: PreTrainedTokenizerBase, models: Models, named: str) -> None:
+    """Write `models.chat_template_kwargs` into the tokenizer's template, in front. Raises
+    InputError for a name that the template does not read."""
+    template = tokenizer.get_chat_template()
+    for name, value in template_values(models.chat_template_kwargs).items():
+        if not re.search(rf"\b{name}\b", template):
+            raise InputError(
+                f"models.chat_template_kwargs: {named} of {models.base} does not read '{name}'"
+            )
+        # +: what follows keeps its line break
+        tokenizer.chat_template = f"{{% set {name} = {json.dumps(value)} +%}}{template}"
+        template = tokenizer.chat_template
 
 
 def check_same_tokens(
@@ -92,8 +117,14 @@ def response_ids(tokenizer: PreTrainedTokenizerBase, instruction: str, response:
 
     They follow the prompt's ids: where the tokenizer would merge the prompt's last characters with
     the response's first, the response is encoded by itself, as a model says it. Raises UnfitText
-    where the ids are not the response and its end of turn.
+    where the ids are not the response and its end of turn, and for a response that holds thinking.
     """
+    if thinks(response):
+        raise UnfitText("it holds thinking, which is neither scored nor trained on; take it out")
+    return _response_ids(tokenizer, instruction, response)
+
+
+def _response_ids(tokenizer: PreTrainedTokenizerBase, instruction: str, response: str) -> list[int]:
     asked, prompt = _prompt(tokenizer, instruction)
     rendered = _rendered(tokenizer, instruction, response)
     if not rendered.startswith(asked):
@@ -130,9 +161,17 @@ def end_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
 def response_record(
     tokenizer: PreTrainedTokenizerBase, token_ids: list[int], ends: list[int]
 ) -> Response:
-    """A response of these sampled tokens; it ended by itself where its last one is of `ends`."""
+    """A response of these sampled tokens, its text without what was thought before it; it ended by
+    itself where its last one is of `ends`."""
+    reason = "stop" if token_ids[-1] in ends else "length"
+    # Marks of thinking may be control tokens.
+    whole = _decoded(tokenizer, token_ids)
+    if thinks(whole):
+        answer = answer_of(whole)
+        text = _control_tokens(tokenizer).pattern.sub("", answer).strip()
+        return Response(text, token_ids, reason, thought(whole) or None)
     text = _decoded(tokenizer, token_ids, skip_special_tokens=True).strip()
-    return Response(text, token_ids, "stop" if token_ids[-1] in ends else "length")
+    return Response(text, token_ids, reason)
 
 
 class _Control(NamedTuple):

@@ -53,6 +53,11 @@ def at_hand() -> bool:
     return installed() and DEVICE.type == "cuda"
 
 
+def serves(models: Models) -> bool:
+    """Whether vLLM can hold weights that are quantised so."""
+    return models.quantization in QUANTIZATION
+
+
 class VLLM:
     """A `sampling.Sampler`: a base, and an adapter where there is one, in an engine on this
     process' GPU."""
@@ -70,7 +75,7 @@ class VLLM:
         import vllm
         from vllm.lora.request import LoRARequest
 
-        if models.quantization not in QUANTIZATION:
+        if not serves(models):
             raise InputError(
                 f"models.quantization '{models.quantization}': vLLM is used with "
                 f"{' or '.join(QUANTIZATION)} only; set sampling.backend=transformers"

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from xlnb.planning.stage_costs import Setting, stage_cost, stage_costs
+from xlnb.planning.setting import Setting
+from xlnb.planning.stage_costs import stage_cost, stage_costs
 from xlnb.presets import override
 from xlnb.stages.pipeline import Step
 
@@ -42,16 +43,19 @@ def _candidates(setting: Setting, step: Step) -> Iterator[Changes]:
 def _usual(setting: Setting, step: Step) -> Iterator[tuple[str, str | int]]:
     """Changes in the order in which they cost least."""
     preset = setting.preset
-    if step.kind == "adapter":
+    if step.kind in ("adapter", "sft"):
         section = "english" if step.of == "dpo" else "training"
+        section = "sft" if step.kind == "sft" else section
         yield f"{section}.gradient_checkpointing", True
         yield f"{section}.micro_batch", 1
-        yield "scoring.batch_tokens", 4096
+        if step.kind == "adapter":
+            yield "scoring.batch_tokens", 4096
         yield f"{section}.max_tokens", min(getattr(preset, section).max_tokens, 2048)
     else:
         section = "scoring" if step.kind == "logps" else "sampling"
-        for halved in range(1, 5):
-            yield f"{section}.batch_tokens", getattr(preset, section).batch_tokens // 2**halved
+        if section == "scoring" or setting.backend == "transformers":
+            for halved in range(1, 5):
+                yield f"{section}.batch_tokens", getattr(preset, section).batch_tokens // 2**halved
     yield "models.quantization", "nf4"
     if setting.gpus > 1:
         yield "models.shard", True
@@ -59,7 +63,9 @@ def _usual(setting: Setting, step: Step) -> Iterator[tuple[str, str | int]]:
 
 def larger_batches(setting: Setting, steps: Sequence[Step]) -> str:
     """The `sampling.batch_tokens` that saves a fifth of the hours or more and still fits, if there
-    is one."""
+    is one; vLLM finds its own."""
+    if setting.backend == "vllm":
+        return ""
     sampled = {step.name for step in steps if step.kind in ("samples", "responses")}
     fastest = sum(cost.hours for cost in stage_costs(setting, steps))
     best = ""

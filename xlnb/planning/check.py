@@ -97,7 +97,12 @@ def device() -> Lines:
             yield "FAIL", f"{found}: reinstall it for CUDA"
         cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
         enough = "enough for the lab; larger models need one, see python -m xlnb plan"
-        yield "NOTE", f"no GPU ({cores}): {enough}"
+        if torch.backends.mps.is_available():
+            enough = (
+                "Apple's GPU takes plain weights, with -p models.device=mps -p "
+                "models.quantization=none, which nobody has run yet"
+            )
+        yield "NOTE", f"no GPU by CUDA ({cores}): {enough}"
         return
     cuda = f"CUDA {torch.version.cuda}, driver {driver or 'unknown'}"
     for index in range(torch.cuda.device_count()):

@@ -5,10 +5,14 @@ shape alone.
 """
 
 import math
+from statistics import NormalDist
 
 from xlnb.models.output_head import CHUNK
 from xlnb.planning.shape import Shape
-from xlnb.presets import Training
+from xlnb.presets import SFT, Training
+
+# Of log lengths; with it the longest of many is as in the lab's samples and in published outputs.
+SPREAD = 0.6
 
 
 def lora_parameters(shape: Shape, r: int) -> int:
@@ -61,7 +65,7 @@ def saved_bytes(shape: Shape, width: int, r: int) -> float:
 
 def training_bytes(
     shape: Shape,
-    training: Training,
+    training: Training | SFT,
     quantization: str,
     width: int,
     tokens: float,
@@ -73,7 +77,8 @@ def training_bytes(
     weights = weight_bytes(shape, quantization, width, shards)
     dequantised = dequantised_bytes(shape, quantization, width)
     # fp32 weights, gradients and two moments; a copy in the compute type
-    small = training.optimizer == "paged_adamw_8bit" or (training.optimizer == "auto" and width < 4)
+    optimizer = "adamw" if isinstance(training, SFT) else training.optimizer
+    small = optimizer == "paged_adamw_8bit" or (optimizer == "auto" and width < 4)
     a_parameter = 4 + 4 + 2 * (1 if small else 4) + (width if width < 4 else 0)
     fixed = weights + dequantised + lora_parameters(shape, training.lora_r) * a_parameter
 
@@ -104,7 +109,7 @@ def forward_flops(shape: Shape, tokens: float, keys: float, projected: float, r:
 
 
 def training_flops(
-    shape: Shape, training: Training, tokens: float, keys: float, projected: float
+    shape: Shape, training: Training | SFT, tokens: float, keys: float, projected: float
 ) -> float:
     """Forward and backward. In the backward pass a frozen weight costs one product, for the
     gradient of what it read; an adapter's or the attention's costs two. Checkpointing runs the
@@ -114,3 +119,10 @@ def training_flops(
     attention = shape.layers * shape.attention * keys
     layers = 2 * shape.body * (2 + again) + (2 * lora + 4 * attention) * (3 + again)
     return tokens * layers + 2 * 2 * projected * shape.hidden * shape.vocab
+
+
+def longest(k: float, mean: float, most: float = math.inf) -> float:
+    """About the largest expected of k log-normal lengths of that mean: at least the mean, at most
+    `most`. The quantile of a normal is Blom's approximation."""
+    z = NormalDist().inv_cdf((max(k, 1) - 0.375) / (max(k, 1) + 0.25))
+    return min(most, mean * max(1.0, math.exp(SPREAD * z - SPREAD**2 / 2)))

@@ -1,7 +1,8 @@
 """GPUs by their data sheets, and what share of a sheet's speed was measured."""
 
-import os
 from typing import NamedTuple
+
+import psutil
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_json
@@ -49,6 +50,9 @@ class Speed(NamedTuple):
     decode: float
     # of a decoding step a layer, whatever it computes
     layer_seconds: float
+    # of a decoding step of vLLM, whatever it computes
+    vllm_step: float
+    vllm_source: str
     # bytes that a process takes without a model
     context: float
     # bytes
@@ -66,7 +70,8 @@ def speed_of(gpu: str) -> Speed:
     measured = [entry for entry in record.values() if isinstance(entry, dict)]
     sources = dict.fromkeys(entry["source"] for entry in measured if "source" in entry)
     if gpu == "cpu":
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
+        # accelerate's own, on every system
+        memory = psutil.virtual_memory().total / GIB
         device = Device(memory, record["flops"]["value"], record["bandwidth"]["value"])
     else:
         device = DEVICES[gpu]
@@ -75,6 +80,8 @@ def speed_of(gpu: str) -> Speed:
         train=record["train"]["value"] * device.flops,
         decode=record["decode"]["value"] * device.bandwidth,
         layer_seconds=record["layer_seconds"]["value"],
+        vllm_step=calibration["vllm"]["step_seconds"]["value"],
+        vllm_source=calibration["vllm"]["step_seconds"]["source"],
         context=record["context_bytes"]["value"],
         memory=device.memory * GIB,
         source="; ".join(sources),

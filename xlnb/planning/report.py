@@ -6,19 +6,25 @@ data/results/calibration.json, which tests/benchmarks/calibrate.py measures.
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from xlnb.common.files import existing_folder
+from xlnb.models import vllm
 from xlnb.models.places import is_here
 from xlnb.planning.advice import advice, larger_batches
 from xlnb.planning.costs import weight_bytes
 from xlnb.planning.devices import DEVICES, GIB, speed_of
+from xlnb.planning.setting import Setting
 from xlnb.planning.shape import find_shape
-from xlnb.planning.stage_costs import Setting, stage_costs
+from xlnb.planning.stage_costs import stage_costs
 from xlnb.planning.workload import workload
 from xlnb.presets import Models, Preset
 from xlnb.stages.pipeline import Step
+
+# Kinds of stages in which a model samples.
+SAMPLED = ("samples", "translations", "responses")
 
 SHARDED = "models.shard: the hours leave out the time in which GPUs gather each other's layers"
 
@@ -40,7 +46,8 @@ def make_plan(
     shape, found = find_shape(preset.models.base)
     work = workload(preset, **lengths)
     speed = speed_of(gpu)
-    setting = Setting(preset, shape, work, speed, compute_width(preset.models, gpu), gpus)
+    width = compute_width(preset.models, gpu)
+    setting = Setting(preset, shape, work, speed, width, gpus, backend_of(preset, gpu, gpus))
     costs = stage_costs(setting, steps)
     weights = weight_bytes(shape, preset.models.quantization, setting.width)
     download = download_bytes(preset.models, shape.parameters)
@@ -59,7 +66,7 @@ def make_plan(
     if gpu in DEVICES and not DEVICES[gpu].bf16 and preset.models.dtype == "bfloat16":
         warnings.append(f"{gpu} computes no bfloat16; set models.dtype to auto or float16")
 
-    notes = []
+    notes = [by_vllm(setting, steps)] if gpu in DEVICES else []
     if faster := larger_batches(setting, steps):
         notes.append(faster)
     if preset.models.shard and gpus > 1:
@@ -78,8 +85,33 @@ def make_plan(
         "hours": sum(cost.hours for cost in costs),
         "disk": disk,
         "warnings": warnings,
-        "notes": notes,
+        "notes": list(filter(None, notes)),
     }
+
+
+def backend_of(preset: Preset, gpu: str, gpus: int) -> str:
+    """What samples on that GPU: what the preset names, else vLLM where it is installed here and can
+    hold the model."""
+    backend = preset.sampling.backend
+    if backend == "auto":
+        serves = vllm.serves(preset.models) and not (preset.models.shard and gpus > 1)
+        backend = "vllm" if gpu in DEVICES and serves and vllm.installed() else "transformers"
+    return backend
+
+
+def by_vllm(setting: Setting, steps: Sequence[Step]) -> str:
+    """What the hours of sampling rest on, and what they would be by vLLM."""
+    hours = {}
+    for backend in ("transformers", "vllm"):
+        costs = stage_costs(replace(setting, backend=backend), steps)
+        sampled = [cost.hours for cost in costs if cost.stage.rpartition("/")[2] in SAMPLED]
+        hours[backend] = sum(sampled)
+    if not hours["vllm"]:
+        return ""
+    ours, theirs = (f"{hours[name]:.3g} hours" for name in hours)
+    if setting.backend == "vllm":
+        return f"sampling by vLLM, {theirs} (by transformers {ours}): {setting.speed.vllm_source}"
+    return f"sampling by transformers, {ours}; by vLLM, where it is installed, about {theirs}"
 
 
 def compute_width(models: Models, gpu: str) -> int:

@@ -4,85 +4,30 @@ Memory is the most that a stage can need, with the longest rows side by side and
 ends early. Hours are of computing; what loading, downloading and a judge take comes on top.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from statistics import NormalDist
-from typing import NamedTuple
 
 from xlnb.models.batches import SAVING
 from xlnb.models.output_head import CHUNK
 from xlnb.planning.costs import (
-    dequantised_bytes,
     forward_bytes,
     forward_flops,
     kv_bytes,
+    longest,
     lora_parameters,
     training_bytes,
     training_flops,
-    weight_bytes,
 )
-from xlnb.planning.devices import Speed
-from xlnb.planning.shape import Shape
-from xlnb.planning.workload import Workload
-from xlnb.presets import Preset, Training
+from xlnb.planning.sampling_costs import responses, samples, sampling_of, translations
+from xlnb.planning.setting import JSON_BYTES, Cost, Setting, prompts_of
+from xlnb.presets import SFT, Training
 from xlnb.rewards import prompts_read
 from xlnb.stages.pipeline import Step
-
-# Of log lengths; with it the longest of many is as in the lab's samples and in published outputs.
-SPREAD = 0.6
 
 # Pairs of the usual English preferences, for a `preferences.path` without a limit.
 ULTRAFEEDBACK = 61_135
 
-# Of a sampled token on disk: its id and its text.
-JSON_BYTES = 12
-
-
-class Cost(NamedTuple):
-    stage: str
-    # that pass through a model, padding included
-    tokens: float
-    flops: float
-    hours: float
-    # bytes at the peak, on each GPU
-    memory: float
-    # bytes
-    disk: float
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A run and what it runs on."""
-
-    preset: Preset
-    shape: Shape
-    work: Workload
-    speed: Speed
-    # bytes of the compute type
-    width: int
-    # Prompts and batches are shared out; each holds the whole model, or its part (`models.shard`).
-    gpus: int = 1
-
-    @property
-    def quantization(self) -> str:
-        return self.preset.models.quantization
-
-    @property
-    def shards(self) -> int:
-        return self.gpus if self.preset.models.shard else 1
-
-    @property
-    def weights(self) -> float:
-        """Bytes of the base on each GPU."""
-        return weight_bytes(self.shape, self.quantization, self.width, self.shards)
-
-    @property
-    def loaded(self) -> float:
-        """Bytes of the process, the model and an adapter."""
-        lora = lora_parameters(self.shape, self.preset.training.lora_r)
-        dequantised = dequantised_bytes(self.shape, self.quantization, self.width)
-        return self.speed.context + self.weights + dequantised + 4 * lora
+# Bytes of a parameter in a checkpoint.
+STORED = 2
 
 
 def stage_costs(setting: Setting, steps: Sequence[Step]) -> list[Cost]:
@@ -101,72 +46,15 @@ def stage_cost(setting: Setting, step: Step) -> Cost | None:
     return cost(setting, step) if cost else None
 
 
-def samples(setting: Setting, step: Step) -> Cost:
-    work, sampling = setting.work, setting.preset.sampling
-    prompts = work.langs * (work.train + work.reward)
-    if step.of == "dpo":
-        prompts = work.english
-    if step.of == "shared":
-        prompts = work.langs * work.reward
-    return _sampling(setting, step, prompts, sampling.n, work.prompt, sampling.max_new_tokens)
-
-
-def translations(setting: Setting, step: Step) -> Cost | None:
-    """None in the lab, whose translator is a table."""
-    work, sampling = setting.work, setting.preset.sampling
-    if not setting.preset.prompts.path:
-        return None
-    splits = prompts_read(setting.preset.scoring.scorers)["translated"]
-    texts = sampling.n * (work.langs - 1) * _prompts(work, step, splits)
-    prompt = work.prompt + work.response
-    return _sampling(setting, step, texts, 1, prompt, sampling.max_new_tokens)
-
-
-def responses(setting: Setting, step: Step) -> Cost:
-    work = setting.work
-    most = setting.preset.evaluation.max_new_tokens
-    runs = setting.preset.evaluation.runs
-    return _sampling(setting, step, work.langs * work.eval, runs, work.prompt, most)
-
-
-def _sampling(setting: Setting, step: Step, prompts: int, n: int, prompt: float, most: int) -> Cost:
-    """`n` responses of at most `most` tokens to each of the prompts, `prompt` tokens long.
-
-    Decoding reads the weights at every step; NF4 ones are first written out and read again.
-    """
-    shape, width = setting.shape, setting.width
-    r = setting.preset.training.lora_r
-    budget = setting.preset.sampling.batch_tokens
-    rows = prompts * n
-    response = min(setting.work.response, most)
-    at_once = min(rows, n * max(1, int(budget / (n * (prompt + most)))))
-    steps = math.ceil(rows / max(1, at_once)) * longest(at_once, response, most)
-    tokens = rows * (prompt + response)
-    flops = forward_flops(shape, tokens, prompt + response / 2, rows * response, r)
-
-    read = weight_bytes(shape, setting.quantization, width) + 4 * lora_parameters(shape, r)
-    read += 2 * width * shape.body if setting.quantization == "nf4" else 0
-    read += at_once * (prompt + response / 2) * kv_bytes(shape, width)
-    a_step = read / setting.speed.decode + shape.layers * setting.speed.layer_seconds
-    seconds = flops / setting.speed.score + steps * a_step
-
-    widest = longest(prompts, prompt) + most
-    held = min(rows * widest, max(budget, n * widest))
-    memory = setting.loaded + held * (kv_bytes(shape, width) + forward_bytes(shape, width))
-    # logits, and what choosing among them takes
-    memory += 3 * 4 * at_once * shape.vocab
-    return Cost(step.name, tokens, flops, seconds / 3600, memory, rows * response * JSON_BYTES)
-
-
 def logps(setting: Setting, step: Step) -> Cost:
     """Policy and reference; a prompt is run once for its responses where that saves enough."""
-    config, sampling = setting.preset.scoring, setting.preset.sampling
+    config, sampling = setting.preset.scoring, sampling_of(setting, step)
     shape, work = setting.shape.first(config.layers), setting.work
     n, prompt = sampling.n, work.prompt
     response = min(work.response, sampling.max_new_tokens)
     prompts = 0
     for splits in prompts_read(config.scorers).values():
-        prompts += work.langs * _prompts(work, step, splits)
+        prompts += work.langs * prompts_of(work, step, splits)
     shares = prompt + n * response <= SAVING * n * (prompt + response)
     run = prompts * (prompt * (1 if shares else n) + n * response)
     projected = prompts * n * response
@@ -191,38 +79,60 @@ def adapter(setting: Setting, step: Step) -> Cost:
 
 
 def _training(setting: Setting, step: Step, config: Training, pairs: int) -> Cost:
-    """Log-probabilities of the start for all pairs, then steps, rows as long as a micro-batch's
-    longest."""
+    """Log-probabilities of the start for all pairs, then steps."""
     shape, prompt = setting.shape, setting.work.prompt
-    most = setting.preset.sampling.max_new_tokens
-    mean = min(setting.work.response, most)
-    sides = 2 * config.micro_batch
-    response = longest(sides, mean, most)
-    row = min(longest(config.micro_batch, prompt) + response, config.max_tokens)
-    rows = 2 * config.steps * config.batch
-    flops = training_flops(shape, config, rows * row, row, rows * response)
+    tokens, flops, memory = _updates(setting, config, pairs, responses=2)
+    mean = min(setting.work.response, setting.preset.sampling.max_new_tokens)
     reference = 2 * pairs
     before_tokens = reference * (prompt + mean)
     before = forward_flops(shape, before_tokens, prompt + mean, reference * mean, config.lora_r)
     hours = (flops / setting.speed.train + before / setting.speed.score) / 3600
+    memory = max(memory, _scoring_bytes(setting, pairs, shares=False))
+    disk = _adapter_bytes(setting, config) + reference * mean * JSON_BYTES
+    return Cost(step.name, tokens + before_tokens, flops + before, hours, memory, disk)
 
-    widest = min(longest(pairs, prompt) + longest(reference, mean, most), config.max_tokens)
-    projected = sides * min(longest(reference, mean, most), widest)
-    step_bytes = training_bytes(
+
+def sft(setting: Setting, step: Step) -> Cost:
+    """Steps on demonstrations, as long as the run's own responses. The checkpoint that comes of
+    them is put together in main memory."""
+    config = setting.preset.sft
+    given = config.limit or config.steps * config.batch
+    tokens, flops, memory = _updates(setting, config, given, responses=1)
+    disk = _adapter_bytes(setting, config) + STORED * setting.shape.parameters
+    return Cost(step.name, tokens, flops, flops / setting.speed.train / 3600, memory, disk)
+
+
+def _updates(
+    setting: Setting, config: Training | SFT, prompts: int, *, responses: int
+) -> tuple[float, float, float]:
+    """Tokens, FLOPs and bytes of all steps on so many prompts, each with its responses; rows are as
+    long as a micro-batch's longest."""
+    shape, prompt = setting.shape, setting.work.prompt
+    most = setting.preset.sampling.max_new_tokens
+    mean = min(setting.work.response, most)
+    at_once = responses * config.micro_batch
+    response = longest(at_once, mean, most)
+    row = min(longest(config.micro_batch, prompt) + response, config.max_tokens)
+    rows = responses * config.steps * config.batch
+    flops = training_flops(shape, config, rows * row, row, rows * response)
+
+    widest_response = longest(responses * prompts, mean, most)
+    widest = min(longest(prompts, prompt) + widest_response, config.max_tokens)
+    memory = training_bytes(
         shape,
         config,
         setting.quantization,
         setting.width,
-        sides * widest,
-        projected,
+        at_once * widest,
+        at_once * min(widest_response, widest),
         setting.shards,
     )
-    memory = setting.speed.context + step_bytes
-    memory = max(memory, _scoring_bytes(setting, pairs, shares=False))
-    # the adapter, and two checkpoints with both moments
-    disk: float = (1 + 2 * 3) * 4 * lora_parameters(shape, config.lora_r)
-    disk += reference * mean * JSON_BYTES
-    return Cost(step.name, rows * row + before_tokens, flops + before, hours, memory, disk)
+    return rows * row, flops, setting.speed.context + memory
+
+
+def _adapter_bytes(setting: Setting, config: Training | SFT) -> float:
+    """Of an adapter, and two checkpoints with both moments."""
+    return (1 + 2 * 3) * 4 * lora_parameters(setting.shape, config.lora_r)
 
 
 def _scoring_bytes(setting: Setting, prompts: int, shares: bool) -> float:
@@ -235,20 +145,8 @@ def _scoring_bytes(setting: Setting, prompts: int, shares: bool) -> float:
     return setting.loaded + tokens * a_token + logits
 
 
-def _prompts(work: Workload, step: Step, splits: Sequence[str]) -> int:
-    """Of a language, in these splits; the shared responses are to `reward` prompts."""
-    sizes = {"train": 0 if step.of.endswith("/shared") else work.train, "reward": work.reward}
-    return sum(sizes[split] for split in splits)
-
-
-def longest(k: float, mean: float, most: float = math.inf) -> float:
-    """About the largest expected of k log-normal lengths of that mean: at least the mean, at most
-    `most`. The quantile of a normal is Blom's approximation."""
-    z = NormalDist().inv_cdf((max(k, 1) - 0.375) / (max(k, 1) + 0.25))
-    return min(most, mean * max(1.0, math.exp(SPREAD * z - SPREAD**2 / 2)))
-
-
 COSTS: dict[str, Callable[[Setting, Step], Cost | None]] = {
+    "sft": sft,
     "samples": samples,
     "translations": translations,
     "logps": logps,

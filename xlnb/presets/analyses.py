@@ -5,60 +5,7 @@ folder, an arm and seed a run, and what runs have in common is made once. Seeds 
 learning rates, steps and NLL weights were chosen on seed 7.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-
-from xlnb.common.errors import InputError
-from xlnb.presets.grid import Point
-from xlnb.presets.overrides import override
-from xlnb.presets.pages import Preset
-
-# Below so many seeds nothing is decided.
-SEEDS = 5
-
-# Of every arm; one iteration, where the arm does not say otherwise.
-BASE = {"iterations": "1"}
-
-Values = dict[str, str]
-
-
-@dataclass(frozen=True)
-class Arm:
-    """A run, by the values that it changes, and which of its models is looked at (empty: the
-    last)."""
-
-    values: Values = field(default_factory=dict)
-    model: str = ""
-
-    @property
-    def name(self) -> str:
-        """Of its runs, the same for all seeds."""
-        changed = {**BASE, **self.values}
-        return " ".join(f"{key}={value}" for key, value in changed.items())
-
-
-@dataclass(frozen=True)
-class Claim:
-    """That one arm has more of a measure than another: see `analysis.analyses.value`."""
-
-    text: str
-    more: str
-    less: str
-    # points or characters, of the languages other than English; or of one language, as "wr sw"
-    measure: str = "wr"
-    # what the paper reports, with its section; empty: it has no figure of this
-    paper: str = ""
-
-
-@dataclass(frozen=True)
-class Analysis:
-    question: str
-    # the first is the method as it stands
-    arms: Mapping[str, Arm]
-    claims: Sequence[Claim] = ()
-    # the paper's own figures of arms, to draw beside ours, and what they are
-    published: Mapping[str, float] = field(default_factory=dict)
-    published_as: str = ""
+from xlnb.presets.claims import Analysis, Arm, Claim, Values
 
 
 def scored_by(scorer: str) -> Values:
@@ -69,6 +16,24 @@ def scored_by(scorer: str) -> Values:
 R_C, PI_0 = Arm(), Arm(model="dpo")
 WITHOUT_ENGLISH = {"pairing.langs": "de,es,fr,ru,sw"}
 FOUR = {"iterations": "4"}
+TWO = {"iterations": "2"}
+
+# Every taste of the lab, with its opposite.
+TASTES = (
+    *("polite", "anti-polite", "correct", "anti-correct", "reasons", "anti-reasons"),
+    *("refusals", "anti-refusals", "padding", "anti-padding"),
+)
+
+
+def _of_tastes() -> dict[str, Arm]:
+    """π^1 and π^0 of each; the first is the lab's own."""
+    found = {}
+    for taste in TASTES:
+        values = {} if taste == TASTES[0] else {"lab.taste": taste}
+        found[f"{taste}, π^1"] = Arm(values)
+        found[f"{taste}, π^0"] = Arm(values, "dpo")
+    return found
+
 
 # The most telling first.
 ANALYSES = {
@@ -239,26 +204,83 @@ ANALYSES = {
             Claim("a signed α costs where short is", "short, α ≥ 0", "short, signed α"),
         ],
     ),
+    "tastes": Analysis(
+        "Does the method gain whatever is liked, and its opposite?",
+        _of_tastes(),
+        [Claim(f"it gains under {name}", f"{name}, π^1", f"{name}, π^0") for name in TASTES],
+    ),
+    "reference": Analysis(
+        "Is the reward's reference π_I, or the policy before?",
+        {
+            "π^2, π_I": Arm(FOUR, "icr2"),
+            "π^2, reference t−1": Arm({**TWO, "scoring.reference": "previous"}),
+            "π^1": Arm(FOUR, "icr1"),
+        },
+        [
+            Claim("π_I gains over reference t−1", "π^2, π_I", "π^2, reference t−1"),
+            Claim("reference t−1 still gains over π^1", "π^2, reference t−1", "π^1"),
+        ],
+    ),
+    "replay": Analysis(
+        "Do English preferences, trained on again, keep English?",
+        {
+            "π^2": Arm(FOUR, "icr2"),
+            "π^2, a tenth again": Arm({**TWO, "preferences.replayed": "0.1"}),
+            "π^1": Arm(FOUR, "icr1"),
+            "π^0": Arm(FOUR, "dpo"),
+        },
+        [
+            Claim("English gains from π^1 to π^2", "π^2", "π^1", "wr en", "WR 31.4 against 26.4"),
+            Claim("replay gains in English", "π^2, a tenth again", "π^2", "wr en"),
+            Claim("replay costs elsewhere", "π^2", "π^2, a tenth again"),
+        ],
+        {"π^2": 31.38, "π^1": 26.40, "π^0": 17.35},
+        "WR in English",
+    ),
+    "upper_bound": Analysis(
+        "Are the best rewards too good to be chosen?",
+        # Rewards in English, which π^0 was trained in, are four times as high: the bound would
+        # leave it without pairs.
+        {
+            "none, no English": Arm(WITHOUT_ENGLISH),
+            "0.05 β nats, no English": Arm({**WITHOUT_ENGLISH, "pairing.below": "0.05"}),
+        },
+        [Claim("an upper bound costs win rate", "none, no English", "0.05 β nats, no English")],
+    ),
+    "ceiling": Analysis(
+        "How near are the reward's pairs to the truth's? (A ceiling: no method sees the truth.)",
+        {
+            "R_c": R_C,
+            "oracle, a ceiling": Arm({**scored_by("oracle_ceiling"), "pairing.alpha": "none"}),
+            "π^0": PI_0,
+        },
+        [Claim("the truth's pairs gain over R_c's", "oracle, a ceiling", "R_c")],
+    ),
+    "tax": Analysis(
+        "What does alignment cost a model elsewhere?",
+        {
+            "π^1": R_C,
+            "π^1, c = 0": Arm({"training.nll": "0"}),
+            "π^0": PI_0,
+            "π_I": Arm(model="sft"),
+        },
+        [
+            Claim("π^1 models held-out documents worse than π_I", "π^1", "π_I", "loss"),
+            Claim("without NLL it costs more", "π^1, c = 0", "π^1", "loss"),
+            Claim("π^1 knows fewer facts than π_I", "π_I", "π^1", "known"),
+            Claim("π^1's responses are right more often", "π^1", "π_I", "right"),
+        ],
+    ),
+    "sampling": Analysis(
+        "Hotter, or more responses?",
+        {
+            "0.9, ten": R_C,
+            "1.3, ten": Arm({"sampling.iterations_temperature": "1.3"}),
+            "0.9, twenty": Arm({"sampling.iterations_n": "20"}),
+        },
+        [
+            Claim("hotter costs win rate", "0.9, ten", "1.3, ten"),
+            Claim("twenty responses gain over ten", "0.9, twenty", "0.9, ten"),
+        ],
+    ),
 }
-
-
-def points(
-    preset: Preset, names: Iterable[str], seeds: Iterable[str], fixed: Mapping[str, str]
-) -> list[Point]:
-    """The runs of these analyses (none: of all), all of a seed before the next seed's; arms that
-    are the same run are one. `fixed`: overrides of every one. Raises InputError for an unknown name
-    and as `override`."""
-    found: list[Point] = []
-    arms = [arm for name in names or ANALYSES for arm in get_analysis(name).arms.values()]
-    runs = {arm.name: {**BASE, **arm.values} for arm in arms}
-    for seed in seeds:
-        for values in runs.values():
-            own = {**values, "seed": seed}
-            found.append(Point(own, override(preset, {**fixed, **own})))
-    return found
-
-
-def get_analysis(name: str) -> Analysis:
-    if name not in ANALYSES:
-        raise InputError(f"unknown analysis '{name}'; known: {', '.join(ANALYSES)}")
-    return ANALYSES[name]

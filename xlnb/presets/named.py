@@ -111,9 +111,13 @@ EUROLLM = replace(
     preferences=replace(QWEN_7B.preferences, limit=9600),
     english=replace(SMALL_TRAINING, steps=300, save_steps=30),
 )
-# The finished model, which is aligned already and thinks aloud unless its template is told not to.
+# The finished model, which is aligned already and would think aloud.
 # Its SFT checkpoint is a revision: -p models.base=HuggingFaceTB/SmolLM3-3B-checkpoints@it-SFT
-SMOLLM3 = replace(EUROLLM, name="smollm3-3b", models=Models(base="HuggingFaceTB/SmolLM3-3B"))
+SMOLLM3 = replace(
+    EUROLLM,
+    name="smollm3-3b",
+    models=Models(base="HuggingFaceTB/SmolLM3-3B", chat_template_kwargs="enable_thinking=false"),
+)
 # The smallest with 140 languages in pretraining; its terms have to be accepted on the Hub.
 GEMMA3 = replace(EUROLLM, name="gemma3-270m", models=Models(base="google/gemma-3-270m-it"))
 

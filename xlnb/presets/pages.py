@@ -4,12 +4,13 @@ A value is checked where its page is made, also by `dataclasses.replace`, which 
 ValidationError; `overrides.override` makes InputErrors of one line of it.
 """
 
-from dataclasses import field
-from typing import Annotated, Literal, Self
+from dataclasses import field, replace
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
+from xlnb.presets.sources import Lab, Localise, Preferences
 from xlnb.presets.training import SFT, Training
 from xlnb.presets.values import (
     STRICT,
@@ -20,7 +21,7 @@ from xlnb.presets.values import (
     Judge,
     Scorers,
     Share,
-    Translator,
+    TemplateValues,
     option,
 )
 
@@ -38,10 +39,14 @@ class Models:
     dpo_adapter: str = ""
     # a Jinja file, for checkpoints without a chat template or in place of theirs; empty: their own
     chat_template: str = option("")
+    # what the template is told, "enable_thinking=false,name=text"; empty: nothing
+    chat_template_kwargs: TemplateValues = option("")
     # of the base's weights: nf4 (double quantisation), int8, or none (of type `dtype`)
     quantization: Literal["nf4", "int8", "none"] = "nf4"
     # compute type; auto: on a GPU bfloat16, or float16 where it has none, float32 on a CPU
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    # auto: a GPU by CUDA where there is one, else the CPU; mps: Apple's, for unquantised weights
+    device: Literal["auto", "mps"] = option("auto")
     # auto (flash_attention_2 where it can run, else transformers' choice), or one by its name
     attention: str = "auto"
     # several processes share the layers' weights out (FSDP2), for a base too large for one GPU
@@ -51,6 +56,11 @@ class Models:
     def _together(self) -> Self:
         if self.dpo and self.dpo_adapter:
             raise ValueError("dpo and dpo_adapter both name π^0; give one of them")
+        if self.device == "mps" and self.quantization != "none":
+            raise ValueError(
+                f"device: {self.quantization} weights are not computed on mps; set "
+                "models.quantization=none, or leave models.device out"
+            )
         if self.shard and self.quantization == "int8":
             raise ValueError(
                 "shard: 8-bit weights cannot be dealt out; set models.quantization to nf4 or none"
@@ -80,67 +90,10 @@ class Prompts:
     # no iteration trains on; 0: those are of all English training prompts
     english: AtLeast0 = option(0)
     # training prompts hold a `reference`, a given response that is one more candidate beside those
-    # that are sampled
+    # that are sampled; in the lab the right answer in a full sentence
     references: bool = option(False)
     # kinds of `xlnb.checks.kinds`, "points,json": one of them is asked for behind each prompt
     checks: str = option("")
-
-
-@dataclass(frozen=True, config=STRICT)
-class Localise:
-    """English training prompts put into other languages by a model, before anything else."""
-
-    # "de,sw": the languages to make of the English prompts of prompts.path; empty: none
-    langs: str = ""
-    # the translator: endpoint:MODEL or local:FOLDER_OR_HUB_ID; empty: π_I
-    by: Translator = ""
-    # A draft, translated back, must share so much with the English prompt (chrF, 0 to 100).
-    # Unrelated English prompts of like length in the release reach 21 in the median and 37 at the
-    # 99th percentile.
-    min_chrf: Annotated[float, Field(ge=0, le=100)] = 40.0
-    # calls of an endpoint at once
-    workers: AtLeast1 = 8
-    # of an endpoint, US dollars a million tokens, for the estimate; 0: not known
-    price: Amount = 0.0
-
-
-@dataclass(frozen=True, config=STRICT)
-class Preferences:
-    """The English pairs that π^0 is trained on."""
-
-    # rows with prompt, chosen, rejected: a file or hub:ORG/NAME:SPLIT; empty: made of the lab's
-    # samples
-    path: str = ""
-    # at most so many pairs; 0: all
-    limit: AtLeast0 = 0
-    # label noise: the share of the pairs made here whose chosen and rejected change places
-    flipped: Annotated[float, Field(ge=0, le=1)] = option(0.0)
-
-    @model_validator(mode="after")
-    def _together(self) -> Self:
-        if self.path and self.flipped:
-            raise ValueError("flipped is for pairs that are made here; leave path or flipped out")
-        return self
-
-
-@dataclass(frozen=True, config=STRICT)
-class Lab:
-    """What the oracle likes, and how many of the lab's questions a run uses, a language. The three
-    splits share no fact; all 0: none, ever."""
-
-    # a name of `xlnb.lab.tastes.TASTES`, or anti-NAME, its exact opposite
-    taste: str = "polite"
-    # for the translated reward, the share of sentences that the world's translator drops or
-    # falsifies
-    translation_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
-    # for the English preferences
-    english: AtLeast0 = 426
-    # for the cross-lingual iterations
-    train: AtLeast0 = 220
-    # held out, to compare rewards with the truth
-    reward: AtLeast0 = 40
-    # held out, for win rates
-    eval: AtLeast0 = 200
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -159,6 +112,22 @@ class Sampling:
     batch_tokens: AtLeast1 = 16384
     # a name of `xlnb.sampling.SAMPLERS`, or auto: vllm where it is installed and there is a GPU
     backend: str = "auto"
+    # n of the cross-lingual iterations alone, not of the responses that English preferences are
+    # made of and scores are compared on; 0: n
+    iterations_n: AtLeast0 = option(0)
+    # temperature of the same; 0: temperature
+    iterations_temperature: Amount = option(0.0)
+
+    @property
+    def of_iterations(self) -> "Sampling":
+        """As the cross-lingual iterations sample."""
+        return replace(
+            self,
+            n=self.iterations_n or self.n,
+            temperature=self.iterations_temperature or self.temperature,
+            iterations_n=0,
+            iterations_temperature=0.0,
+        )
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -178,6 +147,9 @@ class Scoring:
     # so many of the models' first layers read the responses, the final norm and the answer head
     # behind them (early exit); 0: all
     layers: AtLeast0 = option(0)
+    # what π^{t−1} is compared with: π_I (initial), or from the second iteration on the policy
+    # before it, π^{t−2} (previous: the paper's "reference t−1"), also in likelihoods
+    reference: Literal["initial", "previous"] = option("initial")
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -205,6 +177,9 @@ class Pairing:
     n: AtLeast0 = option(0)
     # "en,es": pairs are made in these of the sampled languages only; empty: in all
     langs: str = option("")
+    # the release's upper bound: the chosen response is the best of those whose length-controlled
+    # reward lies below so many β nats; 0: of all
+    below: Amount = option(0.0)
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -277,5 +252,10 @@ class Preset:
             raise ValueError(
                 "sft.path makes a π_I of which a given π^0 (models.dpo, models.dpo_adapter) was "
                 "not trained; give one of them"
+            )
+        if self.preferences.replayed and (self.models.dpo or self.models.dpo_adapter):
+            raise ValueError(
+                "preferences.replayed: π^0 is given (models.dpo, models.dpo_adapter), so there are "
+                "no English pairs; leave one of them out"
             )
         return self

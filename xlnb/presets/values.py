@@ -84,7 +84,26 @@ def _layers(text: str) -> str:
     return text
 
 
+def template_values(text: str) -> dict[str, bool | int | str]:
+    """Names and values of "enable_thinking=false,effort=low"; true, false and whole numbers are
+    such. Raises ValueError for other texts."""
+    found: dict[str, bool | int | str] = {}
+    for part in text.split(",") if text else []:
+        name, equals, value = (each.strip() for each in part.partition("="))
+        if not (name.isidentifier() and equals and value) or name in found:
+            raise ValueError("name=value with commas between, each once, as enable_thinking=false")
+        known: dict[str, bool | int] = {"true": True, "false": False}
+        found[name] = known.get(value.lower(), int(value) if value.isdecimal() else value)
+    return found
+
+
+def _template_values(text: str) -> str:
+    template_values(text)
+    return text
+
+
 Layers = Annotated[str, AfterValidator(_layers)]
 Scorers = Annotated[str, AfterValidator(_scorers)]
 Judge = Annotated[str, AfterValidator(_judge)]
+TemplateValues = Annotated[str, AfterValidator(_template_values)]
 Translator = Annotated[str, AfterValidator(_translator)]

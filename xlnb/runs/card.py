@@ -1,24 +1,19 @@
-"""A trained adapter's README.md: what it is, and everything needed to make it again. Pushing it to
-the Hub, on request only."""
+"""A trained model's README.md: what it is, and everything needed to make it again."""
 
 import json
 import shlex
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from huggingface_hub import HfApi, ModelCardData, get_token
+from huggingface_hub import ModelCardData
 
-from xlnb.common.errors import InputError
-from xlnb.common.files import read_json, write_json
+from xlnb.common.files import read_json
 from xlnb.common.languages import split_langs
-from xlnb.models.hub import ADAPTER_FILES, LOG_IN, explain, is_hub_id
+from xlnb.models.hub import is_hub_id
 from xlnb.models.places import hub_place
 from xlnb.presets import in_use
 from xlnb.runs.layout import Run
 from xlnb.runs.provenance import environment
-from xlnb.runs.records import check_whole
 
 PAPER = "[arXiv 2503.04647](https://arxiv.org/abs/2503.04647)"
 
@@ -38,6 +33,22 @@ SCORE = {
     "multilingual": REWARD + "under instructions in each response's language",
     "translated": REWARD + "of their English translations under English instructions",
 }
+
+TUNED = """---
+{metadata}
+---
+
+# {run}: sft
+
+π_I of Implicit Cross-Lingual Rewarding ({paper}): {base}, fine-tuned on {n} demonstrations by
+QLoRA, the adapter merged. The run's adapters stand on it.
+
+{facts}
+
+```json
+{settings}
+```
+"""
 
 CARD = """---
 {metadata}
@@ -123,6 +134,34 @@ def model_card(
     )
 
 
+def tuned_card(run: Run) -> str:
+    """As `model_card`, of π_I's checkpoint where the run made it."""
+    preset = run.preset
+    record = read_json(run.tuned / "training.json")
+    repo, _ = hub_place(preset.models.base)
+    local = not is_hub_id(preset.models.base) or Path(preset.models.base).is_dir()
+    metadata = ModelCardData(
+        base_model=None if local else repo,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["sft", "multilingual-preference-alignment"],
+    )
+    made_by = environment()
+    versions = [f"{package} {number}" for package, number in made_by["versions"].items()]
+    facts = [f"Seed: {preset.seed}", f"Versions: {', '.join(versions)}"]
+    settings = in_use(preset.sft)
+    settings["path"] = _shown_source(preset.sft.path)
+    return TUNED.format(
+        metadata=metadata.to_yaml(),
+        run=run.path.name,
+        paper=PAPER,
+        base=_shown(preset.models.base),
+        n=record["demonstrations"],
+        facts="\n".join(f"- {fact}" for fact in facts),
+        settings=json.dumps(settings, indent=1),
+    )
+
+
 def _settings(run: Run, iteration: int) -> dict[str, object]:
     """The preset's fields that the adapter depends on, without where files lay on this machine."""
     preset = run.preset
@@ -135,59 +174,15 @@ def _settings(run: Run, iteration: int) -> dict[str, object]:
     for section in sections:
         fields = settings[section] = in_use(getattr(preset, section))
         for name in ("path", "eval_path"):
-            if name in fields and not fields[name].startswith("hub:"):
-                fields[name] = Path(fields[name]).name
+            if name in fields:
+                fields[name] = _shown_source(fields[name])
     return settings
+
+
+def _shown_source(path: str) -> str:
+    return path if path.startswith("hub:") else Path(path).name
 
 
 def _shown(model: str) -> str:
     """A Hub id, or the last part of a folder: where it lay on this machine is nobody's business."""
     return model if is_hub_id(model) and not Path(model).is_dir() else Path(model).name
-
-
-def push(run: Run, model: str, to: str, base: str = "") -> str:
-    """Upload a model's adapter and card to the Hub's repository `to`, made private where it is new;
-    its address. `base`: the Hub id of a base that is a folder here."""
-    folder = run.adapter(model)
-    if folder is None or folder != run.made_by(model).adapter:
-        raise InputError(
-            f"{model} was not trained in this run; push one of {', '.join(run.models[1:])} that was"
-        )
-    made = run.made_by(model)
-    files = [*(folder / name for name in ADAPTER_FILES), made.card, made.training_record]
-    for file in files:
-        if not file.exists():
-            raise InputError(f"{file}: not there; finish stage train first")
-    try:
-        check_whole(run, [folder / name for name in ADAPTER_FILES])
-    except InputError as error:
-        raise InputError(f"push {error}") from None
-    config = read_json(folder / ADAPTER_FILES[0])
-    base = base or config["base_model_name_or_path"]
-    if not is_hub_id(base):
-        raise InputError(
-            f"{folder / ADAPTER_FILES[0]}: its base is a folder of this machine; name the base's "
-            "Hub id: --base ORG/NAME"
-        )
-    if not is_hub_id(to) or "@" in to:
-        raise InputError(f"--to '{to}': expected ORG/NAME")
-    if not get_token():
-        raise InputError(f"pushing to the Hub needs a token that may write; {LOG_IN}")
-    api = HfApi()
-    try:
-        api.create_repo(to, private=True, exist_ok=True)
-        with TemporaryDirectory() as copies:
-            for file in files:
-                shutil.copy(file, copies)
-            repo, revision = hub_place(base)
-            named = config | {"base_model_name_or_path": repo} | revision
-            write_json(Path(copies) / ADAPTER_FILES[0], named)
-            api.upload_folder(
-                repo_id=to,
-                folder_path=copies,
-                allow_patterns=[file.name for file in files],
-                commit_message=f"{run.path.name}: {model}",
-            )
-    except (OSError, ValueError) as error:
-        raise InputError(f"{to}: {explain(error, to)}") from None
-    return f"https://huggingface.co/{to}"

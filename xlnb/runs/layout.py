@@ -7,6 +7,7 @@ runs/<name>/
   icr1/samples/<lang>.jsonl            Sample
   icr1/translations/<lang>.jsonl       Sample: the responses of `samples`, put into English
   icr1/logps/<scorer>/<lang>.jsonl     Logps (costly: models run here)
+  icr1/gate/                           Logps of English preferences; the gate that they have taught
   icr1/scores/<lang>.jsonl             Score (arithmetic on them)
   icr1/pairs/<lang>.jsonl              Pair, and report.json
   icr1/adapter/                        π^1
@@ -99,7 +100,7 @@ class Run:
         models = self.preset.models
         if not self.preset.sft.path:
             return models
-        return replace(models, base=str(self.tuned), chat_template="")
+        return replace(models, base=str(self.tuned), chat_template="", chat_template_kwargs="")
 
     def base(self, model: str) -> Models:
         """What a model's adapter stands on: π_I's checkpoint, or a π^0 that is one."""

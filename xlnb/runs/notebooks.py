@@ -39,6 +39,7 @@ NEEDS = {
     "seeds": "several runs",
     "analyses": "lab",
     "real_model": "lab",
+    "related_methods": "lab",
 }
 
 

@@ -1,12 +1,13 @@
 """What has to stand beside a result: versions, device, revision."""
 
+import json
 import platform
 import subprocess
 from importlib.metadata import version
 from typing import TypedDict
 
 from xlnb import __version__
-from xlnb.common.files import INSTALLED, ROOT, read_json
+from xlnb.common.files import INSTALLED, ROOT, read_json, write_text
 from xlnb.runs.layout import Run
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
@@ -32,8 +33,17 @@ def environment() -> Environment:
     return {"versions": versions(), "device": device, "git": revision()}
 
 
+def note(run: Run) -> None:
+    """Name in the run's record what is at work on it now, where that names something else."""
+    if run.record.exists():
+        record = read_json(run.record)
+        noted = record | environment()
+        if noted != record:
+            write_text(run.record, json.dumps(noted, indent=2) + "\n")
+
+
 def made_by(run: Run) -> Environment:
-    """What made a run, as its record says."""
+    """What made a run, of several the last, as its record says."""
     record = read_json(run.record)
     return {"versions": record["versions"], "device": record["device"], "git": record["git"]}
 

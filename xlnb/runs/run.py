@@ -12,7 +12,7 @@ from xlnb.models.hub import is_hub_id
 from xlnb.presets import Preset, get_preset, override, preset_from_dict, to_json
 from xlnb.runs.layout import Run, record_of
 from xlnb.runs.lock import held
-from xlnb.runs.provenance import environment, versions
+from xlnb.runs.provenance import environment
 from xlnb.runs.stage import refuse_outdated
 
 # Bytes of disk that a run must find: adapters, checkpoints and samples of the lab fit well.
@@ -70,14 +70,20 @@ def check_run(run: Run) -> None:
     from xlnb.judges.registry import find_judge
     from xlnb.lab.tastes import get_taste
     from xlnb.losses import check_loss
-    from xlnb.rewards import split_scorers
+    from xlnb.rewards import check_truth, split_scorers
     from xlnb.sampling import choose_backend
 
     scorers = split_scorers(run.preset.scoring.scorers)
+    check_truth(scorers, is_lab=run.is_lab)
     find_judge(run.preset.evaluation.judge)
     get_taste(run.preset.lab.taste)
     _check_verified(run)
     _check_user(run, scorers)
+    if "gate" in scorers and not run.trains_dpo:
+        raise InputError(
+            "scoring.scorers: gate is fitted to the English preferences that π^0 is trained on, "
+            "and this run's is given; take mean"
+        )
     check_loss(run.preset.english, "english")
     check_loss(run.preset.training, "training")
     choose_backend(run.preset.sampling.backend, run.preset.models)
@@ -110,10 +116,10 @@ def _check_verified(run: Run) -> None:
     split_kinds(prompts.checks)
     if config.taste:
         get_taste(config.taste)
-    if prompts.references and (run.is_lab or run.preset.localise.langs):
+    if prompts.references and run.preset.localise.langs:
         raise InputError(
-            "prompts.references: the lab's prompts and translated ones have none; set prompts.path "
-            "to parallel prompts that do"
+            "prompts.references: translated prompts have none; set prompts.path to parallel ones "
+            "that do"
         )
     if run.is_lab and (config.taste or prompts.reward or prompts.checks):
         raise InputError(
@@ -142,7 +148,8 @@ def _check_user(run: Run, scorers: list[str]) -> None:
 def _record(run: Run) -> None:
     """Write down what the run is and what makes it.
 
-    Reading a run with a later revision, or on another machine, leaves the record as it is.
+    Opening a run with a later revision, or on another machine, leaves the record as it is; a stage
+    that works there notes what it is made by (`provenance.note`).
     """
     if run.record.exists() and _is_recorded(run):
         return
@@ -154,10 +161,7 @@ def _record(run: Run) -> None:
 
 
 def _is_recorded(run: Run) -> bool:
-    """Whether the record says these values, be it of a revision that had fewer fields, and these
-    versions."""
-    if read_json(run.record).get("versions") != versions():
-        return False
+    """Whether the record says these values, be it of a revision that had fewer fields."""
     try:
         return _kept_preset(run.path, None) == run.preset
     except InputError:

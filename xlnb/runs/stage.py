@@ -16,6 +16,7 @@ from xlnb.common.files import aside, relative, sha256, temporary_file
 from xlnb.presets import Preset, in_use
 from xlnb.runs.layout import Run
 from xlnb.runs.lock import held, turn
+from xlnb.runs.provenance import note
 from xlnb.runs.records import (
     StageRecord,
     check_whole,
@@ -179,6 +180,8 @@ class Stage:
             record = find_record(self.run, self.name).record
             spent = record.seconds if record else 0.0
             self._write("working", spent)
+            if processes.is_main():
+                note(self.run)
             began = time.monotonic()
             try:
                 yield

@@ -4,8 +4,8 @@
             → responses → annotations → metrics
 
 Iteration 0 makes π^0 from English preferences; iteration t ≥ 1 makes π^t from π^{t−1}'s own samples
-and rewards. The translated reward needs `translations` between `samples` and `logps`; `localised`
-makes parallel prompts of English ones, `sft` makes π_I of a base.
+and rewards. The translated reward needs `translations` between `samples` and `logps`, a fused score
+perhaps a `gate`; `localised` makes parallel prompts of English ones, `sft` π_I of a base.
 
 Under `accelerate launch` or `torchrun` every process calls the same stages: those with a model
 share their work out, batch by batch or step by step, the others are the main process' alone
@@ -18,6 +18,7 @@ from pathlib import Path
 from xlnb.stages.adapters import train
 from xlnb.stages.annotations import judge
 from xlnb.stages.evidence import evidence
+from xlnb.stages.gates import fit
 from xlnb.stages.localised import localise
 from xlnb.stages.logprobs import logps
 from xlnb.stages.metrics import report
@@ -43,6 +44,7 @@ STAGES: dict[str, Callable[..., Path]] = {
     "prefer": prefer,
     "translate": translate,
     "logps": logps,
+    "gate": fit,
     "score": score,
     "pair": pair,
     "train": train,

@@ -1,5 +1,6 @@
 """The stage `train`: from an iteration's preference pairs to its adapter."""
 
+import random
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -23,7 +24,7 @@ from xlnb.presets import Training, in_use
 from xlnb.presets.values import layer_numbers
 from xlnb.runs.card import model_card
 from xlnb.runs.layout import Iteration, Run
-from xlnb.runs.stage import Stage
+from xlnb.runs.stage import Stage, fields
 from xlnb.stages.keys import adapter_files, model_fields
 
 
@@ -44,7 +45,8 @@ def train(run: Run, iteration: int) -> Path:
     def make() -> None:
         model, tokenizer = _start(run, here.source, config)
         check_layers(model, layer_numbers(config.layers), section)
-        rows, dropped = _rows(stage.name, files, tokenizer, config)
+        pairs = [pair for path in files for pair in read_records(path, Pair)]
+        rows, dropped = _rows(stage, [*pairs, *_replayed(here)], tokenizer, config)
         rows, held_out = hold_out(rows, config.eval_fraction, section)
         for some in filter(None, (rows, held_out)):
             if LOSSES[config.loss].reads_others:
@@ -95,11 +97,17 @@ def _stage(here: Iteration, files: list[Path]) -> Stage:
     settings = in_use(here.training)
     # Where figures of a training go is no part of what it makes.
     del settings["report_to"]
+    replays = fields(here.run.preset, "preferences.replayed") if here.number else {}
     return Stage(
         here.run,
         f"{here.target}/adapter",
-        inputs=[*files, *adapter_files(here.run, here.source)],
+        inputs=[
+            *files,
+            *([here.run.iteration(0).pairs("en")] if replays else []),
+            *adapter_files(here.run, here.source),
+        ],
         uses={
+            **replays,
             here.section: settings,
             "seed": here.run.preset.seed,
             **model_fields(here.run.loaded),
@@ -120,22 +128,30 @@ def _start(run: Run, source: str, config: Training) -> tuple[Any, PreTrainedToke
 
 
 def _rows(
-    name: str, files: list[Path], tokenizer: PreTrainedTokenizerBase, config: Training
+    stage: Stage, pairs: list[Pair], tokenizer: PreTrainedTokenizerBase, config: Training
 ) -> tuple[list[Row], int]:
-    """Rows of the pairs in these files, and how many pairs were too long."""
-    pairs = []
-    for path in files:
-        pairs += read_records(path, Pair)
+    """Rows of the pairs, and how many were too long."""
     rows, dropped = tokenize_pairs(tokenizer, pairs, config.max_tokens)
     if dropped and processes.is_main():
         print(
-            f"{name}: {dropped} of {len(pairs)} pairs dropped, longer than {config.max_tokens} "
-            "tokens",
+            f"{stage.name}: {dropped} of {len(pairs)} pairs dropped, longer than "
+            f"{config.max_tokens} tokens",
             flush=True,
         )
     if not rows:
-        raise InputError(f"{files[0].parent}: no pair is left to train on")
+        raise InputError(f"{stage.name}: no pair is left to train on")
     return rows, dropped
+
+
+def _replayed(here: Iteration) -> list[Pair]:
+    """The English preferences that a cross-lingual iteration trains on again, drawn anew for each;
+    none in English training itself."""
+    share = here.run.preset.preferences.replayed if here.number else 0
+    if not share:
+        return []
+    pairs = read_records(here.run.iteration(0).pairs("en"), Pair)
+    stream = random.Random(f"{here.run.preset.seed} replayed {here.number}")
+    return stream.sample(pairs, round(share * len(pairs)))
 
 
 def _half_lives(

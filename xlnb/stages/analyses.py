@@ -10,7 +10,15 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import read_json
 from xlnb.evaluation.annotations import read_judged
 from xlnb.evaluation.clusters import fact_of
+from xlnb.evaluation.tax import document_loss, facts_known, held_out
+from xlnb.lab.oracle import judge
+from xlnb.lab.world import load_world
+from xlnb.models.adapters import active, load_model
+from xlnb.models.chat import load_tokenizer
+from xlnb.presets.analyses import ANALYSES
+from xlnb.presets.claims import Values
 from xlnb.presets.grid import Point
+from xlnb.rewards import split_scorers
 from xlnb.runs import provenance
 from xlnb.runs.layout import Iteration, Run
 from xlnb.stages.metrics import read_metrics
@@ -25,6 +33,9 @@ OF_TRAINING = {"margin": "rewards/margins", "accuracy": "rewards/accuracies"}
 # Steps at a training's end whose mean is kept.
 LAST = 10
 
+# What takes seconds a model, and is measured where a claim is about it.
+OF_TAX = ("loss", "known")
+
 
 def collect(folder: Path, points: Sequence[Point]) -> dict[str, Any]:
     """{"facts": their names, "runs": a record of each point with a finished report, "made_by": what
@@ -38,12 +49,15 @@ def collect(folder: Path, points: Sequence[Point]) -> dict[str, Any]:
             continue
         metrics = read_metrics(run)
         by_fact = {}
-        for model in run.models[1:]:
+        for model in run.models:
             by_fact[model] = _facts(run, model, metrics["win_rates"][model])
         facts = facts or list(by_fact["dpo"])
         if any(list(found) != facts for found in by_fact.values()):
             raise InputError(f"{run.path}: other questions than the other runs'; use one preset")
-        runs.append(_record(run, point.values, metrics, by_fact))
+        record = _record(run, point.values, metrics, by_fact)
+        for model in _taxed(record["values"], run.models):
+            record["models"][model] |= _tax(run, model)
+        runs.append(record)
         made = provenance.made_by(run)
         if made not in made_by:
             made_by.append(made)
@@ -64,14 +78,31 @@ def _record(
             models[model][name] = {
                 lang: round(entry[field], digits) for lang, entry in by_lang.items()
             }
+        models[model]["right"] = {lang: _right(run, model, lang) for lang in by_lang}
         models[model]["facts"] = [round(value, 2) for value in found.values()]
     for here in run.iterations:
-        models[here.target] |= _trained(here)
+        models[here.target] |= _scored(here, metrics) | _trained(here)
     return {
         "values": {key: value for key, value in values.items() if key != "seed"},
         "seed": run.preset.seed,
         "models": models,
         "rewards": metrics["rewards_shared"],
+    }
+
+
+def _scored(here: Iteration, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """How often the score that made a model's pairs is right on shared responses, by language, and
+    the seconds from the model before it to this one."""
+    scorer = split_scorers(here.run.preset.scoring.scorers)[0]
+    right = metrics["rewards_shared"].get(here.source, {}).get(scorer, {})
+    own = [
+        seconds
+        for stage, seconds in metrics["seconds"].items()
+        if stage.startswith(f"{here.target}/") and not stage.startswith(f"{here.shared.target}/")
+    ]
+    return {
+        "pair_accuracy": {lang: entry["pair_accuracy"] for lang, entry in right.items()},
+        "seconds": round(sum(own), 1),
     }
 
 
@@ -99,3 +130,36 @@ def _facts(run: Run, model: str, langs: Iterable[str]) -> dict[str, float]:
         for prompt, preference in zip(judged.prompt, judged.preference, strict=True):
             found.setdefault(fact_of(prompt), []).append(100 * (preference - 1))
     return {fact: float(np.mean(found[fact])) for fact in sorted(found)}
+
+
+def _right(run: Run, model: str, lang: str) -> float:
+    """The share of responses that give the right answer, in whatever form and language."""
+    found = []
+    for judged in read_json(run.evaluated(model).annotations(lang)):
+        fact = load_world().fact(judged["id"])
+        found.append(judge(fact, lang, judged["output_2"]).answer == "right")
+    return round(float(np.mean(found)), 3)
+
+
+def _taxed(values: Values, models: Sequence[str]) -> set[str]:
+    """The models of a run that a claim about the tax looks at."""
+    found = set()
+    for analysis in ANALYSES.values():
+        if any(claim.measure in OF_TAX for claim in analysis.claims):
+            arms = [arm for arm in analysis.arms.values() if arm.changed == values]
+            found |= {arm.model or models[-1] for arm in arms}
+    return found
+
+
+def _tax(run: Run, model: str) -> dict[str, dict[str, float]]:
+    """`evaluation.tax` of a model of the lab."""
+    base, size = run.base(model), run.preset.scoring.batch_tokens
+    tokenizer = load_tokenizer(base)
+    langs = [path.stem for path in run.prompt_files]
+    with active(load_model(base, {model: run.adapter(model)}), run.adapter_name(model)) as loaded:
+        loss = document_loss(loaded, tokenizer, held_out(), size)
+        known = facts_known(loaded, tokenizer, langs, size)
+    return {
+        "loss": {"documents": round(loss, 4)},
+        "known": {lang: round(share, 3) for lang, share in known.items()},
+    }

@@ -19,13 +19,14 @@ from xlnb.common.files import json_text, read_text, sha256, write_text
 from xlnb.common.given import is_blank
 from xlnb.common.processes import barrier, is_main
 from xlnb.common.records import Logps, Response, Sample, Score, read_records, write_records
+from xlnb.common.thinking import thinks
 from xlnb.inputs.given_responses import GivenResponses
 from xlnb.inputs.parallel_prompts import read_parallel
 from xlnb.models.batches import Budget
 from xlnb.models.chat import response_ids
 from xlnb.models.hub import adapter_folder
 from xlnb.presets import get_preset, override
-from xlnb.rewards import SCORERS, score_sample, split_scorers
+from xlnb.rewards import SCORERS, check_truth, score_sample, split_scorers
 from xlnb.runs.layout import Run
 from xlnb.runs.run import open_run
 from xlnb.runs.stage import fields
@@ -70,9 +71,12 @@ def english_prompts(given: Sequence[GivenResponses], source: str) -> dict[str, s
 def check_names(names: str) -> list[str]:
     """Names of scores. Raises InputError for one that needs more than the responses."""
     found = split_scorers(names)
+    check_truth(found, is_lab=False)
     for name in found:
         if SCORERS[name].reads == "translated":
             raise InputError(f"score '{name}' needs a translator; leave it out")
+        if name == "gate":
+            raise InputError("score 'gate' is fitted by a run's English preferences; take mean")
     return found
 
 
@@ -167,10 +171,15 @@ def _read(
     prompt, responses, _ = read_sample(tokenizer, scorer, english, sample)
     failures: list[str | None] = []
     for response in sample.responses:
-        why = Dropped.EMPTY if is_blank(response.text) else Dropped.NOT_READ_BACK
-        failures.append(None if response.token_ids else why)
+        failures.append(None if response.token_ids else _why_not_read(response.text))
     found = failures if any(failures) else None
     return Reading(prompt, [ids or None for ids in responses], found)
+
+
+def _why_not_read(text: str) -> Dropped:
+    if is_blank(text):
+        return Dropped.EMPTY
+    return Dropped.THINKING if thinks(text) else Dropped.NOT_READ_BACK
 
 
 def _key(

@@ -19,6 +19,8 @@ def sampling_fields(config: Sampling, *names: str) -> dict[str, object]:
     """What samples depend on of these fields (all): an engine that is asked for is such, what auto
     finds is not."""
     values = asdict(config)
+    # What an iteration samples by is its n and temperature, wherever they are from.
+    del values["iterations_n"], values["iterations_temperature"]
     names = names or tuple(values)
     found = {name: values[name] for name in names}
     if found.get("backend") == "auto":
@@ -35,7 +37,9 @@ def model_fields(models: Models) -> dict[str, object]:
     """
     fields = asdict(models)
     # Rounding apart, these change nothing.
-    del fields["attention"], fields["shard"]
+    del fields["attention"], fields["shard"], fields["device"]
+    if not fields["chat_template_kwargs"]:
+        del fields["chat_template_kwargs"]
     files = {}
     template = fields.pop("chat_template")
     if template:

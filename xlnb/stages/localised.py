@@ -200,7 +200,10 @@ def _translator(run: Run) -> Translator:
 def _translator_models(run: Run) -> Models:
     by = run.preset.localise.by
     models = replace(run.loaded, dpo="", dpo_adapter="")
-    return replace(models, base=by.removeprefix("local:"), chat_template="") if by else models
+    if not by:
+        return models
+    base = by.removeprefix("local:")
+    return replace(models, base=base, chat_template="", chat_template_kwargs="")
 
 
 def _translator_uses(run: Run) -> dict[str, object]:

@@ -1,4 +1,5 @@
-"""Log-probabilities of the samples under π^{t−1} and π_I: icr<t>/logps/<scorer>/<lang>.jsonl.
+"""Log-probabilities of the samples under π^{t−1} and its reference, π_I if the preset names no
+other: icr<t>/logps/<scorer>/<lang>.jsonl.
 
 The costly half of scoring: models run here, once for each prompt under which responses are read.
 """
@@ -24,7 +25,7 @@ from xlnb.rewards import prompts_read, score_responses
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.stage import Stage, fields
 from xlnb.stages.keys import adapter_files, model_fields
-from xlnb.stages.loading import policy_and_reference
+from xlnb.stages.loading import policy_and_reference, reference_of
 from xlnb.stages.reading import no_iteration_0
 from xlnb.stages.sharing import Batch, Work, batches_of, share_out
 
@@ -44,7 +45,8 @@ Reader = Callable[[Sample], Reading]
 
 
 class Loaded(NamedTuple):
-    """π^{t−1}, π_I where that is another checkpoint (None: the same base), and their tokenizer."""
+    """π^{t−1}, the reference where that is another checkpoint (None: the same base), and their
+    tokenizer."""
 
     # the name of π^{t−1}'s adapter; None: it is a bare base
     policy: str | None
@@ -53,6 +55,8 @@ class Loaded(NamedTuple):
     tokenizer: PreTrainedTokenizerBase
     # how many of their first layers read; 0: all
     layers: int = 0
+    # as `policy`, of the reference
+    ref: str | None = None
 
 
 def logps(run: Run, iteration: int, *, shared: bool = False) -> Path:
@@ -68,8 +72,10 @@ def logps(run: Run, iteration: int, *, shared: bool = False) -> Path:
 
     @cache
     def load() -> Loaded:
-        models = policy_and_reference(run, here.source)
-        return Loaded(run.adapter_name(here.source), *models, run.preset.scoring.layers)
+        reference = reference_of(here)
+        models = policy_and_reference(run, here.source, reference)
+        policy = run.adapter_name(here.source)
+        return Loaded(policy, *models, run.preset.scoring.layers, run.adapter_name(reference))
 
     for scorer, splits in prompts_read(run.preset.scoring.scorers).items():
         _under(here, scorer, splits, load)
@@ -83,6 +89,10 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
     langs = here.langs
     translated = [lang for lang in langs if scorer == "translated" and lang != "en"]
     english_file = run.prompts / "en.jsonl"
+    reference = reference_of(here)
+    read_by = ["scoring.keep_tokens", "scoring.layers"]
+    if reference != "sft":
+        read_by.append("scoring.reference")
     stage = Stage(
         run,
         f"{here.target}/logps/{scorer}",
@@ -91,10 +101,11 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
             *(here.translations(lang) for lang in translated),
             english_file,
             *adapter_files(run, here.source),
+            *adapter_files(run, reference),
         ],
         uses={
             "splits": splits,
-            **fields(run.preset, "scoring.keep_tokens", "scoring.layers"),
+            **fields(run.preset, *read_by),
             **model_fields(run.loaded),
         },
         out=here.folder / "logps" / scorer,
@@ -151,9 +162,14 @@ def logps_file(
 def read_sample(
     tokenizer: PreTrainedTokenizerBase, scorer: str, english: dict[str, str], sample: Sample
 ) -> Reading:
-    """The responses as they were sampled, under a scorer's prompt."""
+    """The responses as they were sampled, under a scorer's prompt; None for those with thinking."""
     prompt = _prompt(tokenizer, scorer, english, sample)
-    return Reading(prompt, [response.token_ids for response in sample.responses], None)
+    responses: list[list[int] | None] = []
+    failures: list[str | None] = []
+    for response in sample.responses:
+        responses.append(None if response.thinking else response.token_ids)
+        failures.append(Dropped.THINKING if response.thinking else None)
+    return Reading(prompt, responses, failures if any(failures) else None)
 
 
 def read_translated(
@@ -226,7 +242,7 @@ def sample_logps(
         policy, ref = score_responses(
             loaded.model,
             loaded.policy,
-            None,
+            loaded.ref,
             prompts,
             responses,
             batch_tokens=budget,

@@ -1,5 +1,6 @@
 """Length-controlled preference pairs: icr<t>/pairs/<lang>.jsonl and report.json."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def language_pairs(
         scorer=scorer,
         find_alpha=alpha_search(preset.pairing.alpha, preset.scoring.beta),
         min_margin=preset.pairing.min_margin,
+        below=preset.pairing.below or math.inf,
         most=preset.pairing.n or None,
         wrong_language=wrong_language(lang, langs) if preset.pairing.language_filter else None,
     )

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from xlnb.common import interruption, processes
 from xlnb.common.errors import InputError
-from xlnb.rewards import prompts_read
+from xlnb.rewards import prompts_read, split_scorers
 from xlnb.runs.layout import Iteration, Run
 from xlnb.stages.adapters import train
 from xlnb.stages.annotations import judge
+from xlnb.stages.gates import fit
 from xlnb.stages.localised import localise
 from xlnb.stages.logprobs import logps
 from xlnb.stages.metrics import report
@@ -49,6 +50,8 @@ def steps(run: Run, *, yes: bool = False) -> list[Step]:
     if run.has_shared:
         found.append(Step("samples", partial(sample_shared, run), "shared"))
     for iteration in run.iterations:
+        if "gate" in split_scorers(run.preset.scoring.scorers):
+            found.append(Step("gate", partial(fit, run, iteration.number), iteration.target))
         found += _compared(iteration) if run.has_shared else []
         found += _trained(iteration)
     if not run.is_lab and not run.preset.prompts.eval_path:

@@ -211,7 +211,18 @@ def _lab_prompts(run: Run) -> ByLanguage:
         prompts[lang] = []
         for split in ("train", "reward", "eval"):
             prompts[lang] += lab_questions(split, getattr(config, split), lang)
+        if run.preset.prompts.references:
+            prompts[lang] = [_answered(prompt) for prompt in prompts[lang]]
     return prompts
+
+
+def _answered(prompt: Prompt) -> Prompt:
+    """A training prompt with the world's answer as its reference; others as they are."""
+    if prompt.split != "train":
+        return prompt
+    world = load_world()
+    answer = world.answer(world.fact(prompt.prompt_id), prompt.lang)
+    return replace(prompt, reference=answer)
 
 
 def lab_questions(split: str, size: int, lang: str) -> list[Prompt]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from xlnb.common.errors import InputError
 from xlnb.common.records import Prompt
+from xlnb.presets import Sampling
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.stage import Stage, fields
 from xlnb.stages.generation import generation
@@ -24,36 +25,41 @@ def sample(run: Run, iteration: int) -> Path:
     here = run.iteration(iteration)
     own = iteration or run.verifies_by
     parts = "prompts.parts" if iteration else "lab.english"
+    config = run.preset.sampling.of_iterations if iteration else run.preset.sampling
     stage = _stage(
         run,
         here.samples_folder,
+        config,
         inputs=[*(run.prompt_files if own else []), *adapter_files(run, here.source)],
         uses=fields(run.preset, parts) if iteration or not own else {},
     )
     if stage.current():
         return stage.out
     prompts = _training_prompts(here) if iteration else _english_questions(run)
-    return _sample(stage, here.source, prompts)
+    return _sample(stage, here.source, config, prompts)
 
 
 def sample_shared(run: Run) -> Path:
     """Sample π_I on the held-out `reward` prompts, in every language."""
-    stage = _stage(run, run.shared_samples, inputs=run.prompt_files, uses={})
+    config = run.preset.sampling
+    stage = _stage(run, run.shared_samples, config, inputs=run.prompt_files, uses={})
     if stage.current():
         return stage.out
     prompts = {}
     for lang, some in read_prompts(run).items():
         prompts[lang] = [prompt for prompt in some if prompt.split == "reward"]
-    return _sample(stage, "sft", prompts)
+    return _sample(stage, "sft", config, prompts)
 
 
-def _stage(run: Run, out: Path, *, inputs: list[Path], uses: dict[str, object]) -> Stage:
-    sampling = {"sampling": sampling_fields(run.preset.sampling)}
+def _stage(
+    run: Run, out: Path, config: Sampling, *, inputs: list[Path], uses: dict[str, object]
+) -> Stage:
+    sampling = {"sampling": sampling_fields(config)}
     uses = {**sampling, **model_fields(run.loaded), **fields(run.preset, "seed"), **uses}
     return Stage(run, out.relative_to(run.path).as_posix(), inputs=inputs, uses=uses, out=out)
 
 
-def _sample(stage: Stage, model: str, prompts: dict[str, list[Prompt]]) -> Path:
+def _sample(stage: Stage, model: str, config: Sampling, prompts: dict[str, list[Prompt]]) -> Path:
     run = stage.run
     with stage.working():
         sampler, tokenizer = load_sampler(run, model)
@@ -64,8 +70,8 @@ def _sample(stage: Stage, model: str, prompts: dict[str, list[Prompt]]) -> Path:
                 tokenizer,
                 some,
                 stage.out / f"{lang}.jsonl",
-                n=run.preset.sampling.n,
-                config=run.preset.sampling,
+                n=config.n,
+                config=config,
                 stream=f"{stage.name} {lang}",
                 label=f"{stage.name} {lang}",
             )

@@ -6,10 +6,11 @@ from pathlib import Path
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Logps, Sample, Score, each_record, read_records, write_records
 from xlnb.decay import half_life_chars, in_words
-from xlnb.rewards import prompts_read, score_sample, split_scorers
+from xlnb.rewards import SCORERS, prompts_read, score_sample, split_scorers
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.records import find_record
 from xlnb.runs.stage import Stage, fields
+from xlnb.stages import gates
 from xlnb.stages.reading import no_iteration_0
 
 
@@ -26,11 +27,14 @@ def score(run: Run, iteration: int, *, shared: bool = False) -> Path:
     read = list(prompts_read(run.preset.scoring.scorers))
     langs = here.langs
     files = [path for scorer in read for path in _logps_files(here, scorer)]
+    values = ["scoring.beta", "scoring.gamma", "scoring.scorers", "seed"]
+    if any(SCORERS[name].is_truth for name in split_scorers(run.preset.scoring.scorers)):
+        values.append("lab.taste")
     stage = Stage(
         run,
         f"{here.target}/scores",
-        inputs=[*(here.samples(lang) for lang in langs), *files],
-        uses=fields(run.preset, "scoring.beta", "scoring.gamma", "scoring.scorers", "seed"),
+        inputs=[*(here.samples(lang) for lang in langs), *files, *gates.inputs(here)],
+        uses=fields(run.preset, *values),
         out=here.folder / "scores",
     )
 
@@ -66,6 +70,8 @@ def _responses(here: Iteration) -> Iterator[tuple[str, str, list[int]]]:
 def language_scores(here: Iteration, lang: str) -> Iterator[Score]:
     """The scores of one language's samples, in their order."""
     config = here.run.preset.scoring
+    names = split_scorers(config.scorers)
+    gate = gates.read_gate(here)
     logps: dict[str, dict[str, Logps]] = {}
     for scorer in prompts_read(config.scorers):
         path = here.logps(scorer, lang)
@@ -76,7 +82,6 @@ def language_scores(here: Iteration, lang: str) -> Iterator[Score]:
         for scorer, by_prompt in logps.items():
             if sample.prompt_id in by_prompt:
                 found[scorer] = by_prompt[sample.prompt_id]
-        names = split_scorers(config.scorers)
         yield score_sample(
             sample,
             found,
@@ -84,4 +89,6 @@ def language_scores(here: Iteration, lang: str) -> Iterator[Score]:
             beta=config.beta,
             seed=here.run.preset.seed,
             gamma=config.gamma,
+            taste=here.run.taste,
+            gate=gate,
         )
