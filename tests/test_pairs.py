@@ -2,6 +2,7 @@
 
 import json
 import math
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +13,10 @@ from lengths import N_CHARS, REWARDS
 
 from xlnb import pairs as pairs_module
 from xlnb.common.errors import InputError
+from xlnb.common.joining import join_scores
 from xlnb.common.records import Pair, Response, Sample, Score
 from xlnb.length_control import length_alpha
-from xlnb.pairs import join_scores, make_pairs
+from xlnb.pairs import make_pairs
 
 # What the responses below are ordered by, and a score beside it that must not matter.
 SCORER = "cross_lingual"
@@ -47,7 +49,8 @@ def records(*prompts):
 
 
 def pair_language(samples, scores, **options):
-    return pairs_module.pair_language(samples, scores, scorer=SCORER, **options)
+    pairs, report = pairs_module.pair_language(samples, scores, scorer=SCORER, **options)
+    return list(pairs), report
 
 
 def candidates(sample, score):
@@ -237,6 +240,28 @@ def test_scores_are_joined_by_id_not_position():
     samples, scores = records([("a", 1.0), ("bb", 0.0)], [("ccc", 0.0), ("dddd", 1.0)])
     assert pair_language(samples, scores[::-1]) == pair_language(samples, scores)
     assert [sample.prompt_id for sample, _ in join_scores(samples, scores[::-1])] == ["p0", "p1"]
+
+
+def test_no_more_samples_are_held_than_one():
+    read, held = [], []
+
+    class Read:
+        """As a file, with new records each time."""
+
+        def __init__(self, place):
+            self.place = place
+
+        def __iter__(self):
+            for number in range(50):
+                one = record([("a" * 9, 1.0), ("b" * (number % 5), 0.5)], f"p{number}")[self.place]
+                read.append(weakref.ref(one))
+                held.append(sum(ref() is not None for ref in read))
+                yield one
+
+    pairs, report = pairs_module.pair_language(Read(0), Read(1), scorer=SCORER)
+    assert sum(1 for _ in pairs) == report["pairs"] == 40
+    # The one that is read, the one before it, and their scores.
+    assert len(held) == 150 and max(held) <= 4
 
 
 @pytest.mark.parametrize("reward", [math.nan, math.inf, -math.inf, None])

@@ -167,9 +167,12 @@ def _pack_logprobs(
         by_row = logps.split([len(response) for response in said])
         for row, values in zip(rows, by_row, strict=True):
             if not torch.isfinite(values).all():
+                remedy = ""
+                if causal.dtype == torch.float16:
+                    remedy = "; float16 may be too narrow for it, set models.dtype=float32"
                 raise InputError(
                     f"row {row}: the model gives a log-probability that is not finite (NaN or "
-                    "infinite)"
+                    f"infinite){remedy}"
                 )
             yield row, values.clone()
 

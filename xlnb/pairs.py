@@ -9,7 +9,8 @@ rejected     argmin of s'; of equal ones the longer
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from xlnb.common.errors import InputError
 from xlnb.common.given import is_blank
+from xlnb.common.joining import join_scores
 from xlnb.common.records import Pair, Response, Sample, Score
 from xlnb.length_control import Floats, Search, length_alpha
 
@@ -60,23 +62,17 @@ class Candidates(NamedTuple):
     dropped: Counter[str]
 
 
-def join_scores(samples: Sequence[Sample], scores: Sequence[Score]) -> list[tuple[Sample, Score]]:
-    """Samples with their scores, by prompt_id and language, in the order of the samples.
+class Choice(NamedTuple):
+    """Which two responses of a prompt are its pair."""
 
-    Raises InputError naming a prompt_id and language without exactly one record of each kind.
-    """
-    found: dict[tuple[str, str], tuple[list[Sample], list[Score]]] = {}
-    for sample in samples:
-        found.setdefault((sample.prompt_id, sample.lang), ([], []))[0].append(sample)
-    for score in scores:
-        found.setdefault((score.prompt_id, score.lang), ([], []))[1].append(score)
-    for (prompt_id, lang), (a, b) in found.items():
-        if len(a) != 1 or len(b) != 1:
-            raise InputError(
-                f"prompt {prompt_id} ({lang}) has {len(a)} sample and {len(b)} score records, "
-                "expected one of each; score again"
-            )
-    return [(sample, score) for (sample,), (score,) in found.values()]
+    # places in the sample's responses
+    chosen: int
+    rejected: int
+    # of s'
+    score_chosen: float
+    score_rejected: float
+    # len(chosen) − len(rejected), characters
+    gap: float
 
 
 def candidates(
@@ -163,22 +159,34 @@ def make_pairs(
     and {"dropped": prompts by `DroppedPrompt`, "length_gap": mean of len(chosen) − len(rejected)
     over the pairs in characters, None without any}.
     """
-    pairs: list[Pair] = []
-    dropped = {str(reason): 0 for reason in DroppedPrompt}
-    gaps = []
-    for prompt in prompts:
-        found = _select(prompt, alpha, min_margin, below)
-        if isinstance(found, DroppedPrompt):
-            dropped[found] += 1
-        else:
-            pairs.append(found)
-            gaps.append(len(found.chosen) - len(found.rejected))
-    return pairs, {"dropped": dropped, "length_gap": float(np.mean(gaps)) if gaps else None}
+    chosen = [_select(prompt, alpha, min_margin, below) for prompt in prompts]
+    pairs = list(pairs_of([prompt.sample for prompt in prompts], chosen))
+    return pairs, _report(chosen)
+
+
+def pairs_of(samples: Iterable[Sample], chosen: Iterable[Choice | DroppedPrompt]) -> Iterator[Pair]:
+    """The pairs that were chosen, a choice a sample."""
+    for sample, choice in zip(samples, chosen, strict=True):
+        if isinstance(choice, Choice):
+            better = sample.responses[choice.chosen]
+            worse = sample.responses[choice.rejected]
+            yield Pair(
+                prompt_id=sample.prompt_id,
+                lang=sample.lang,
+                instruction=sample.instruction,
+                chosen=better.text,
+                rejected=worse.text,
+                score_chosen=choice.score_chosen,
+                score_rejected=choice.score_rejected,
+                margin=choice.score_chosen - choice.score_rejected,
+                chosen_ids=better.token_ids,
+                rejected_ids=worse.token_ids,
+            )
 
 
 def _select(
     prompt: Candidates, alpha: float, min_margin: float, below: float
-) -> Pair | DroppedPrompt:
+) -> Choice | DroppedPrompt:
     if len(prompt.places) < 2:
         if prompt.dropped[DroppedResponse.DUPLICATE]:
             return DroppedPrompt.CHOSEN_IS_REJECTED
@@ -194,25 +202,30 @@ def _select(
         return DroppedPrompt.TIED
     if margin < min_margin:
         return DroppedPrompt.BELOW_MIN_MARGIN
-    chosen = prompt.sample.responses[prompt.places[best]]
-    rejected = prompt.sample.responses[prompt.places[worst]]
-    return Pair(
-        prompt_id=prompt.sample.prompt_id,
-        lang=prompt.sample.lang,
-        instruction=prompt.sample.instruction,
-        chosen=chosen.text,
-        rejected=rejected.text,
+    return Choice(
+        chosen=prompt.places[best],
+        rejected=prompt.places[worst],
         score_chosen=float(controlled[best]),
         score_rejected=float(controlled[worst]),
-        margin=margin,
-        chosen_ids=chosen.token_ids,
-        rejected_ids=rejected.token_ids,
+        gap=float(prompt.n_chars[best] - prompt.n_chars[worst]),
     )
 
 
+def _report(chosen: Iterable[Choice | DroppedPrompt]) -> dict[str, Any]:
+    """What `make_pairs` says beside the pairs."""
+    dropped = {str(reason): 0 for reason in DroppedPrompt}
+    gaps = []
+    for choice in chosen:
+        if isinstance(choice, DroppedPrompt):
+            dropped[choice] += 1
+        else:
+            gaps.append(choice.gap)
+    return {"dropped": dropped, "length_gap": float(np.mean(gaps)) if gaps else None}
+
+
 def pair_language(
-    samples: Sequence[Sample],
-    scores: Sequence[Score],
+    samples: Iterable[Sample],
+    scores: Iterable[Score],
     *,
     scorer: str,
     find_alpha: Search | None = length_alpha,
@@ -220,16 +233,21 @@ def pair_language(
     wrong_language: Callable[[str], bool] | None = None,
     most: int | None = None,
     below: float = math.inf,
-) -> tuple[list[Pair], dict[str, Any]]:
+) -> tuple[Iterator[Pair], dict[str, Any]]:
     """The preference pairs of one language by the score named `scorer`, and a report on them.
 
-    α (0 without `find_alpha`) is fitted on the prompts that can give a pair, over the responses
-    that can be in it. In the report prompts = pairs + Σ dropped; responses are counted apart;
+    Samples are gone through twice, and no response is held: they may be more than memory holds. α
+    (0 without `find_alpha`) is fitted on the prompts that can give a pair, over the responses that
+    can be in it. In the report prompts = pairs + Σ dropped; responses are counted apart;
     `length_gap` is as in `make_pairs`, `length_gap_before` that of α = 0. Raises InputError: see
     `join_scores` and `candidates`.
     """
-    joined = join_scores(samples, scores)
-    prompts = [candidates(sample, score, scorer, wrong_language, most) for sample, score in joined]
+    prompts: list[Candidates] = []
+    responses = 0
+    for sample, score in join_scores(samples, scores):
+        found = candidates(sample, score, scorer, wrong_language, most)
+        prompts.append(found._replace(sample=replace(sample, responses=[])))
+        responses += len(sample.responses[:most])
     fitted_on = usable(prompts)
     alpha = 0.0
     at_edge = False
@@ -237,15 +255,17 @@ def pair_language(
         control = find_alpha([p.scores for p in fitted_on], [p.n_chars for p in fitted_on])
         alpha = control.alpha
         at_edge = control.at_edge
-    pairs, report = make_pairs(prompts, alpha=alpha, min_margin=min_margin, below=below)
-    _, before = make_pairs(prompts, alpha=0.0, min_margin=min_margin, below=below)
+    chosen = [_select(prompt, alpha, min_margin, below) for prompt in prompts]
+    before = _report(_select(prompt, 0.0, min_margin, below) for prompt in prompts)
     dropped = sum((prompt.dropped for prompt in prompts), Counter[str]())
-    return pairs, report | {
+    report = _report(chosen)
+    report |= {
         "prompts": len(prompts),
-        "pairs": len(pairs),
-        "responses": sum(len(sample.responses[:most]) for sample in samples),
+        "pairs": len(prompts) - sum(report["dropped"].values()),
+        "responses": responses,
         "dropped_responses": {str(reason): dropped[reason] for reason in DroppedResponse},
         "alpha": alpha,
         "at_edge": at_edge,
         "length_gap_before": before["length_gap"],
     }
+    return pairs_of(samples, chosen), report

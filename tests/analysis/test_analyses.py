@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 from two_arms import record_of
 
-from xlnb.analysis.analyses import arm_table, holm, over_seeds, over_seeds_and_facts, verdicts
-from xlnb.common.errors import InputError
+from xlnb.analysis.analyses import (
+    arm_table,
+    gap_table,
+    holm,
+    over_seeds,
+    over_seeds_and_facts,
+    verdicts,
+)
 from xlnb.common.tastes import OPPOSITE
 from xlnb.lab.tastes import TASTES
 from xlnb.presets import analyses as page
@@ -78,12 +84,34 @@ def test_arms_of_the_page_are_found_by_their_values():
     assert table["value"].tolist()[2:] == [50.0, 50.0]
 
 
-def test_a_record_of_an_earlier_revision_has_to_be_made_again():
+def test_claims_of_one_unit_are_a_picture_with_the_verdicts_intervals():
     record = record_of(20)
-    for claim in (Claim("?", "a", "b", "loss"), Claim("?", "π_I", "b", "lc")):
-        analysis = Analysis("?", {**PAIR, "π_I": Arm(model="sft")}, [claim])
-        with pytest.raises(InputError, match=r"no '(loss|sft)'; make it again .*--collect"):
-            verdicts(record, {"one": analysis})
+    claims = [Claim(measure, "a", "b", measure) for measure in ("wr", "chars", "lc")]
+    for run in record["runs"]:
+        run["models"]["icr1"]["chars"] = {"es": 10.0 + run["seed"]}
+    analysis = Analysis("?", PAIR, claims)
+    gaps = gap_table(record, analysis, "points")
+    assert gaps["claim"].tolist() == ["wr", "lc"]
+    assert (gaps["seeds"] == 5).all()
+    lc = gaps.iloc[1]
+    assert (lc["low"] + lc["high"]) / 2 == pytest.approx(lc["mean"])
+    shown = verdicts(record, {"one": analysis})["ours"][2]
+    assert shown == f"{lc['mean']:+.1f} [{lc['low']:+.1f}, {lc['high']:+.1f}]"
+    assert gap_table(record, analysis, "characters")["mean"].tolist() == [0.0]
+    assert gap_table({"runs": []}, analysis, "points").empty
+
+
+def test_what_a_record_of_an_earlier_revision_has_not_is_no_finished_run():
+    record = record_of(20)
+    claims = [
+        Claim("?", "a", "b", "loss"),
+        Claim("?", "π_I", "b", "lc"),
+        Claim("?", "a", "b", "lc"),
+    ]
+    analysis = Analysis("?", {**PAIR, "π_I": Arm(model="sft")}, claims)
+    assert verdicts(record, {"one": analysis})["seeds"].tolist() == [0, 0, 5]
+    assert set(arm_table(record, analysis, "lc")["arm"]) == {"a", "b"}
+    assert arm_table(record, analysis, "known").empty
 
 
 @pytest.mark.parametrize("analysis", ANALYSES.values(), ids=ANALYSES)

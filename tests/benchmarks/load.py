@@ -1,20 +1,20 @@
 """A large run through the stages that read it whole:
 
-python tests/benchmarks/load.py OUT [PROMPTS]
+OMP_NUM_THREADS=1 python tests/benchmarks/load.py OUT LANGUAGES [PROMPTS …]
 
-PROMPTS (50,000) with 10 responses each in 5 languages, made up, go through `pair`, `judge`
-(interrupted at half, and resumed), `report` and `winrate`, each a process of its own; and so does a tenth of them.
-Writes seconds and peak memory of each to OUT/load.json.
+So many prompts (2,000, 10,000 and 50,000) with 10 responses each in so many languages, made up, go
+through `pair`, `judge` (interrupted at half, and resumed), `report` and `winrate`, each a process of
+its own in which the imports are done. Writes seconds of the CPU, which others on the machine change
+little, and peak memory of each to OUT/load.json; `nothing` is a stage that finds itself finished.
 """
 
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 from xlnb.cli.main import main
@@ -51,7 +51,6 @@ POOL = random.Random(0)
 PRESET = {
     "iterations": "1",
     "models.dpo": "data/lab/sft",
-    "prompts.langs": ",".join(LANGS),
     "prompts.parts": "0",
     "scoring.scorers": "cross_lingual",
     "evaluation.judge": "longer",
@@ -116,10 +115,12 @@ def make(folder: Path, prompts: int) -> Run:
 
 
 class Longer:
-    """A judge that prefers the longer response, and is interrupted after $ANSWERS answers."""
+    """A judge that prefers the longer response, and is interrupted after some answers."""
 
     name = "longer"
-    left = int(os.environ.get("ANSWERS", 10**9))
+
+    def __init__(self, answers: int):
+        self.left = answers
 
     def __call__(self, asked: Annotation) -> dict[str, float]:
         self.left -= 1
@@ -129,22 +130,20 @@ class Longer:
         return {"preference": 1.0 + (len(asked.output_2) > len(asked.output_1))}
 
 
-def measured(*command: str, code: int = 0, **environment: str) -> dict[str, float]:
-    """Seconds and peak memory (MiB) of a command."""
-    began = time.perf_counter()
-    child = subprocess.Popen(
-        [sys.executable, __file__, "--command", *command],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **environment},
-    )
-    # Read to its end, so that it never waits.
-    said = child.stderr.read().decode()
-    _, status, usage = os.wait4(child.pid, 0)
+def measured(*command: str, code: int = 0, answers: int = 10**9) -> dict[str, float]:
+    """Seconds of the CPU and peak memory (MiB) of a command."""
+    child = os.fork()
+    if not child:
+        silent = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(silent, stream.fileno())
+        JUDGES["longer"] = lambda *_: Longer(answers)
+        os._exit(main(command))
+    _, status, usage = os.wait4(child, 0)
     if os.waitstatus_to_exitcode(status) != code:
-        raise SystemExit(f"{command}: {said[-2000:]}")
-    seconds = time.perf_counter() - began
-    return {"seconds": round(seconds, 1), "peak_mib": round(usage.ru_maxrss / 1024)}
+        raise SystemExit(f"{command}: exit {os.waitstatus_to_exitcode(status)}")
+    seconds = usage.ru_utime + usage.ru_stime
+    return {"cpu_seconds": round(seconds, 1), "peak_mib": round(usage.ru_maxrss / 1024)}
 
 
 def load(prompts: int) -> dict[str, dict[str, float]]:
@@ -153,11 +152,12 @@ def load(prompts: int) -> dict[str, dict[str, float]]:
         run = make(Path(name), prompts)
         where = ("--run", str(run.path))
         found["pair"] = measured("stage", "pair", *where)
+        found["nothing"] = measured("stage", "pair", *where)
         for model in run.models[:-1]:
             measured("stage", "judge", "--model", model, *where)
         judge = ("stage", "judge", "--model", run.models[-1], *where)
         half = len(LANGS) * prompts // 2
-        found["judge, half"] = measured(*judge, code=143, ANSWERS=str(half))
+        found["judge, half"] = measured(*judge, code=143, answers=half)
         found["judge, resumed"] = measured(*judge)
         found["report"] = measured("stage", "report", *where)
         found["winrate"] = measured("winrate", str(run.path / "eval"))
@@ -166,19 +166,22 @@ def load(prompts: int) -> dict[str, dict[str, float]]:
     return found
 
 
-if sys.argv[1] == "--command":
-    JUDGES["longer"] = lambda *_: Longer()
-    sys.exit(main(sys.argv[2:]))
-JUDGES["longer"] = lambda *_: Longer()
+import_module("xlnb.stages")
+JUDGES["longer"] = lambda *_: Longer(0)
 out = Path(sys.argv[1])
-most = int(sys.argv[2]) if len(sys.argv) > 2 else 50_000
-sizes = [most // 10, most]
-found = {str(prompts): load(prompts) for prompts in sizes}
-result = {
-    "command": f"python tests/benchmarks/load.py OUT {most}",
-    "languages": len(LANGS),
-    "responses": N,
-    "prompts": found,
-    **environment(),
-}
-write_json(out / "load.json", result)
+LANGS = LANGS[: int(sys.argv[2])]
+PRESET["prompts.langs"] = ",".join(LANGS)
+sizes = [int(size) for size in sys.argv[3:]] or [2_000, 10_000, 50_000]
+found: dict[str, dict[str, dict[str, float]]] = {}
+for size in sizes:
+    found[str(size)] = load(size)
+    result = {
+        "command": " ".join(
+            ["OMP_NUM_THREADS=1 python tests/benchmarks/load.py OUT", *sys.argv[2:]]
+        ),
+        "languages": len(LANGS),
+        "responses": N,
+        "prompts": found,
+        **environment(),
+    }
+    write_json(out / "load.json", result)

@@ -63,6 +63,22 @@ def test_the_tax_is_measured_where_a_claim_is_about_it(made):
     assert measured == [["sft", "dpo", "icr1"], [], [], []]
 
 
+def test_the_methods_own_run_is_looked_into(made):
+    inside = read_json(made / "analyses.json")["inside"]
+    assert inside["seed"] == 0
+    layers, sums = inside["layers"], inside["sums"]
+    assert list(layers) == ["1", "2", "3", "4"]
+    assert layers["4"] == sums["here"]
+    assert list(sums["release's mask"]) == ["en", "es"]
+    for name, table in inside["gradients"].items():
+        langs = ["NLL"] if name.startswith("DPO and") else ["en", "es"]
+        assert list(table) == langs
+        assert all(list(row) == ["en", "es"] for row in table.values())
+    metrics = read_json(made / "iterations=1__seed=0/metrics.json")
+    expected = metrics["rewards_shared"]["dpo"]["cross_lingual"]
+    assert sums["here"] == {lang: entry["pair_accuracy"] for lang, entry in expected.items()}
+
+
 def test_the_same_command_makes_nothing_again_and_collects(made, capsys):
     before = {path: path.stat().st_mtime_ns for path in made.glob("*/metrics.json")}
     assert main([*QUICK, "--out", str(made), "--collect"]) == 0
@@ -86,6 +102,22 @@ def test_related_methods_share_what_the_claims_have_made(made, capsys):
         assert model["seconds"] > 0
         assert 0 <= model["pair_accuracy"]["es"] <= 1
         assert not {"pair_accuracy", "seconds"} & run["models"]["dpo"].keys()
+
+
+def test_what_another_machine_has_finished_is_not_made_again(made, tmp_path, capsys):
+    theirs = made / "analyses.json"
+    out = tmp_path / "here"
+    assert main([*QUICK, "--out", str(out), "responses", "--also", str(theirs)]) == 0
+    assert not list(out.glob("*seed=0/"))
+    record, given = read_json(out / "analyses.json"), read_json(theirs)
+    assert record["runs"] == given["runs"] and record["made_by"] == given["made_by"]
+    assert record["facts"] == given["facts"]
+    # Other values, other runs.
+    other = [*QUICK, "-p", "training.lr=1e-6", "--out", str(out), "responses"]
+    assert main([*other, "--also", str(theirs)]) == 2
+    assert "its runs are of another preset" in capsys.readouterr().err
+    assert main([*QUICK, "--out", str(out), "--also", str(made / "nix.json")]) == 2
+    assert "nix.json: no such file" in capsys.readouterr().err
 
 
 def test_an_unknown_analysis_is_one_line_and_nothing_is_written(tmp_path, capsys):

@@ -1,17 +1,24 @@
 """`sweep`: a grid of runs in child processes, killed and resumed, and its table."""
 
 import csv
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr
+from dataclasses import asdict
 
 import pytest
+from damage import DAMAGED, damaged
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from small import SMALL
 
 from xlnb.cli.main import main
-from xlnb.common.files import ROOT, read_json
+from xlnb.common.files import ROOT, read_json, write_json
+from xlnb.presets import get_preset
 
 AXES = ["training.lr=1e-4,1e-2", "scoring.beta=0.1,0.2", "seed=0..1"]
 SWEEP = [sys.executable, "-m", "xlnb", "sweep", "--preset", "lab-quick", "-j", "2"]
@@ -33,6 +40,12 @@ def finished(folder):
     return found
 
 
+def processes():
+    """The command lines of all, whole."""
+    ps = ["ps", "-ewwo", "args"]
+    return subprocess.run(ps, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     """A finished sweep that was ended by SIGTERM in the middle, and what the last command said."""
@@ -47,8 +60,7 @@ def swept(tmp_path_factory):
     assert first.returncode == 143
     assert "interrupted; the same command goes on from here" in said
     # All of its processes have ended with it.
-    ps = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-    assert str(folder) not in ps
+    assert str(folder) not in processes()
     made = {path: path.stat().st_mtime_ns for path in finished(folder)}
     assert 1 <= len(made) < 8
     again = subprocess.run(
@@ -124,14 +136,33 @@ def test_the_table_has_intervals_and_paired_differences(swept, capsys):
     assert "accuracy, cross_lingual" in capsys.readouterr().out
 
 
+def test_points_end_with_a_sweep_that_is_killed(tmp_path):
+    folder = tmp_path / "out"
+    command = [*SWEEP, "--out", str(folder), *FIXED, "seed=0,1"]
+    sweep = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    begun = time.monotonic()
+    while len(list(folder.glob("*/stages/*"))) < 2 and time.monotonic() - begun < 300:
+        time.sleep(0.1)
+    sweep.kill()
+    sweep.wait()
+    told = time.monotonic()
+    while (running := f"{folder}" in processes()) and time.monotonic() - told < 60:
+        time.sleep(0.1)
+    assert not running
+    assert "interrupted; the same command goes on from here" in logs(folder)["seed=0"]
+
+
 def test_a_point_that_fails_is_named_and_stops_no_other(tmp_path, capsys):
     folder = tmp_path / "out"
     argv = ["sweep", "--preset", "lab-quick", "--out", str(folder), "--until", "prompts", "-j", "1"]
-    assert main([*argv, "prompts.langs=th,es"]) == 1
+    assert main([*argv, "prompts.langs=th;es,en"]) == 1
     out = capsys.readouterr().out
     assert "failed: prompts.langs=th: prompts.langs: the lab does not speak 'th'" in out
     assert "failed: prompts.langs=es" not in out
-    assert (folder / "prompts.langs=es" / "prompts" / "es.jsonl").exists()
+    # A value with a comma in it is one value.
+    made = folder / "prompts.langs=es-en"
+    assert sorted(path.stem for path in made.glob("prompts/*.jsonl")) == ["en", "es"]
+    assert read_json(made / "preset.json")["preset"]["prompts"]["langs"] == "es,en"
 
 
 @pytest.mark.parametrize(
@@ -143,12 +174,18 @@ def test_a_point_that_fails_is_named_and_stops_no_other(tmp_path, capsys):
         (["seed="], "seed: '' holds no value"),
         (["seed=1,,2"], "seed: '' holds no value"),
         (["seed=3..1"], "seed: '3..1' holds no value"),
+        (["seed=0..99999999999999999999999"], "holds more than 10,000 values; name fewer"),
         (["seed=1,1"], "two points are seed=1"),
         (["training.lr=1e-4,0.0001"], "two points are training.lr=0.0001"),
         (["seed=1", "seed=2"], "seed is given twice"),
         (["seed=1", "-p", "seed=2"], "seed is given twice"),
         (["training.lr=1e-4,abc"], "preset key 'training.lr': expected float, got 'abc'"),
-        (["scoring.scorers=likelihood,nix"], "scoring.scorers 'nix'"),
+        (["scoring.scorers=likelihood;nix"], "scoring.scorers 'nix'"),
+        (
+            ["prompts.langs=en,es"],
+            "put semicolons between values, as 'prompts.langs=en;es', or one",
+        ),
+        (["prompts.langs=en,es;;en"], "prompts.langs: '' holds no value"),
         (["seed=1", "--until", "nix"], "unknown stage 'nix'"),
         (["seed=1", "-j", "0"], "-j 0: expected a number of at least 1"),
         (["seed=1", "--table"], "--table takes no keys"),
@@ -161,3 +198,20 @@ def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, capsys, argument
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert not folder.exists()
+
+
+@settings(DAMAGED, max_examples=60)
+@given(data=st.data())
+def test_a_damaged_grid_is_a_table_or_one_line(tmp_path_factory, data):
+    folder = tmp_path_factory.getbasetemp() / "grid"
+    record = {
+        "preset": asdict(get_preset("lab-quick")),
+        "axes": {"training.lr": ["1e-4"], "seed": ["0", "1"]},
+    }
+    write_json(folder / "grid.json", record)
+    path = folder / "grid.json"
+    path.write_bytes(data.draw(damaged(path.read_bytes())))
+    said = io.StringIO()
+    with redirect_stderr(said):
+        code = main(["sweep", "--out", str(folder), "--table"])
+    assert (code, len(said.getvalue().splitlines())) in ((0, 0), (2, 1)), said.getvalue()

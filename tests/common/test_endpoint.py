@@ -238,6 +238,7 @@ def hides(tmp_path, capfd):
 def quick(server, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     monkeypatch.setattr("xlnb.common.endpoint.LONGEST_WAIT", 0.02)
+    monkeypatch.setattr("xlnb.common.endpoint.MOST_BYTES", 2**22)
     return ModelJudge(Endpoint("test", workers=4, wait=0.005, timeout=0.3), "random")
 
 

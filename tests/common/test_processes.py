@@ -262,7 +262,7 @@ def test_processes_that_were_started_end_with_the_first(begin):
     done.terminate()
     done.communicate(timeout=60)
     assert done.returncode == 143
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True)
     assert str(run.path) not in listed.stdout
 
 

@@ -1,6 +1,8 @@
 """What is overridden of TRL's trainer: what held-out pairs choose, and what stops an update."""
 
 import re
+import signal
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -14,6 +16,7 @@ from start import TRAINING, load_start
 
 import xlnb.training
 from xlnb.common.errors import InputError
+from xlnb.common.interruption import Ended, interruptible
 from xlnb.engine.rows import hold_out
 from xlnb.models.base import load_base
 from xlnb.training import train_adapter
@@ -53,6 +56,22 @@ def test_held_out_prompts_choose_the_checkpoint(start, tmp_path):
     ):
         if "lora_" in name:
             assert torch.equal(mine, theirs), name
+
+
+def test_an_interruption_that_native_code_has_lost_ends_a_training(start, tmp_path, monkeypatch):
+    model, tokenizer, rows = start()
+    compute_loss, steps = xlnb.training.PreferenceTrainer.compute_loss, []
+
+    def loses(self, *args, **kwargs):
+        steps.append(self.state.global_step)
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        return compute_loss(self, *args, **kwargs)
+
+    monkeypatch.setattr(xlnb.training.PreferenceTrainer, "compute_loss", loses)
+    with pytest.raises(Ended), interruptible():
+        train_adapter(model, tokenizer, rows, TRAINING, seed=0, checkpoints=tmp_path)
+    assert steps == [0]
 
 
 def test_a_gradient_that_is_not_finite_stops_before_the_update_and_names_the_pairs(
@@ -99,22 +118,38 @@ def scaled(monkeypatch):
     AcceleratorState._reset_state()
 
 
-def half(family, quantization="none"):
-    return replace(fp32(family), quantization=quantization, dtype="float16")
+def half(family):
+    return replace(fp32(family), dtype="float16")
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
 def test_float16_trains_as_float32(start, tmp_path, scaled, quantization):
-    model, tokenizer, rows = start(lambda family: replace(half(family, quantization), dtype="auto"))
-    full = train_adapter(model, tokenizer, rows, TRAINING, seed=0, checkpoints=tmp_path / "32").log
-    model, tokenizer, rows = start(partial(half, quantization=quantization))
-    scaled(2.0**10)
-    found = train_adapter(model, tokenizer, rows, TRAINING, seed=0, checkpoints=tmp_path / "16").log
-    adapter = {p.dtype for name, p in model.named_parameters() if ".default." in name}
-    assert adapter == {torch.float32} and model.dtype == torch.float16
-    losses = [[record["loss"] for record in log] for log in (found, full)]
-    assert losses[0] == pytest.approx(losses[1], abs=0.03) and losses[0] != losses[1]
-    assert losses[1][-1] < losses[1][0] - 0.1
+    training = replace(TRAINING, lr=1e-3)
+    losses, changes = [], []
+    for dtype in ("float32", "float16"):
+        if dtype == "float16":
+            scaled(2.0**10)
+        model, tokenizer, rows = start(partial(typed, dtype, quantization))
+        before = adapter_of(model)
+        folder = tmp_path / dtype
+        log = train_adapter(model, tokenizer, rows, training, seed=0, checkpoints=folder).log
+        losses.append([record["loss"] for record in log])
+        assert model.dtype == getattr(torch, dtype)
+        after = adapter_of(model)
+        assert after.dtype == torch.float32
+        changes.append(after - before)
+    full, found = losses
+    assert found == pytest.approx(full, abs=0.05) and found != full
+    assert torch.cosine_similarity(*changes, dim=0) > 0.9
+
+
+def typed(dtype, quantization, family):
+    return replace(fp32(family), quantization=quantization, dtype=dtype)
+
+
+def adapter_of(model):
+    weights = [p.detach().flatten() for n, p in model.named_parameters() if ".default." in n]
+    return torch.cat(weights).clone()
 
 
 def test_an_update_whose_loss_was_scaled_too_much_is_left_out_and_said(

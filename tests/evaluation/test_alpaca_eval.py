@@ -5,7 +5,7 @@ import json
 import pytest
 
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_json, write_json
+from xlnb.common.files import json_text, read_json, write_json
 from xlnb.evaluation.alpaca_eval import (
     Annotation,
     Output,
@@ -87,3 +87,6 @@ def test_annotations_have_alpacaevals_form_and_are_read_as_they_were_written(
     assert read_annotations(path) == [annotation]
     write_records(path, read_annotations(path))
     assert path.read_text() == text
+    for times in (0, 1, 3):
+        write_records(path, iter([annotation] * times))
+        assert path.read_text() == json_text([annotation.to_json()] * times, indent=1) + "\n"

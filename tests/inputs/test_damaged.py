@@ -10,7 +10,8 @@ from damage import DAMAGED, check_line, damaged, lines_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlnb.common.errors import InputError
+from xlnb.common.errors import InputError, UnfitText
+from xlnb.inputs import demonstrations
 from xlnb.inputs.given_responses import read_pairs, read_responses
 from xlnb.inputs.parallel_prompts import read_parallel
 from xlnb.inputs.preferences import COLUMNS, preference_pairs
@@ -37,6 +38,21 @@ GIVEN = [
     {"prompt_id": f"g{i}", "lang": "de", "instruction": f"Frage {i}?", "responses": ["Ja.", "Nein."]}
     for i in range(3)
 ]  # fmt: skip
+REFERRED = [
+    {"id": f"r{i}", "lang": "en", "instruction": f"Question {i}?", "reference": f"Answer {i}."}
+    for i in range(3)
+]
+TOLD = [{"prompt": f"Ask {i}.", "completion": f"Answer {i}."} for i in range(3)]
+TURNED = [
+    {
+        "messages": [
+            {"role": "user", "content": f"Ask {i}."},
+            {"role": "assistant", "content": "So."},
+        ]
+    }
+    for i in range(3)
+]
+ALPACA = [{"instruction": f"Ask {i}.", "input": "this", "output": f"So {i}."} for i in range(3)]
 SUFFIXES = (".jsonl", ".json", ".csv")
 
 
@@ -138,3 +154,80 @@ def test_damaged_pairs_of_several_languages_are_all_read_or_refused_in_one_line(
         (pairs, report), n = found
         assert sum(counts["rows"] for counts in report.values()) == n
         assert len(pairs) == sum(counts["pairs"] for counts in report.values())
+
+
+def read_turns(asked, answer):
+    """Characters as ids; what a template cannot be given is none."""
+    if "7" in answer:
+        raise UnfitText("seven")
+    return list(map(ord, asked)), list(map(ord, answer))
+
+
+def told(path):
+    try:
+        rows = read_rows(parse_source(str(path)), demonstrations.COLUMNS)
+        return demonstrations.demonstrations(rows, 0, read_turns)
+    except InputError as error:
+        raise InputError(f"{error}".replace("sft.path", f"{path}")) from None
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("rows", [TOLD, TURNED, ALPACA], ids=["trl", "messages", "alpaca"])
+@DAMAGED
+@given(data=st.data())
+def test_damaged_demonstrations_are_all_read_or_refused_in_one_line(folder, suffix, rows, data):
+    found = read_damaged(data, folder / f"told{suffix}", rows, told)
+    if found:
+        (read, report), n = found
+        assert report["rows"] == n == len(read) + sum(report["dropped"].values())
+        assert all(one.prompt and one.response for one in read)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@DAMAGED
+@given(data=st.data())
+def test_damaged_references_are_all_read_or_refused_in_one_line(folder, suffix, data):
+    found = read_damaged(
+        data,
+        folder / f"referred{suffix}",
+        REFERRED,
+        lambda path: read_parallel(path, references=True),
+    )
+    if found:
+        by_lang, n = found
+        assert sum(map(len, by_lang.values())) == n
+        for record in by_lang["en"]:
+            record.get("reference", "").encode()
+
+
+@DAMAGED
+@given(data=st.data())
+def test_a_damaged_folder_of_xquad_is_all_read_or_refused_in_one_line(tmp_path_factory, data):
+    folder = tmp_path_factory.getbasetemp() / "xquad"
+    folder.mkdir(exist_ok=True)
+    for lang in ("en", "de"):
+        asked = [
+            {"id": f"q{k}", "question": f"{lang} {k}?", "answers": [{"text": "So"}]} for k in (1, 2)
+        ]
+        content = {"data": [{"paragraphs": [{"context": f"{lang}.", "qas": asked}]}]}
+        whole = json.dumps(content, ensure_ascii=False).encode()
+        (folder / f"{lang}.json").write_bytes(whole)
+    path = folder / data.draw(st.sampled_from(["en.json", "de.json"]))
+    path.write_bytes(data.draw(damaged(path.read_bytes())))
+    try:
+        by_lang = read_parallel(f"xquad:{folder}")
+    except InputError as error:
+        check_line(error, folder)
+        return
+    assert {lang: len(records) for lang, records in by_lang.items()} == {"en": 2, "de": 2}
+    for records in by_lang.values():
+        for record in records:
+            f"{record['prompt_id']}{record['instruction']}{record['checks']}".encode()
+
+
+@pytest.mark.parametrize("lang", [["en"], {"en": 1}, 7, None, True])
+def test_a_language_that_is_no_code_is_named(folder, lang):
+    path = folder / "odd.jsonl"
+    path.write_text(json.dumps({"id": "a", "lang": lang, "instruction": "Ask."}) + "\n")
+    with pytest.raises(InputError, match=r"odd\.jsonl, (line|row) 1"):
+        read_parallel(path)

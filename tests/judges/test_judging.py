@@ -27,7 +27,7 @@ from xlnb.evaluation.biases import position_bias
 from xlnb.evaluation.comparisons import read_comparisons
 from xlnb.judges.asking import judge_records, with_answers
 from xlnb.judges.endpoint import Endpoint, read_verdict
-from xlnb.judges.model import ModelJudge, judge_prompt
+from xlnb.judges.model import PROMPT, ModelJudge, judge_prompt
 from xlnb.judges.protocol import Verdict
 from xlnb.judges.registry import get_judge
 from xlnb.presets import PRESETS, Evaluation, Models, get_preset
@@ -618,6 +618,20 @@ def test_the_stage_asks_before_the_first_call(run, monkeypatch, capsys):
     )  # finished: nothing to ask consent for
     written = "".join(path.read_text() for path in run.path.rglob("*") if path.is_file())
     assert KEY not in written and server.url not in written
+
+
+def test_what_was_judged_with_another_prompt_is_judged_again(run, monkeypatch, capsys):
+    with serving() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        assert stage_judge(run, "--yes") == 0
+        # Those who had no other prompt remember none.
+        key = read_json(run.path / "stages/eval.dpo.annotations.json")["key"]
+        assert "judge_prompt" not in key["uses"]
+        monkeypatch.setattr("xlnb.judges.model.PROMPT", f"{PROMPT}\nThink of the reader.")
+        assert stage_judge(run, "--yes") == 0
+        said = capsys.readouterr().out
+        assert "eval/dpo/annotations: redone, because judge_prompt was None, is now " in said
+        assert sum(server.calls.values()) == 32
 
 
 def test_what_had_no_answer_is_asked_about_again_on_request(run, monkeypatch, capsys):

@@ -5,6 +5,7 @@ import unicodedata
 from dataclasses import replace
 
 import pytest
+from damage import DAMAGED, check_line, damaged
 from families import checkpoint, fp32
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,8 @@ from merging import KINDS, merging_tokenizer
 from transformers import AutoTokenizer
 
 from xlnb.common.errors import InputError, UnfitText
+from xlnb.common.files import ROOT
+from xlnb.common.records import Response
 from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids, response_record
 from xlnb.presets import Models
 
@@ -297,3 +300,43 @@ def test_a_text_that_cannot_be_read_back_is_told():
         response_ids(tokenizer, "Ask.", "It is secret.")
     with pytest.raises(UnfitText, match="the prompt is "):
         prompt_ids(tokenizer, "Is it secret?")
+
+
+# Calls of what a template has no business to call are among its damages.
+CALLS = [
+    b"{{ 1 / 0 }}",
+    b"{{ x.y.z }}",
+    b"{{ messages[9].content }}",
+    b"{% for %}",
+    b"{{ 'a' * 10 }}",
+]
+
+
+@settings(DAMAGED, max_examples=30)
+@given(data=st.data())
+def test_a_damaged_template_is_one_that_can_be_used_or_refused_in_one_line(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "mine.jinja"
+    whole = (ROOT / "data/lab/sft/chat_template.jinja").read_bytes()
+    if data.draw(st.booleans()):
+        at = data.draw(st.integers(0, len(whole)))
+        whole = whole[:at] + data.draw(st.sampled_from(CALLS)) + whole[at:]
+    else:
+        whole = data.draw(damaged(whole))
+    path.write_bytes(whole)
+    try:
+        tokenizer = load_tokenizer(Models(chat_template=str(path)))
+    except InputError as error:
+        check_line(error, path)
+        return
+    ids = response_ids(tokenizer, ASKED, PLAIN)
+    assert tokenizer.decode(ids[:-1]) == PLAIN and prompt_ids(tokenizer, ASKED)
+
+
+def test_control_tokens_that_were_sampled_stay_in_the_ids_and_are_no_text():
+    """What is scored and trained on is what was sampled."""
+    tokenizer = load_tokenizer(Models())
+    begin, end = tokenizer.convert_tokens_to_ids(["<|assistant|>", "<|end|>"])
+    ids = [begin, *tokenizer("Paris", add_special_tokens=False).input_ids, begin, end]
+    assert response_record(tokenizer, ids, [end]) == Response("Paris", ids, "stop")
+    # What reads a file of texts alone, TRL's form among them, never meets them.
+    assert not {begin} & set(response_ids(tokenizer, ASKED, "Paris"))

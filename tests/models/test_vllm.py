@@ -48,6 +48,9 @@ class LoRARequest:
     lora_name: str
     lora_int_id: int
     lora_path: str = ""
+    base_model_name: str | None = None
+    load_inplace: bool = False
+    is_3d_lora_weight: bool = False
 
 
 @dataclass
@@ -69,6 +72,9 @@ class RequestOutput:
     prompt_logprobs: None
     outputs: list[CompletionOutput]
     finished: bool
+    metrics: None = None
+    lora_request: LoRARequest | None = None
+    num_cached_tokens: int | None = None
 
 
 class FakeLLM:
@@ -92,9 +98,12 @@ class FakeLLM:
             SimpleNamespace(prompts=prompts, params=sampling_params, lora=lora_request)
         )
         return [
-            RequestOutput("0", None, prompt["prompt_token_ids"], None, self._outputs(params), True)
+            RequestOutput(
+                "0", None, prompt["prompt_token_ids"], None, self._outputs(params), True,
+                lora_request=lora_request, num_cached_tokens=0,
+            )
             for prompt, params in zip(prompts, sampling_params, strict=True)
-        ]
+        ]  # fmt: skip
 
     def _outputs(self, params):
         outputs = []
@@ -103,8 +112,9 @@ class FakeLLM:
             if j % 2:
                 outputs.append(CompletionOutput(j, "", ids, finish_reason="length"))
             else:
-                ids = [*ids[:2], params.stop_token_ids[-1]]
-                outputs.append(CompletionOutput(j, "", ids, finish_reason="stop"))
+                end = params.stop_token_ids[-1]
+                ids = [*ids[:2], end]
+                outputs.append(CompletionOutput(j, "", ids, finish_reason="stop", stop_reason=end))
         return outputs
 
 

@@ -5,12 +5,16 @@ import shutil
 
 import numpy as np
 import pytest
+from damage import DAMAGED, check_line, damaged, lines_of
+from hypothesis import given
+from hypothesis import strategies as st
 from small import SMALL
 
 from xlnb import stages
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, read_jsonl
 from xlnb.runs.run import open_run
+from xlnb.stages import users
 
 PLAIN = {**SMALL, "pairing.alpha": "none"}
 
@@ -123,3 +127,19 @@ def test_what_it_does_not_go_with_is_refused_before_anything_is_made(tmp_path, c
     with pytest.raises(InputError, match=message):
         open_run(tmp_path / "run", "lab-quick", asked)
     assert not (tmp_path / "run").exists()
+
+
+@DAMAGED
+@given(data=st.data())
+def test_damaged_labels_are_all_read_or_refused_in_one_line(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "labels.jsonl"
+    known = {("a", "en"): {"yes": (1.0, 3, -2.0), "no": (0.5, 2, -1.0)}}
+    label = {"prompt_id": "a", "lang": "en", "chosen": "yes", "rejected": "no"}
+    whole = f"{json.dumps(label)}\n{json.dumps(label | {'chosen': 'no', 'rejected': 'yes'})}\n"
+    path.write_bytes(data.draw(damaged(whole.encode())))
+    try:
+        pairs = list(users._labels(path, known))
+    except InputError as error:
+        check_line(error, path)
+        return
+    assert len(pairs) == lines_of(path.read_bytes())

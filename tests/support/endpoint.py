@@ -160,6 +160,14 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             self.wfile.write(b"7d0\r\n" + data)
+        if fault.how in ("drip", "endless"):
+            self.send_response(fault.status)
+            self.send_header("Content-Length", f"{2**40}")
+            self.end_headers()
+            # Until the other side hangs up.
+            while True:
+                self.wfile.write(b" " if fault.how == "drip" else b" " * 2**20)
+                time.sleep(0.05 if fault.how == "drip" else 0)
         if fault.how == "reset":
             # Closed with nothing to linger for, the other side is sent a reset.
             linger = struct.pack("ii", 1, 0)

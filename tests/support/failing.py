@@ -22,7 +22,7 @@ class Failing(NamedTuple):
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = MappingProxyType({})
-    # How it is sent: whole, cut, reset, hang, chunked, garbage
+    # How it is sent: whole, cut, reset, hang, chunked, garbage, drip, endless
     how: str = "whole"
 
 
@@ -101,6 +101,8 @@ FAILING: dict[str, Failing] = {
     "cut off in a chunk": answer("outage", said("m"), "RemoteProtocolError")._replace(how="chunked"),
     "no HTTP": Failing("outage", "RemoteProtocolError", body=b"hello {key}\r\n\r\n", how="garbage"),
     "reset": Failing("outage", "Error", how="reset"),
+    "a byte at a time": Failing("outage", "did not end within 0.6 seconds", how="drip"),
+    "no end": Failing("outage", "did not end within 0.6 seconds and 4 MiB", how="endless"),
     "silence": Failing("outage", "ReadTimeout", how="hang"),
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ are known, corrected for the number of comparisons.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,8 @@ from scipy.special import stdtrit
 
 from xlnb.analysis.read import Record
 from xlnb.common.columns import Floats
-from xlnb.common.errors import InputError
 from xlnb.common.intervals import seed_interval, t_p_value
-from xlnb.presets.claims import SEEDS, Analysis, Arm, Claim
+from xlnb.presets.claims import SEEDS, Analysis, Arm, Claim, unit
 
 ALPHA = 0.05
 
@@ -35,33 +34,27 @@ class Difference(NamedTuple):
 NOTHING = Difference(np.nan, np.nan, np.nan, np.nan)
 
 
-def runs_of(record: Record, arm: Arm) -> dict[int, Record]:
-    """{seed: an arm's run}, of those that are finished."""
-    return {run["seed"]: run for run in record["runs"] if run["values"] == arm.changed}
+def runs_of(record: Record, arm: Arm, measure: str) -> dict[int, Record]:
+    """{seed: an arm's run}, of those that are finished and whose record has that measure: one of an
+    earlier revision may have fewer."""
+    name = measure.partition(" ")[0]
+    runs = {run["seed"]: run for run in record["runs"] if run["values"] == arm.changed}
+    return {seed: run for seed, run in runs.items() if name in model_of(run, arm)}
 
 
 def model_of(run: Record, arm: Arm) -> Record:
     """What was measured on the model that an arm looks at."""
-    return _measured(run["models"], arm.model or list(run["models"])[-1])
+    return run["models"].get(arm.model or list(run["models"])[-1], {})
 
 
 def value(model: Record, measure: str) -> float:
     """A measure of a model (see `Claim.measure`), mean over the languages other than English; or of
     one language, as "wr sw"."""
     name, _, lang = measure.partition(" ")
-    by_lang = _measured(model, name)
+    by_lang = model[name]
     if lang:
         return float(by_lang[lang])
     return float(np.mean([found for code, found in by_lang.items() if code != "en"]))
-
-
-def _measured(values: Record, name: str) -> Any:
-    if name not in values:
-        raise InputError(
-            f"the record of the analyses has no '{name}'; make it again of the runs that there are "
-            "(python -m xlnb analyses --collect)"
-        )
-    return values[name]
 
 
 def over_seeds(differences: Sequence[float]) -> Difference:
@@ -108,7 +101,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def both_arms(record: Record, analysis: Analysis, claim: Claim) -> list[tuple[Record, Record]]:
     """What was measured on a claim's two models, a pair a seed that has both."""
     more, less = analysis.arms[claim.more], analysis.arms[claim.less]
-    with_more, with_less = runs_of(record, more), runs_of(record, less)
+    with_more, with_less = (runs_of(record, arm, claim.measure) for arm in (more, less))
     both = sorted(with_more.keys() & with_less.keys())
     return [(model_of(with_more[s], more), model_of(with_less[s], less)) for s in both]
 
@@ -184,7 +177,19 @@ def arm_table(record: Record, analysis: Analysis, measure: str) -> pd.DataFrame:
     """A row an arm and finished seed: arm, seed, value."""
     rows = []
     for name, arm in analysis.arms.items():
-        for seed, run in runs_of(record, arm).items():
+        for seed, run in runs_of(record, arm, measure).items():
             measured = value(model_of(run, arm), measure)
             rows.append({"arm": name, "seed": seed, "value": measured})
     return pd.DataFrame(rows, columns=["arm", "seed", "value"])
+
+
+def gap_table(record: Record, analysis: Analysis, of_unit: str) -> pd.DataFrame:
+    """A row a claim in that unit that some seed has both arms of: claim, mean, low, high, seeds;
+    the interval, NaN for a single seed, is that of the verdict."""
+    rows = []
+    for claim in analysis.claims:
+        made = difference(record, analysis, claim)
+        if made and unit(claim.measure) == of_unit:
+            found, seeds = made
+            rows.append((claim.text, found.mean, found.low, found.high, seeds))
+    return pd.DataFrame(rows, columns=["claim", "mean", "low", "high", "seeds"])

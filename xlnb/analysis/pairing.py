@@ -8,12 +8,13 @@ import pandas as pd
 
 from xlnb.analysis.read import Record, as_sample, as_score
 from xlnb.analysis.responses import graded, verdict
+from xlnb.common.joining import join_scores
 from xlnb.common.language_id import in_language, wrong_language
 from xlnb.common.text import shorten
 from xlnb.evaluation.alpaca_eval import preference_of
 from xlnb.evaluation.clusters import fact_of
 from xlnb.length_control import Floats, LengthControl, grid_alpha, length_alpha, length_gap_curve
-from xlnb.pairs import Candidates, candidates, join_scores, make_pairs
+from xlnb.pairs import Candidates, candidates, make_pairs
 from xlnb.pairs import usable as usable
 from xlnb.winrates import bootstrap_interval, win_rate
 

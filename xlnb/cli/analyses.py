@@ -41,12 +41,21 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--collect", action="store_true", help="run nothing: the record of what is finished"
     )
+    parser.add_argument(
+        "--also",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a record of runs that another machine has finished, which are not made here",
+    )
     add_preset(parser, "lab")
     add_overrides(parser)
     parser.set_defaults(function=analyses)
 
 
 def analyses(args: argparse.Namespace) -> int:
+    from xlnb.stages.analyses import is_in, read_also
     from xlnb.stages.sweeping import make_points, tasks
 
     if args.jobs < 1:
@@ -55,10 +64,12 @@ def analyses(args: argparse.Namespace) -> int:
     preset = get_preset(args.preset)
     page = PAGES[args.page]
     seeds = parse_axes([f"seed={args.seeds}"])["seed"]
+    also = read_also(args.also, override(preset, fixed))
     # Bad values of any are told before the first begins.
     todo = []
     for seed in seeds:
         some = points(preset, get_analyses(page, args.names), [seed], fixed)
+        some = [point for point in some if not is_in(also, point)]
         todo.append(tasks(args.out, some, "report", for_run(args.preset, fixed)))
     options = "" if args.page == "analyses" else f"--page {args.page} "
     options += f"--preset {args.preset} --seeds {args.seeds}"
@@ -73,19 +84,25 @@ def analyses(args: argparse.Namespace) -> int:
     if not args.collect:
         for of_seed in todo:
             failed |= make_points(args.out, of_seed, args.jobs)
-            _write(path, record, every)
+            _write(path, record, every, also)
     else:
-        _write(path, record, every)
+        _write(path, record, every, also)
     for name, why in failed.items():
         print(f"failed: {name}: {why}", flush=True)
     return 1 if failed else 0
 
 
-def _write(path: Path, record: Mapping[str, Any], every: Sequence[Point]) -> None:
+def _write(
+    path: Path, record: Mapping[str, Any], every: Sequence[Point], also: Sequence[dict[str, Any]]
+) -> None:
     """The page's record, of those points that are finished."""
-    from xlnb.stages.analyses import collect
+    from xlnb.analysis.inside import inside_of_method
+    from xlnb.stages.analyses import collect, is_in, together
 
-    found = collect(path.parent, every)
+    here = [point for point in every if not is_in(also, point)]
+    found = together([collect(path.parent, here), *also])
+    if path.stem == "analyses":
+        found["inside"] = inside_of_method(path.parent, here)
     # A line a run: hundreds of them are committed.
     lines = ",\n".join(map(json_text, found["runs"]))
     head = json_text({**record, **found, "runs": []}, indent=1)

@@ -30,6 +30,7 @@ from xlnb.cli import (
 from xlnb.cli import list as list_
 from xlnb.common import processes
 from xlnb.common.interruption import Ended, interruptible
+from xlnb.common.parent import end_with_parent
 
 COMMANDS = (
     run,
@@ -54,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         with interruptible():
+            end_with_parent()
             code = args.function(args)
         sys.stdout.flush()
     except BrokenPipeError:

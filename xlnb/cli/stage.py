@@ -28,7 +28,7 @@ def add_parser(commands: Commands) -> None:
         "--iteration",
         type=int,
         default=1,
-        help="for sample, translate, logps, score, pair and train (default: 1; 0 is English DPO)",
+        help="for select, gate, sample … train (default: 1; 0 is English DPO)",
     )
     parser.add_argument(
         "--model", default="", help="for respond and judge: sft, dpo, icr1 … (default: all)"

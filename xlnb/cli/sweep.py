@@ -61,10 +61,27 @@ def sweep(args: argparse.Namespace) -> int:
         preset = override(preset, fixed)
         write_json(record, {"preset": asdict(preset), "axes": axes})
         failed = make_points(args.out, todo, args.jobs)
-    _show_table(args.out, read_json(record))
+    _show_table(args.out, _read_grid(record))
     for name, why in failed.items():
         print(f"failed: {name}: {why}", flush=True)
     return 1 if failed else 0
+
+
+def _read_grid(path: Path) -> dict[str, Any]:
+    """grid.json. Raises InputError where it is damaged."""
+    damaged = InputError(f"{path}: damaged; run the sweep into this folder again")
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise damaged
+    preset, axes = record.get("preset"), record.get("axes")
+    if not isinstance(preset, dict) or not isinstance(preset.get("name"), str):
+        raise damaged
+    if not isinstance(axes, dict) or not axes:
+        raise damaged
+    for values in axes.values():
+        if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
+            raise damaged
+    return record
 
 
 def _show_table(folder: Path, record: dict[str, Any]) -> None:

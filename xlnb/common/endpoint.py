@@ -32,6 +32,14 @@ PASSING = {408, 409, 425, 429}
 # what servers say, as 429 too, that no waiting mends
 FOR_GOOD = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 
+# An answer that has not come whole after so many times the seconds that a call may be silent, or
+# that holds more bytes, has no end.
+PATIENCE = 2
+MOST_BYTES = 2**25
+
+# Headers that are read.
+READ = ("Content-Type", "Retry-After")
+
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 # characters of an endpoint's text that are kept or shown
@@ -67,7 +75,8 @@ class ChatEndpoint:
     calls at once.
 
     Retries what can pass (429, 5xx, timeouts, dropped connections, bodies that cannot be read) with
-    exponential waits from `wait` seconds, or as long as Retry-After says. Raises InputError where
+    exponential waits from `wait` seconds, or as long as Retry-After says. A call may be silent for
+    `timeout` seconds. Raises InputError where
     the variables are missing or cannot be used, and where no other call can help: the endpoint
     turns the key, the model or the address away, the quota is used up, or its certificate is not
     trusted.
@@ -86,6 +95,7 @@ class ChatEndpoint:
         self.model = model
         self.workers = workers
         self._wait = wait
+        self._longest = PATIENCE * timeout
         # of INSTEAD, what this endpoint has refused and answered without
         self._refused: set[str] = set()
         self._lock = threading.Lock()
@@ -104,7 +114,7 @@ class ChatEndpoint:
         wanted = {"model": self.model, "messages": messages, "temperature": 0} | options
         refused = set(self._refused)
         while True:
-            response = self._client.post(self._url, json=_spelled(wanted, refused))
+            response = self._send(_spelled(wanted, refused))
             found = set()
             if response.status_code in (400, 422):
                 # "Use 'max_completion_tokens' instead" does not name max_tokens.
@@ -116,6 +126,24 @@ class ChatEndpoint:
         if response.status_code == 200:
             self._remember(refused)
         return response
+
+    def _send(self, wanted: dict[str, Any]) -> httpx.Response:
+        """The whole response to a call. Raises NoAnswer for one that does not end: httpx' own limit
+        is for the silence between two bytes."""
+        ends = time.monotonic() + self._longest
+        body = bytearray()
+        with self._client.stream("POST", self._url, json=wanted) as response:
+            for data in response.iter_bytes():
+                body += data
+                if len(body) > MOST_BYTES or time.monotonic() > ends:
+                    raise NoAnswer(
+                        f"the answer did not end within {self._longest:g} seconds and "
+                        f"{MOST_BYTES // 2**20} MiB",
+                        outage=True,
+                    )
+        # Those that are read; the body is no longer compressed.
+        kept = {name: response.headers[name] for name in READ if name in response.headers}
+        return httpx.Response(response.status_code, headers=kept, content=bytes(body))
 
     def _remember(self, refused: set[str]) -> None:
         with self._lock:

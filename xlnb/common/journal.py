@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from xlnb.common import processes
+from xlnb.common import interruption, processes
 from xlnb.common.errors import InputError
 from xlnb.common.files import (
     aside,
@@ -57,6 +57,7 @@ class Journal:
             os.fsync(file.fileno())
         self.records += records
         self.done.update(record["prompt_id"] for record in records)
+        interruption.go_on()
 
     def finish(self, order: Sequence[str]) -> list[dict]:
         """Write the records of all parts in the order of these prompt ids and drop the parts.

@@ -20,6 +20,7 @@ from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from xlnb.common.errors import InputError
+from xlnb.common.parent import with_this
 
 P = ParamSpec("P")
 
@@ -137,7 +138,7 @@ def joined(count: int, command: Sequence[str]) -> Iterator[None]:
         if number == 0:
             os.environ.update(mine)
             continue
-        environment = {"OMP_NUM_THREADS": str(threads), **os.environ, **mine}
+        environment = {"OMP_NUM_THREADS": str(threads), **os.environ, **mine, **with_this()}
         others.append(subprocess.Popen(command, env=environment))
     import torch
 

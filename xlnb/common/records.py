@@ -84,8 +84,10 @@ class Prompt(Record):
 
 @dataclass(frozen=True)
 class Response(Record):
-    """What a model said, as sampled."""
+    """What a model said, as sampled. A control token that it sampled inside of it, as small models
+    do now and then, stays among the ids, which are scored and trained on, and is no text."""
 
+    # the ids decoded, without control tokens and without white space at its ends
     text: str
     # with the end-of-turn token where the response ended by itself
     token_ids: list[int]

@@ -33,7 +33,7 @@ from tqdm import tqdm
 from transformers import TrainerCallback
 from trl import DPOTrainer
 
-from xlnb.common import processes
+from xlnb.common import interruption, processes
 from xlnb.common.errors import InputError
 
 # (model, batch, gather) to the loss of a micro-batch and what is logged of it, a mean over pairs.
@@ -126,7 +126,8 @@ class StopAtNaN(TrainerCallback):
 
 
 class Progress(TrainerCallback):
-    """One progress bar with the loss and the margin, in place of a printed dictionary a step."""
+    """One progress bar with the loss and the margin, in place of a printed dictionary a step. An
+    interruption that something has lost ends the training behind its step."""
 
     def __init__(self, label: str):
         self.label = label
@@ -138,6 +139,9 @@ class Progress(TrainerCallback):
             desc=self.label,
             disable=not processes.is_main(),
         )
+
+    def on_step_end(self, args, state, control, **kwargs):
+        interruption.go_on()
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if "loss" in logs:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from xlnb.checks.kinds import Check, given_checks
 from xlnb.common.columns import Floats
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_json, write_json
+from xlnb.common.files import json_text, read_json, whole_file
 from xlnb.common.given import given_id, given_number
 from xlnb.common.records import Record
 
@@ -118,7 +118,14 @@ def preference_of(model: ArrayLike, baseline: ArrayLike) -> Floats:
 
 
 def write_records(path: Path, records: Iterable[AlpacaEvalRecord]) -> None:
-    write_json(path, [record.to_json() for record in records])
+    """A JSON list, as `write_json` writes it, record by record."""
+    with whole_file(path) as file:
+        before = "[\n"
+        for record in records:
+            # Without the list's own brackets.
+            file.write(before + json_text([record.to_json()], indent=1)[2:-2])
+            before = ",\n"
+        file.write("[]\n" if before == "[\n" else "\n]\n")
 
 
 def read_outputs(path: Path) -> list[Output]:

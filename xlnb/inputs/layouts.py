@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from xlnb.common.errors import InputError
+from xlnb.common.given import shown
 from xlnb.common.languages import LANGUAGES
 from xlnb.inputs.reader import Row, Source, missing_key
 from xlnb.inputs.sources import parse_source, read_rows
@@ -107,12 +108,15 @@ def languages_in_rows(source: Source, form: Form = PROMPTS) -> dict[str, Table]:
         if "lang" not in row:
             raise _no_language(plain, where, row)
         name = row["lang"]
-        if name in codes:
+        # a list has no place among keys
+        if isinstance(name, str) and name in codes:
             lang = codes[name]
             table = tables.setdefault(lang, Table(f"{source.where}, {lang}", []))
             table.rows.append((where, row))
         elif not called:
-            raise InputError(f"{where}: unknown language code '{name}'; name it, such as en={name}")
+            raise InputError(
+                f"{where}: unknown language code {shown(name)}; name it, such as en=ENGLISH"
+            )
     return tables
 
 

@@ -1,6 +1,6 @@
 """Asking a judge about many comparisons: what it will take, and going on where it stopped."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from xlnb.common.errors import InputError
@@ -14,7 +14,7 @@ from xlnb.judges.protocol import Judge
 AGAIN = "; stage judge --again asks about what has no answer once more"
 
 
-def ask_consent(judge: Judge, asked: Sequence[Annotation], *, price: float, yes: bool) -> None:
+def ask_consent(judge: Judge, asked: Iterable[Annotation], *, price: float, yes: bool) -> None:
     """Print what judging these will take; where calls cost money, go on only with consent.
 
     `price`: US dollars a million tokens of input, 0 where not known. A token is counted as 4 bytes
@@ -23,11 +23,12 @@ def ask_consent(judge: Judge, asked: Sequence[Annotation], *, price: float, yes:
     """
     if not isinstance(judge, ModelJudge):
         return
-    prompts = []
+    calls = n_bytes = 0
     for one in asked:
-        prompts += [judge_prompt(one, model_first) for model_first in judge.orders(one)]
-    tokens = sum(len(prompt.encode()) for prompt in prompts) / 4
-    consent(judge.name, len(prompts), tokens, price=price, paid=judge.model.paid, yes=yes)
+        for model_first in judge.orders(one):
+            calls += 1
+            n_bytes += len(judge_prompt(one, model_first).encode())
+    consent(judge.name, calls, n_bytes / 4, price=price, paid=judge.model.paid, yes=yes)
 
 
 def judge_records(

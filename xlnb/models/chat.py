@@ -30,6 +30,17 @@ from xlnb.presets.values import template_values
 # keeps this code point free of any character.
 MARK = "\ufdd0"
 
+# What a template may raise: what it calculates is its own.
+RENDERING = (
+    TemplateError,
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+)
+
 # What every template has to keep as it is.
 PROBE = 'Is "a" < B & c?\n\nSay {{ so }}.'
 # And this, unless its prompts say that there is no thinking: it is of a model that thinks aloud.
@@ -213,7 +224,7 @@ def _rendered(tokenizer: PreTrainedTokenizerBase, *turns: str) -> str:
         rendered = tokenizer.apply_chat_template(
             messages, add_generation_prompt=len(turns) == 1, tokenize=False
         )
-    except (TemplateError, TypeError, ValueError, LookupError) as error:
+    except RENDERING as error:
         raise UnfitText(f"the chat template fails ({' '.join(str(error).split())})") from None
     return str(rendered)
 

@@ -58,6 +58,10 @@ def serves(models: Models) -> bool:
     return models.quantization in QUANTIZATION
 
 
+# The engine reports to its makers, and logs hundreds of lines, unless it is told otherwise.
+QUIET = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+
+
 class VLLM:
     """A `sampling.Sampler`: a base, and an adapter where there is one, in an engine on this
     process' GPU."""
@@ -72,6 +76,8 @@ class VLLM:
                 "sampling.backend 'vllm': vllm is not installed; install it or set "
                 "sampling.backend=auto"
             )
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
         import vllm
         from vllm.lora.request import LoRARequest
 

@@ -54,12 +54,13 @@ def workload(
     parts = config.parts or 1
     # Of prompts of one's own they are some of the training prompts.
     trained = train.value - config.reward
+    a_part = math.ceil(trained / parts)
     # Prompts that carry checks give English pairs as well.
     own = config.path and preset.evaluation.taste
     return Workload(
         langs=langs,
         english=int(trained) if own else preset.lab.english,
-        train=math.ceil(trained / parts),
+        train=min(a_part, config.selected or a_part),
         reward=config.reward if config.path else preset.lab.reward,
         eval=eval_prompts(preset, texts),
         prompt=prompt.value,

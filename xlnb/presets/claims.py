@@ -46,6 +46,18 @@ class Claim:
     paper: str = ""
 
 
+def unit(measure: str) -> str:
+    """What a measure is counted in: points, characters, nats a token or a share."""
+    units = {
+        "wr": "points",
+        "lc": "points",
+        "chars": "characters",
+        "loss": "nats a token",
+        "seconds": "seconds",
+    }
+    return units.get(measure.partition(" ")[0], "share")
+
+
 @dataclass(frozen=True)
 class Analysis:
     question: str

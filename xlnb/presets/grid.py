@@ -12,6 +12,22 @@ from xlnb.presets.pages import Preset
 # The values of each key, in their order.
 Axes = dict[str, list[str]]
 
+# Keys whose values are lists, with commas between.
+LISTS = {
+    "prompts.langs",
+    "prompts.path",
+    "prompts.eval_path",
+    "prompts.checks",
+    "localise.langs",
+    "preferences.path",
+    "sft.path",
+    "scoring.scorers",
+    "pairing.langs",
+}
+
+# Of a range.
+MOST = 10_000
+
 # What a file system takes.
 LONGEST = 200
 
@@ -32,15 +48,25 @@ class Point:
 
 def parse_axes(items: Iterable[str]) -> Axes:
     """["training.lr=1e-4,2e-4", "seed=0..4"] as the values of each key, `seed` last: so that points
-    that follow each other have least in common. Raises InputError for a key without values or given
-    twice."""
+    that follow each other have least in common. Values that hold commas have a semicolon between
+    them, and a last one where there is one value: "prompts.langs=en,es;en,de".
+
+    Raises InputError for a key without values or given twice, and for one of `LISTS` of which it is
+    not plain whether its commas stand between values or inside one.
+    """
     axes: Axes = {}
     for item in items:
         ((key, text),) = parse_overrides([item]).items()
         if key in axes:
             raise InputError(f"{key} is given twice; put all of its values into one list")
+        parts = text.removesuffix(";").split(";") if ";" in text else text.split(",")
+        if key in LISTS and len(parts) > 1 and ";" not in text:
+            raise InputError(
+                f"{key}: a value may hold commas itself; put semicolons between values, as "
+                f"'{key}={';'.join(parts)}', or one behind a single value, as '{key}={text};'"
+            )
         axes[key] = []
-        for part in text.split(","):
+        for part in parts:
             axes[key] += _values(key, part.strip())
     if not axes:
         raise InputError("no key to vary; name one, such as training.lr=1e-4,2e-4 or seed=0..4")
@@ -54,7 +80,10 @@ def _values(key: str, text: str) -> list[str]:
     ends = re.fullmatch(r"(-?\d+)\.\.(-?\d+)", text)
     found = [text] if text else []
     if ends:
-        found = [str(number) for number in range(int(ends[1]), int(ends[2]) + 1)]
+        numbers = range(int(ends[1]), int(ends[2]) + 1)
+        if len(numbers[: MOST + 1]) > MOST:
+            raise InputError(f"{key}: {text} holds more than {MOST:,} values; name fewer")
+        found = [str(number) for number in numbers]
     if not found:
         raise InputError(f"{key}: '{text}' holds no value; give some, as {key}=1,2 or {key}=0..4")
     return found

@@ -90,7 +90,8 @@ LLAMA_8B = replace(
 
 # Small models: 300 prompts in each of five languages, once an iteration; responses of at most 512
 # tokens. None was run. By `python -m xlnb plan --gpu rtx4090`, whose speeds are assumed, two
-# iterations take 1.1 hours (qwen2-0.5b), 2.3 (eurollm-1.7b), 4.2 (smollm3-3b), 0.8 (gemma3-270m).
+# iterations take 1.1 hours (qwen2-0.5b), 2.3 (eurollm-1.7b), 4.2 (smollm3-3b), 0.8 (gemma3-270m);
+# by vLLM a fifth to two fifths of that.
 SMALL_TRAINING = replace(REAL_TRAINING, steps=47, save_steps=10, lr=2e-5)
 # The start with a public pair: π^0 is trl-lib's DPO of π_I.
 QWEN2 = replace(

@@ -83,6 +83,11 @@ class Prompts:
     # training prompts are dealt into so many parts, and iterations take them in turn; 0: all,
     # every time
     parts: AtLeast0 = 0
+    # which of an iteration's training prompts are sampled: all, or some, at random or by the
+    # gradients of their English preferences
+    select: Literal["all", "random", "gradient"] = option("all")
+    # how many; 0: all
+    selected: AtLeast0 = option(0)
     # at most so many training prompts a language are held out, whole paragraphs of them chosen by
     # their ids, to compare scores with the truth (`evaluation.taste`); 0: none
     reward: AtLeast0 = option(0)
@@ -94,6 +99,15 @@ class Prompts:
     references: bool = option(False)
     # kinds of `xlnb.checks.kinds`, "points,json": one of them is asked for behind each prompt
     checks: str = option("")
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if (self.select == "all") != (self.selected == 0):
+            raise ValueError(
+                f"select={self.select} with selected={self.selected}: set both, random or gradient "
+                "and a number, or neither"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)

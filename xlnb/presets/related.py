@@ -106,6 +106,19 @@ RELATED = {
             ),
         ],
     ),
+    # A quarter of the prompts of an iteration.
+    "gradient matching": Analysis(
+        "Gradient matching (2506.04579): few prompts with the mean gradient of all",
+        {
+            "ICR": R_C,
+            "27 at random": Arm({"prompts.select": "random", "prompts.selected": "27"}),
+            "27 by gradients": Arm({"prompts.select": "gradient", "prompts.selected": "27"}),
+        },
+        [
+            Claim("gradients beat chance", "27 by gradients", "27 at random", "wr", "+4%"),
+            Claim("a quarter is enough", "27 by gradients", "ICR", "wr", "near all examples"),
+        ],
+    ),
     "early exit": Analysis(
         "Early exit (2412.01455): rewards by the first three of four layers",
         {"ICR": R_C, "three layers": Arm({**R_C_ALONE, "scoring.layers": "3"})},

@@ -79,6 +79,15 @@ def check_run(run: Run) -> None:
     get_taste(run.preset.lab.taste)
     _check_verified(run)
     _check_user(run, scorers)
+    if run.preset.prompts.select != "all" and not run.trains_dpo:
+        raise InputError(
+            "prompts.select goes by the English preferences that π^0 is trained on, and this run's "
+            "is given; leave it out"
+        )
+    if run.preset.prompts.select == "gradient" and run.preset.models.shard:
+        raise InputError(
+            "prompts.select=gradient: one process alone computes them; set models.shard=false"
+        )
     if "gate" in scorers and not run.trains_dpo:
         raise InputError(
             "scoring.scorers: gate is fitted to the English preferences that π^0 is trained on, "

@@ -30,6 +30,7 @@ from xlnb.stages.reading import read_prompts
 from xlnb.stages.responses import respond
 from xlnb.stages.samples import sample, sample_shared
 from xlnb.stages.scores import score
+from xlnb.stages.selection import select
 from xlnb.stages.translations import translate
 from xlnb.stages.tuned import tune
 
@@ -39,6 +40,7 @@ STAGES: dict[str, Callable[..., Path]] = {
     "tune": tune,
     "localise": localise,
     "prompts": collect_prompts,
+    "select": select,
     "sample": sample,
     "sample_shared": sample_shared,
     "prefer": prefer,

@@ -15,6 +15,7 @@ from xlnb.lab.oracle import judge
 from xlnb.lab.world import load_world
 from xlnb.models.adapters import active, load_model
 from xlnb.models.chat import load_tokenizer
+from xlnb.presets import Preset, preset_from_dict
 from xlnb.presets.analyses import ANALYSES
 from xlnb.presets.claims import Values
 from xlnb.presets.grid import Point
@@ -61,6 +62,48 @@ def collect(folder: Path, points: Sequence[Point]) -> dict[str, Any]:
         made = provenance.made_by(run)
         if made not in made_by:
             made_by.append(made)
+    return {"facts": facts, "runs": runs, "made_by": made_by}
+
+
+def read_also(paths: Sequence[Path], preset: Preset) -> list[dict[str, Any]]:
+    """Records of runs that other machines have finished. Raises InputError for one of another
+    preset."""
+    records = []
+    for path in paths:
+        record = read_json(path)
+        if not isinstance(record, dict) or not {"preset", "facts", "runs", "made_by"} <= set(
+            record
+        ):
+            raise InputError(f"{path}: no record of analyses; expected what --collect writes")
+        theirs = preset_from_dict(record["preset"])
+        if theirs != preset:
+            raise InputError(
+                f"{path}: its runs are of another preset ({theirs.name}, not {preset.name}, or "
+                "with other values); give what the same command wrote"
+            )
+        records.append(record)
+    return records
+
+
+def is_in(records: Iterable[Mapping[str, Any]], point: Point) -> bool:
+    values = {key: value for key, value in point.values.items() if key != "seed"}
+    for record in records:
+        for run in record["runs"]:
+            if run["values"] == values and str(run["seed"]) == str(point.values["seed"]):
+                return True
+    return False
+
+
+def together(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One of several, of what `collect` returns; the first may have no run."""
+    facts: list[str] = next((record["facts"] for record in records if record["runs"]), [])
+    runs: list[dict[str, Any]] = []
+    made_by: list[provenance.Environment] = []
+    for record in records:
+        if record["runs"] and record["facts"] != facts:
+            raise InputError("--also: its runs were asked other questions; use one preset")
+        runs += record["runs"]
+        made_by += [made for made in record["made_by"] if made not in made_by]
     return {"facts": facts, "runs": runs, "made_by": made_by}
 
 

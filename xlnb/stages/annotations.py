@@ -1,5 +1,6 @@
 """A judge's word on a model's responses: eval/<model>/<lang>/annotations.json."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from xlnb.common.errors import InputError
@@ -11,6 +12,7 @@ from xlnb.evaluation.alpaca_eval import Annotation, write_records
 from xlnb.evaluation.comparisons import read_comparisons
 from xlnb.inputs.reader import HERE
 from xlnb.judges.asking import ask_consent, judge_records, with_answers
+from xlnb.judges.model import prompt_fields
 from xlnb.judges.registry import get_judge
 from xlnb.models.checkpoint import checkpoint_files
 from xlnb.runs.layout import Run
@@ -42,6 +44,8 @@ def judge(run: Run, model_name: str, *, yes: bool = False, again: bool = False) 
         uses |= fields(run.preset, "evaluation.taste")
     else:
         uses["judge_order"] = config.judge_order
+    if kind in ("endpoint", "local"):
+        uses |= prompt_fields()
     stage = Stage(
         run,
         f"eval/{model_name}/annotations",
@@ -56,24 +60,29 @@ def judge(run: Run, model_name: str, *, yes: bool = False, again: bool = False) 
     with stage.working():
         if again:
             ask_again([here.verdicts(lang) for lang in langs])
-        comparisons: dict[str, list[Annotation]] = {}
-        todo: list[Annotation] = []
-        for lang, ours, base in zip(langs, mine, theirs, strict=True):
-            comparisons[lang] = read_comparisons(
-                ours, base, lang, annotator=asked.name, checks=checks[lang]
-            )
-            order = [one.question for one in comparisons[lang]]
-            if not is_finished(here.verdicts(lang), order):
-                done = Journal(here.verdicts(lang)).done
-                todo += [one for one in comparisons[lang] if one.question not in done]
-        ask_consent(asked, todo, price=config.judge_price, yes=yes)
-        for lang, some in comparisons.items():
-            verdicts = here.verdicts(lang)
-            if verdicts.exists():
-                annotations = with_answers(some, read_jsonl(verdicts))
+
+        def each_language() -> Iterator[tuple[Path, list[Annotation], bool]]:
+            """One after the other: the file of its verdicts, its comparisons, and whether the file
+            holds them all."""
+            for lang, ours, base in zip(langs, mine, theirs, strict=True):
+                compared = read_comparisons(
+                    ours, base, lang, annotator=asked.name, checks=checks[lang]
+                )
+                order = [one.question for one in compared]
+                yield here.verdicts(lang), compared, is_finished(here.verdicts(lang), order)
+
+        def unasked() -> Iterator[Annotation]:
+            for path, compared, finished in each_language():
+                done = {one.question for one in compared} if finished else Journal(path).done
+                yield from (one for one in compared if one.question not in done)
+
+        ask_consent(asked, unasked(), price=config.judge_price, yes=yes)
+        for lang, (path, compared, finished) in zip(langs, each_language(), strict=True):
+            if finished:
+                annotations = with_answers(compared, read_jsonl(path))
             else:
                 label = f"judge {model_name} {lang}"
-                annotations = judge_records(asked, some, Journal(verdicts), label=label)
+                annotations = judge_records(asked, compared, Journal(path), label=label)
             write_records(here.annotations(lang), annotations)
     return stage.out
 

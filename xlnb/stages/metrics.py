@@ -7,7 +7,7 @@ from typing import Any
 
 from xlnb.common.files import read_json, write_json
 from xlnb.common.processes import main_alone
-from xlnb.common.records import Sample, Score, each_record
+from xlnb.common.records import Sample, Score
 from xlnb.evaluation.annotations import read_judged
 from xlnb.evaluation.summaries import WinRate, summarise
 from xlnb.evaluation.truth import ceiling, reward_accuracy
@@ -15,7 +15,7 @@ from xlnb.rewards import split_scorers
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.records import stage_seconds
 from xlnb.runs.stage import Stage, fields
-from xlnb.stages.reading import eval_prompts
+from xlnb.stages.reading import OfSplit, eval_prompts
 from xlnb.stages.truth import truth_of
 
 
@@ -91,10 +91,10 @@ def rewards_against_truth(here: Iteration) -> dict[str, dict[str, dict]]:
     truth = truth_of(here.run)
     for lang in here.langs if truth else []:
         assert truth
-        samples = [s for s in each_record(here.samples(lang), Sample) if s.split == "reward"]
+        samples = list(OfSplit(here.samples(lang), Sample, "reward"))
         if samples:
             tables["oracle"][lang] = ceiling(samples, truth)
-        scores = [s for s in each_record(here.scores(lang), Score) if s.split == "reward"]
+        scores = list(OfSplit(here.scores(lang), Score, "reward"))
         for scorer in scorers:
             table = reward_accuracy(samples, scores, scorer, truth)
             if table["n"]:

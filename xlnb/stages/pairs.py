@@ -1,6 +1,7 @@
 """Length-controlled preference pairs: icr<t>/pairs/<lang>.jsonl and report.json."""
 
 import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from xlnb.common.files import write_json
 from xlnb.common.language_id import wrong_language
 from xlnb.common.languages import split_langs
 from xlnb.common.processes import main_alone
-from xlnb.common.records import Pair, Sample, Score, each_record, write_records
+from xlnb.common.records import Pair, Sample, Score, write_records
 from xlnb.inputs.reader import HERE
 from xlnb.length_control import alpha_search
 from xlnb.pairs import pair_language
@@ -17,7 +18,7 @@ from xlnb.rewards import split_scorers
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.stage import Stage, fields
 from xlnb.stages import users
-from xlnb.stages.reading import no_iteration_0
+from xlnb.stages.reading import OfSplit, no_iteration_0
 
 
 @main_alone
@@ -56,7 +57,7 @@ def pair(run: Run, iteration: int) -> Path:
             )
         for lang in chosen:
             pairs, reports[lang] = language_pairs(here, lang, langs, user)
-            if pairs:
+            if reports[lang]["pairs"]:
                 write_records(here.pairs(lang), pairs)
         write_json(here.pair_report, reports)
         counts = [f"{lang} {report['pairs']}" for lang, report in reports.items()]
@@ -67,18 +68,17 @@ def pair(run: Run, iteration: int) -> Path:
 
 def language_pairs(
     here: Iteration, lang: str, langs: list[str], user: users.User | None = None
-) -> tuple[list[Pair], dict[str, Any]]:
+) -> tuple[Iterator[Pair], dict[str, Any]]:
     """The pairs of one language and the report on them; `langs`: those that were sampled;
     `user`: whose score makes the pairs (None: the first score does)."""
     preset = here.run.preset
-    samples = [s for s in each_record(here.samples(lang), Sample) if s.split == "train"]
-    scores = [s for s in each_record(here.scores(lang), Score) if s.split == "train"]
+    scores: Iterable[Score] = OfSplit(here.scores(lang), Score, "train")
     scorer = split_scorers(preset.scoring.scorers)[0]
     if user:
         scorer = users.NAME
-        scores = [user.scored(score) for score in scores]
+        scores = map(user.scored, scores)
     return pair_language(
-        samples,
+        OfSplit(here.samples(lang), Sample, "train"),
         scores,
         scorer=scorer,
         find_alpha=alpha_search(preset.pairing.alpha, preset.scoring.beta),

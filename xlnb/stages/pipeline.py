@@ -21,6 +21,7 @@ from xlnb.stages.prompts import collect_prompts
 from xlnb.stages.responses import respond
 from xlnb.stages.samples import sample, sample_shared
 from xlnb.stages.scores import score
+from xlnb.stages.selection import select
 from xlnb.stages.translations import translate
 from xlnb.stages.tuned import tune
 
@@ -50,6 +51,8 @@ def steps(run: Run, *, yes: bool = False) -> list[Step]:
     if run.has_shared:
         found.append(Step("samples", partial(sample_shared, run), "shared"))
     for iteration in run.iterations:
+        if run.preset.prompts.select != "all":
+            found.append(Step("selected", partial(select, run, iteration.number), iteration.target))
         if "gate" in split_scorers(run.preset.scoring.scorers):
             found.append(Step("gate", partial(fit, run, iteration.number), iteration.target))
         found += _compared(iteration) if run.has_shared else []

@@ -1,10 +1,30 @@
 """What stages read of a run's prompts."""
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from xlnb.common.errors import InputError
-from xlnb.common.records import Prompt, read_records
+from xlnb.common.records import Prompt, Sample, Score, each_record, read_records
 from xlnb.runs.layout import Iteration, Run
+
+Given = TypeVar("Given", Sample, Score)
+
+
+@dataclass(frozen=True)
+class OfSplit(Generic[Given]):
+    """The samples or scores of a split in a file, read anew each time that they are gone through:
+    they may be more than memory holds."""
+
+    path: Path
+    kind: type[Given]
+    split: str
+
+    def __iter__(self) -> Iterator[Given]:
+        for record in each_record(self.path, self.kind):
+            if record.split == self.split:
+                yield record
 
 
 def read_prompts(run: Run) -> dict[str, list[Prompt]]:

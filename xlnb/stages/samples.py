@@ -8,6 +8,7 @@ from xlnb.common.records import Prompt
 from xlnb.presets import Sampling
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.stage import Stage, fields
+from xlnb.stages import selection
 from xlnb.stages.generation import generation
 from xlnb.stages.keys import adapter_files, model_fields, sampling_fields
 from xlnb.stages.loading import load_sampler
@@ -30,7 +31,11 @@ def sample(run: Run, iteration: int) -> Path:
         run,
         here.samples_folder,
         config,
-        inputs=[*(run.prompt_files if own else []), *adapter_files(run, here.source)],
+        inputs=[
+            *(run.prompt_files if own else []),
+            *adapter_files(run, here.source),
+            *(selection.inputs(here) if iteration else []),
+        ],
         uses=fields(run.preset, parts) if iteration or not own else {},
     )
     if stage.current():
@@ -84,8 +89,11 @@ def _sample(stage: Stage, model: str, config: Sampling, prompts: dict[str, list[
 def _training_prompts(iteration: Iteration) -> dict[str, list[Prompt]]:
     """What the iteration samples, of the languages that are not for evaluation only."""
     found = {}
+    chosen = selection.selected(iteration)
     for lang, prompts in read_prompts(iteration.run).items():
         some = iteration_prompts(iteration, prompts)
+        if chosen is not None:
+            some = [each for each in some if each.split != "train" or each.prompt_id in chosen]
         if some:
             found[lang] = some
     return found

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json
+from xlnb.common.parent import with_this
 from xlnb.presets import preset_from_dict
 from xlnb.presets.grid import Point
 from xlnb.runs.layout import Run
@@ -108,7 +109,7 @@ def make_points(folder: Path, todo: Sequence[Task], jobs: int) -> dict[str, str]
 
 
 def _start(task: Task) -> subprocess.Popen:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **with_this(), "OMP_NUM_THREADS": "1"}
     with task.log.open("ab") as log:
         # A session of its own: Ctrl-C is this process', which passes it on.
         return subprocess.Popen(
