@@ -32,7 +32,7 @@ def test_hygiene(path):
     assert [
         output for cell in code for output in cell.outputs if output.output_type == "error"
     ] == []
-    assert max(len(cell.source.splitlines()) for cell in code) <= 18
+    assert max(len(cell.source.splitlines()) for cell in code) <= 20
     assert max(len(line) for cell in code for line in cell.source.splitlines()) <= 100
     # GitHub shows a notebook of this size.
     assert len(text.encode()) < 250_000
