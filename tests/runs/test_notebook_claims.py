@@ -28,6 +28,7 @@ CLAIMING = (
     "08_explore",
     "09_your_models",
     "10_seeds",
+    "11_analyses",
     "12_real_model",
 )
 
