@@ -76,7 +76,10 @@ def arms(table: pd.DataFrame, ax: Axes) -> None:
             textcoords="offset points", ha="right", va="center", fontsize=9, color="#555555",
         )  # fmt: skip
     _rows(names, ax)
-    ax.margins(x=0.25)
+    ax.margins(x=0.1)
+    # space for the numbers of seeds
+    low, high = ax.get_xlim()
+    ax.set_xlim(low, high + 0.3 * (high - low))
 
 
 def published(values: Mapping[str, float], ax: Axes) -> None:
