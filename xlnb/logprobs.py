@@ -168,7 +168,7 @@ def _pack_logprobs(
         for row, values in zip(rows, by_row, strict=True):
             if not torch.isfinite(values).all():
                 remedy = ""
-                if causal.dtype == torch.float16:
+                if states.dtype == torch.float16:
                     remedy = "; float16 may be too narrow for it, set models.dtype=float32"
                 raise InputError(
                     f"row {row}: the model gives a log-probability that is not finite (NaN or "

@@ -230,9 +230,11 @@ def completion(content, *top):
             "logprobs",
         ),  # .3 + .2, .5
         (completion("M", ("M", -0.5), ("the", -1.0)), 0.0, "logprobs"),
+        # Of thinking that was cut off nothing is read.
+        (completion("<think>", ("<think>", 0.0), ("m", -14.0), ("M", -16.0)), None, "text"),
         # The labels hold a 20th, a millionth, just less and just more than half.
         (completion("x", ("x", -0.1), ("m", -3.0)), None, "logprobs"),
-        (completion("<think>", ("<think>", 0.0), ("m", -14.0), ("M", -16.0)), None, "logprobs"),
+        (completion("<b>", ("<b>", 0.0), ("m", -14.0), ("M", -16.0)), None, "logprobs"),
         (completion("I", ("I", -0.6), ("m", -0.7), ("M", -12.0)), None, "logprobs"),
         (completion("m", ("m", -0.6), ("I", -0.8)), 1.0, "logprobs"),
         # NaN beside a number: the text says it.
