@@ -10,6 +10,7 @@ from torch import Tensor
 from xlnb.decay import decayed
 from xlnb.logprobs import response_logprobs
 from xlnb.losses import LOSSES, PairLogps, nll_loss, one_sided, smoothed
+from xlnb.presets import Training
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,18 @@ class Objective:
     gamma: float = field(default=1.0, kw_only=True)
     label_smoothing: float = field(default=0.0, kw_only=True)
     sides: str = field(default="both", kw_only=True)
+
+    @classmethod
+    def of(cls, training: Training) -> "Objective":
+        """What a training's values ask for."""
+        return cls(
+            training.loss,
+            training.beta,
+            training.nll,
+            gamma=training.gamma,
+            label_smoothing=training.label_smoothing,
+            sides=training.sides,
+        )
 
     def __call__(
         self, model: Any, batch: dict[str, Any], gather: Callable

@@ -149,14 +149,7 @@ def train_adapter(
     model.set_adapter("default")
     train_only(model, layer_numbers(training.layers), training.modules)
     trainer = PreferenceTrainer(
-        objective=Objective(
-            training.loss,
-            training.beta,
-            training.nll,
-            gamma=training.gamma,
-            label_smoothing=training.label_smoothing,
-            sides=training.sides,
-        ),
+        objective=Objective.of(training),
         model=model,
         args=args,
         train_dataset=Dataset.from_list(rows),

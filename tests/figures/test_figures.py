@@ -39,13 +39,11 @@ def test_dollars_in_texts_of_others_are_no_mathematics():
     # Between two dollars matplotlib would set, or fail at, a formula.
     text = r"$\frac$ of $5"
     figure = Figure()
-    rewards, layout, ranked, masked = figure.subplots(4)
+    rewards, layout, ranked = figure.subplots(3)
     pictures.token_rewards([{"tokens": [text], "rewards": [0.5]}], rewards)
     pictures.batch_layout([["a", text]], [[1, 1]], [[1]], [[False, False]], layout)
     row = {"text": [text], "times": [1], "reward": [0.5], "oracle": [1.0], "role": ["chosen"]}
     ranked_responses(pd.DataFrame(row), ranked)
-    scores = {"score": [0.5], "alone": [0.4], "padded": [0.3]}
-    pictures.masked_scores({"text": [text], **scores}, masked)
     FigureCanvasAgg(figure).draw()
 
 

@@ -82,9 +82,9 @@ def analyses(args: argparse.Namespace) -> int:
     every = points(preset, page.values(), seeds, fixed)
     failed: dict[str, str] = {}
     if not args.collect:
-        for of_seed in todo:
+        for number, of_seed in enumerate(todo, 1):
             failed |= make_points(args.out, of_seed, args.jobs)
-            _write(path, record, every, also)
+            _write(path, record, every, also, look_inside=number == len(todo))
     else:
         _write(path, record, every, also)
     for name, why in failed.items():
@@ -93,15 +93,21 @@ def analyses(args: argparse.Namespace) -> int:
 
 
 def _write(
-    path: Path, record: Mapping[str, Any], every: Sequence[Point], also: Sequence[dict[str, Any]]
+    path: Path,
+    record: Mapping[str, Any],
+    every: Sequence[Point],
+    also: Sequence[dict[str, Any]],
+    *,
+    look_inside: bool = True,
 ) -> None:
-    """The page's record, of those points that are finished."""
+    """The page's record, of those points that are finished. Looking inside of a run takes minutes:
+    between seeds it is left out."""
     from xlnb.analysis.inside import inside_of_method
     from xlnb.stages.analyses import collect, is_in, together
 
     here = [point for point in every if not is_in(also, point)]
     found = together([collect(path.parent, here), *also])
-    if path.stem == "analyses":
+    if path.stem == "analyses" and look_inside:
         found["inside"] = inside_of_method(path.parent, here)
     # A line a run: hundreds of them are committed.
     lines = ",\n".join(map(json_text, found["runs"]))

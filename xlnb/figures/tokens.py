@@ -10,7 +10,6 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from xlnb.common.text import shorten
 from xlnb.figures.style import (
     BLUE,
     ORANGE,
@@ -171,29 +170,6 @@ def summation_error(logps: ArrayLike, errors: ArrayLike, ax: Axes) -> None:
     ax.plot(line, half_step, color="black", linewidth=1.2, label="half a bfloat16 step")
     ax.set(xlabel="|log π(y|x)| (nats)", ylabel="|bfloat16 − float32| (nats)")
     ax.legend(loc="upper left")
-
-
-def masked_scores(table: Table, ax: Axes) -> None:
-    """A prompt's responses under the right mask and the release's, whose value needs the batch.
-
-    `table`: `text`, `score` (every token), `alone` (first token dropped) and `padded` (and
-    log p(pad) added), each log π − log π_I in nats.
-    """
-    order = np.argsort(table["score"])
-    y = np.arange(len(order))
-    score, alone, padded = (np.asarray(table[name])[order] for name in ("score", "alone", "padded"))
-    left, right = np.minimum(alone, padded), np.maximum(alone, padded)
-    ax.hlines(y, left, right, color=RED, alpha=0.45, linewidth=2)
-    ring: Look = {"color": RED, "marker": "o", "facecolor": "white", "s": 45, "zorder": 3}
-    ax.scatter(alone, y, label="release, longest of its batch", **ring)
-    cross: Look = {"color": RED, "marker": "X", "s": 45, "zorder": 3}
-    ax.scatter(padded, y, label="release, shorter than its batch", **cross)
-    diamond: Look = {"color": "black", "marker": "D", "s": 38, "zorder": 4}
-    ax.scatter(score, y, label="all tokens of the response", **diamond)
-    ax.set_yticks(y, [shorten(table["text"][i], 48) for i in order], parse_math=False)
-    ax.set(xlabel="log $π^0$ − log $π_I$ (nats)")
-    narrow: Look = {"ncols": 3, "columnspacing": 1.2, "handletextpad": 0.2}
-    ax.legend(loc="upper center", bbox_to_anchor=(0.35, -0.13), **narrow)
 
 
 def shares(

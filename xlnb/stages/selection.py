@@ -119,13 +119,5 @@ def _gradients(here: Iteration, pairs: list[Pair]) -> np.ndarray:
         )
     add_reference(model, rows, "default", run.preset.scoring.batch_tokens, config.gamma)
     model.set_adapter("default")
-    objective = Objective(
-        config.loss,
-        config.beta,
-        config.nll,
-        gamma=config.gamma,
-        label_smoothing=config.label_smoothing,
-        sides=config.sides,
-    )
-    vectors = pair_gradients(model, rows, objective, seed=run.preset.seed)
+    vectors = pair_gradients(model, rows, Objective.of(config), seed=run.preset.seed)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
