@@ -101,8 +101,8 @@ FAILING: dict[str, Failing] = {
     "cut off in a chunk": answer("outage", said("m"), "RemoteProtocolError")._replace(how="chunked"),
     "no HTTP": Failing("outage", "RemoteProtocolError", body=b"hello {key}\r\n\r\n", how="garbage"),
     "reset": Failing("outage", "Error", how="reset"),
-    "a byte at a time": Failing("outage", "did not end within 0.6 seconds", how="drip"),
-    "no end": Failing("outage", "did not end within 0.6 seconds and 4 MiB", how="endless"),
+    "a byte at a time": Failing("outage", "did not end within 1 seconds", how="drip"),
+    "no end": Failing("outage", "did not end within 1 seconds and 4 MiB", how="endless"),
     "silence": Failing("outage", "ReadTimeout", how="hang"),
 }  # fmt: skip
 

@@ -184,13 +184,18 @@ class ChatEndpoint:
         except httpx.InvalidURL:
             raise InputError("OPENAI_BASE_URL is no address that can be called; mend it") from None
         status = response.status_code
+        if status == 200:
+            try:
+                return read(response.json())
+            except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+                raise _Passing("the body is no chat completion") from None
         said = shown(_words(response.text))
         if status in (401, 403, 404):
             raise InputError(
                 f"{self.name}: HTTP {status}, {said}; check OPENAI_BASE_URL ({self.address} was "
                 "called), OPENAI_API_KEY and the model's name"
             )
-        if status != 200 and any(reason in response.text for reason in FOR_GOOD):
+        if any(reason in response.text for reason in FOR_GOOD):
             raise InputError(
                 f"{self.name}: HTTP {status}, {said}; what was answered is kept, the same command "
                 "goes on once the account allows it"
@@ -198,12 +203,7 @@ class ChatEndpoint:
         if status in PASSING or status >= 500:
             wait = _seconds(response.headers.get("Retry-After", ""))
             raise _Passing(f"HTTP {status}", said, wait)
-        if status != 200:
-            raise NoAnswer(f"HTTP {status}, {said}", outage=False)
-        try:
-            return read(response.json())
-        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
-            raise _Passing("the body is no chat completion") from None
+        raise NoAnswer(f"HTTP {status}, {said}", outage=False)
 
     @property
     def address(self) -> str:
