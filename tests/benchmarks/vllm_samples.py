@@ -10,12 +10,12 @@ gives it.
 """
 
 import argparse
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import vllm
 
 from xlnb.common.files import write_json
 from xlnb.common.records import Response
@@ -30,8 +30,8 @@ from xlnb.runs.run import open_run
 from xlnb.sampling import Transformers
 from xlnb.stages.reading import eval_prompts
 
-PROMPTS = 8
-SETTINGS = {"n": 32, "temperature": 1.0, "top_p": 1.0, "max_new_tokens": 48, "seed": 0}
+PROMPTS = 6
+SETTINGS = {"n": 24, "temperature": 1.0, "top_p": 1.0, "max_new_tokens": 48, "seed": 0}
 
 
 def main() -> None:
@@ -51,13 +51,14 @@ def main() -> None:
         ours = Transformers(models, adapter, tokenizer)
         theirs = VLLM(models, adapter, tokenizer)
         judge = load_model(models, {"policy": adapter})
+        print(name, flush=True)
         found[name] = compare(judge, adapter, prompts, ours, theirs)
         del theirs
     record = {
         "prompts": len(prompts),
         "settings": SETTINGS,
         "models": found,
-        "vllm": version("vllm"),
+        "vllm": vllm.__version__,
         **environment(),
     }
     write_json(args.out, record)
@@ -80,14 +81,7 @@ def compare(judge: Any, adapter: Path | None, prompts: Rows, ours: Any, theirs: 
             "tokens": mean_and_error(lengths),
             "ended": round(float(np.mean(ends)), 4),
         }
-    # vLLM's log-probabilities of the samples of both
-    differences = []
-    for backend, answers in drawn.items():
-        given = logprobs_of(theirs, *rows(prompts, answers))
-        for ours_of, theirs_of in zip(tokens[backend], given, strict=True):
-            differences.append((ours_of - theirs_of).abs())
-    every = torch.cat(differences)
-    found["difference_per_token"] = {"mean": float(every.mean()), "largest": float(every.max())}
+    found["difference_per_token"] = differences(judge, adapter, prompts, theirs)
     return found
 
 
@@ -106,20 +100,25 @@ def mean_and_error(values: np.ndarray) -> list[float]:
     return [round(float(values.mean()), 4), round(float(error), 4)]
 
 
-def logprobs_of(sampler: VLLM, prompts: Rows, responses: Rows) -> list[torch.Tensor]:
-    from vllm import SamplingParams
-
-    whole = []
-    for prompt, response in zip(prompts, responses, strict=True):
-        whole.append({"prompt_token_ids": [*prompt, *response]})
-    one = SamplingParams(max_tokens=1, prompt_logprobs=0)
-    outputs = sampler.llm.generate(whole, one, use_tqdm=False, lora_request=sampler.lora)
+def differences(judge: Any, adapter: Path | None, prompts: Rows, sampler: VLLM) -> dict[str, float]:
+    """Between vLLM's log-probability of each token that it draws and the kit's."""
+    asked = [{"prompt_token_ids": [*prompt]} for prompt in prompts]
+    wanted = vllm.SamplingParams(
+        n=4, temperature=1.0, max_tokens=48, stop_token_ids=sampler.ends, seed=1, logprobs=0
+    )
+    outputs = sampler.llm.generate(asked, wanted, use_tqdm=False, lora_request=sampler.lora)
+    drawn = []
+    for prompt, output in zip(prompts, outputs, strict=True):
+        drawn += [(prompt, [*each.token_ids], each.logprobs) for each in output.outputs]
+    contexts, responses, given = zip(*drawn, strict=True)
+    with active(judge, None if adapter is None else "policy"):
+        ours = sequence_logprobs(judge, contexts, responses)
     found = []
-    for output, response in zip(outputs, responses, strict=True):
-        given = output.prompt_logprobs[-len(response) :]
-        values = [at[token].logprob for at, token in zip(given, response, strict=True)]
-        found.append(torch.tensor(values))
-    return found
+    for values, ids, steps in zip(ours, responses, given, strict=True):
+        theirs = [step[token].logprob for step, token in zip(steps, ids, strict=True)]
+        found.append((values - torch.tensor(theirs)).abs())
+    every = torch.cat(found)
+    return {"tokens": len(every), "mean": float(every.mean()), "largest": float(every.max())}
 
 
 if __name__ == "__main__":
