@@ -183,6 +183,8 @@ def test_no_number_of_a_preset_takes_a_value_that_is_not_finite(key, tmp_path):
             {"localise.by": "gpt"},
             "localise.by 'gpt': expected endpoint:MODEL, local:FOLDER_OR_HUB_ID or nothing",
         ),
+        ({"localise.drafts": 2}, "localise.drafts: only prompts are asked for again, in the lang"),
+        ({"localise.drafts": 0}, "localise.drafts '0': expected at least 1"),
         ({"training.lr": "nan"}, "training.lr 'nan': expected a finite number"),
         ({"training.lr": "inf"}, "training.lr 'inf': expected a finite number"),
         ({"training.nll": "1e999"}, "training.nll 'inf': expected a finite number"),

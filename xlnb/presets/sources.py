@@ -21,10 +21,22 @@ class Localise:
     # Unrelated English prompts of like length in the release reach 21 in the median and 37 at the
     # 99th percentile.
     min_chrf: Annotated[float, Field(ge=0, le=100)] = 40.0
+    # tries: after the first, only what fails its check is asked for again, told why, as drafts of
+    # three kinds and one made of them (TACTIC)
+    drafts: AtLeast1 = option(1)
     # calls of an endpoint at once
     workers: AtLeast1 = 8
     # of an endpoint, US dollars a million tokens, for the estimate; 0: not known
     price: Amount = 0.0
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.drafts > 1 and not self.langs:
+            raise ValueError(
+                "drafts: only prompts are asked for again, in the languages of localise.langs; "
+                "R_t's translations have no check by chrF and are asked for once"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
