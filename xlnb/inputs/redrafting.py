@@ -17,6 +17,7 @@ from xlnb.common.records import Prompt
 from xlnb.inputs.localisation import back_tasks, check_drafts, draft_text, prompt_request
 
 Record = dict[str, Any]
+ByLang = dict[str, list[Record]]
 # tasks, and what they make: drafts, refined or back -> records
 Translate = Callable[[list[Prompt], str], list[Record]]
 
@@ -176,6 +177,44 @@ def choose(
     best = _nearest(passed)
     still = {one.english.prompt_id: one.record for one in failed} | _nearest(lost)
     return list(best.values()), [still[i] for i in still if i not in best]
+
+
+def check_tries(
+    langs: Sequence[str],
+    english: Sequence[Prompt],
+    first: Callable[[str], tuple[Sequence[Record], Sequence[Record]]],
+    later: Callable[[int, str, Sequence[Failure]], tuple[Sequence[Record], Sequence[Record]]],
+    *,
+    tries: int,
+    min_chrf: float,
+) -> list[tuple[ByLang, ByLang]]:
+    """After each try what passed the check by language, in the order of the prompts, and what has
+    not yet.
+
+    `first`: a language's drafts and their translations back; `later`: candidates and theirs, by the
+    number of the try, from 2, the language and what has failed in it before, as `redraft`.
+    """
+    kept: ByLang = {}
+    failed: ByLang = {}
+    for lang in langs:
+        kept[lang], failed[lang] = check_drafts(english, *first(lang), min_chrf=min_chrf)
+    found = [(kept, failed)]
+    for number in range(2, tries + 1):
+        before = found[-1]
+        kept, failed = (dict(by_lang) for by_lang in before)
+        for lang in langs:
+            if failed[lang]:
+                lost = failures(lang, english, *before)
+                candidates, back = later(number, lang, lost)
+                passed, failed[lang] = choose(lost, candidates, back, min_chrf=min_chrf)
+                kept[lang] = _in_order([*kept[lang], *passed], english)
+        found.append((kept, failed))
+    return found
+
+
+def _in_order(records: Sequence[Record], english: Sequence[Prompt]) -> list[Record]:
+    by_id = {record["instruction_id"]: record for record in records}
+    return [by_id[prompt.prompt_id] for prompt in english if prompt.prompt_id in by_id]
 
 
 def _nearest(records: Sequence[Record]) -> dict[str, Record]:

@@ -111,12 +111,13 @@ def _draft(
 def _keep(run: Run, stage: Stage, langs: list[str], english: list[Prompt]) -> None:
     """What no language failed, what some did, and counts of both."""
     tries = run.preset.localise.drafts
-    kept, failed = checked(run, langs, english, tries)
+    by_try = checked(run, langs, english, tries)
+    kept, failed = by_try[-1]
     for lang in langs:
         write_jsonl(stage.out / "failed" / f"{lang}.jsonl", failed[lang])
     localised, report = keep_parallel(kept, failed, english)
     if tries > 1:
-        report["kept_by_try"] = _kept_by_try(run, langs, english)
+        report["kept_by_try"] = [keep_parallel(*one, english)[1]["kept"] for one in by_try]
     for lang, records in localised.items():
         write_jsonl(stage.out / "prompts" / f"{lang}.jsonl", records)
     write_json(stage.out / "report.json", report)
@@ -136,12 +137,3 @@ def _keep(run: Run, stage: Stage, langs: list[str], english: list[Prompt]) -> No
         raise InputError(
             f"{stage.out / 'failed'}: no prompt is left in every language; see the reasons there"
         )
-
-
-def _kept_by_try(run: Run, langs: list[str], english: list[Prompt]) -> list[int]:
-    """How many prompts no language failed with one try, two, and so on."""
-    found = []
-    for tries in range(1, run.preset.localise.drafts + 1):
-        kept, failed = checked(run, langs, english, tries)
-        found.append(keep_parallel(kept, failed, english)[1]["kept"])
-    return found

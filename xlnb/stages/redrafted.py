@@ -7,12 +7,12 @@ from pathlib import Path
 from xlnb.common.files import read_jsonl
 from xlnb.common.questions import ask_again, unanswered
 from xlnb.common.records import Prompt
-from xlnb.inputs.localisation import check_drafts
 from xlnb.inputs.redrafting import (
     CALLS,
+    ByLang,
     Failure,
     Record,
-    choose,
+    check_tries,
     distinct,
     draft_request,
     failures,
@@ -24,8 +24,6 @@ from xlnb.stages.translators import Translator, ask_consent, translator_uses
 
 # of a try, in the order in which they are made
 FILES = ("drafts.jsonl", "refined.jsonl", "back.jsonl")
-
-ByLang = dict[str, list[Record]]
 
 
 def redraft_failures(
@@ -47,7 +45,7 @@ def redraft_failures(
     """
     made: list[Path] = []
     for number in range(2, run.preset.localise.drafts + 1):
-        kept, failed = checked(run, langs, english, number - 1)
+        kept, failed = checked(run, langs, english, number - 1)[-1]
         before = list(made)
         for lang in langs:
             lost = failures(lang, english, kept, failed)
@@ -97,27 +95,17 @@ def _make(
 
 def checked(
     run: Run, langs: Sequence[str], english: Sequence[Prompt], tries: int
-) -> tuple[ByLang, ByLang]:
-    """By language what passed the check within so many tries, in the order of the prompts, and
-    what did not."""
+) -> list[tuple[ByLang, ByLang]]:
+    """`check_tries` of the run's files."""
+
+    def first(lang: str) -> tuple[list[Record], list[Record]]:
+        folder = run.drafts(lang)
+        return read_jsonl(folder / "drafts.jsonl"), read_jsonl(folder / "back.jsonl")
+
+    def later(number: int, lang: str, lost: Sequence[Failure]) -> tuple[list[Record], list[Record]]:
+        folder = run.drafts(lang, number)
+        drafts, refined, back = (read_jsonl(folder / name) for name in FILES)
+        return distinct(lost, [*refined, *drafts]), back
+
     min_chrf = run.preset.localise.min_chrf
-    kept: ByLang = {}
-    failed: ByLang = {}
-    for lang in langs:
-        drafts = read_jsonl(run.drafts(lang) / "drafts.jsonl")
-        back = read_jsonl(run.drafts(lang) / "back.jsonl")
-        kept[lang], failed[lang] = check_drafts(english, drafts, back, min_chrf=min_chrf)
-    for number in range(2, tries + 1):
-        lost = {lang: failures(lang, english, kept, failed) for lang in langs if failed[lang]}
-        for lang, some in lost.items():
-            folder = run.drafts(lang, number)
-            drafts, refined, back = (read_jsonl(folder / name) for name in FILES)
-            candidates = distinct(some, [*refined, *drafts])
-            found, failed[lang] = choose(some, candidates, back, min_chrf=min_chrf)
-            kept[lang] = _in_order([*kept[lang], *found], english)
-    return kept, failed
-
-
-def _in_order(records: Sequence[Record], english: Sequence[Prompt]) -> list[Record]:
-    by_id = {record["instruction_id"]: record for record in records}
-    return [by_id[prompt.prompt_id] for prompt in english if prompt.prompt_id in by_id]
+    return check_tries(langs, english, first, later, tries=tries, min_chrf=min_chrf)
