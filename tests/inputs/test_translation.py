@@ -419,7 +419,7 @@ def test_a_killed_translation_goes_on_and_a_model_that_cannot_translate_leaves_n
     [
         (
             {"localise.by": "gpt"},
-            "localise.by 'gpt': expected endpoint:MODEL, local:FOLDER_OR_HUB_ID or nothing",
+            "localise.by 'gpt': expected endpoint:MODEL, local:FOLDER_OR_HUB_ID, seq2seq:FOLDER",
         ),
         ({"localise.langs": ""}, "set prompts.path to English prompts and localise.langs"),
         ({"localise.langs": "xx"}, "unknown language code 'xx'"),

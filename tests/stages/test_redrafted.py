@@ -121,11 +121,12 @@ def test_an_endpoint_that_goes_away_in_a_later_try_is_not_asked_twice(tmp_path, 
     assert read_json(run.localised / "report.json")["kept_by_try"] == [2, 5]
 
 
-def test_another_threshold_asks_about_other_failures(tmp_path, monkeypatch):
+def test_another_threshold_asks_about_other_failures(tmp_path, monkeypatch, capsys):
     run = english_run(tmp_path, **{"localise.drafts": "2", "localise.min_chrf": "0"})
     tries(run, monkeypatch)
     strict = open_run(run.path, "", {"localise.min_chrf": "40"})
     told, _ = tries(strict, monkeypatch)
+    assert "redrafts/2/de: redone, because min_chrf was 0.0, is now 40.0" in capsys.readouterr().out
     # The first drafts are not made anew.
     assert all("failed: " in asked or lang == "English" for lang, _, asked in told)
     assert "other" in {name for _, name, _ in told}

@@ -15,7 +15,9 @@ class Localise:
 
     # "de,sw": the languages to make of the English prompts of prompts.path; empty: none
     langs: str = ""
-    # the translator: endpoint:MODEL or local:FOLDER_OR_HUB_ID; empty: π_I
+    # the translator: endpoint:MODEL, local:FOLDER_OR_HUB_ID (a chat model) or
+    # seq2seq:FOLDER_OR_HUB_ID (NLLB, MADLAD, M2M100, T5; Marian as opus-mt-{source}-{target});
+    # empty: π_I
     by: Translator = ""
     # A draft, translated back, must share so much with the English prompt (chrF, 0 to 100).
     # Unrelated English prompts of like length in the release reach 21 in the median and 37 at the
@@ -35,6 +37,11 @@ class Localise:
             raise ValueError(
                 "drafts: only prompts are asked for again, in the languages of localise.langs; "
                 "R_t's translations have no check by chrF and are asked for once"
+            )
+        if self.drafts > 1 and self.by.startswith("seq2seq:"):
+            raise ValueError(
+                "drafts: an encoder–decoder model cannot be told why a translation failed and "
+                "would say the same again; leave localise.drafts out"
             )
         return self
 

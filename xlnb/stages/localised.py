@@ -52,7 +52,7 @@ def localise(run: Run, *, yes: bool = False, again: bool = False) -> Path:
             run,
             f"drafts/{lang}",
             inputs=files,
-            uses={**uses, **translator_uses(run)},
+            uses={**uses, **translator_uses(run, lang)},
             out=run.drafts(lang),
         )
         files_here = [run.drafts(lang) / name for name in DRAFTS]
@@ -104,8 +104,9 @@ def _draft(
     tell_tries(run)
     ask_consent(run, requests, 2, [drafts_path, back_path], yes=yes)
     tasks = [prompt_task(prompt, prompt.instruction, lang) for prompt in english]
-    drafts = translate(tasks, drafts_path, f"{stage.name} from English", "en")
-    translate(back_tasks(english, drafts), back_path, f"{stage.name} back to English", lang)
+    drafts = translate(tasks, drafts_path, f"{stage.name} from English", "en", lang)
+    back = back_tasks(english, drafts)
+    translate(back, back_path, f"{stage.name} back to English", lang, "en")
 
 
 def _keep(run: Run, stage: Stage, langs: list[str], english: list[Prompt]) -> None:

@@ -19,7 +19,7 @@ from xlnb.inputs.redrafting import (
     redraft,
 )
 from xlnb.runs.layout import Run
-from xlnb.runs.stage import Stage, fields
+from xlnb.runs.stage import Stage
 from xlnb.stages.translators import Translator, ask_consent, translator_uses
 
 # of a try, in the order in which they are made
@@ -44,6 +44,7 @@ def redraft_failures(
     all languages. See `localise` for the rest.
     """
     made: list[Path] = []
+    uses = {**uses, "min_chrf": run.preset.localise.min_chrf}
     for number in range(2, run.preset.localise.drafts + 1):
         kept, failed = checked(run, langs, english, number - 1)[-1]
         before = list(made)
@@ -55,7 +56,7 @@ def redraft_failures(
                 run,
                 f"redrafts/{number}/{lang}",
                 inputs=[*inputs, *before],
-                uses={**uses, **translator_uses(run), **fields(run.preset, "localise.min_chrf")},
+                uses={**uses, **translator_uses(run, lang)},
                 out=run.drafts(lang, number),
             )
             paths = [stage.out / name for name in FILES]
@@ -87,8 +88,8 @@ def _make(
     ask_consent(run, requests, CALLS, [stage.out / name for name in FILES], yes=yes)
 
     def asked(tasks: list[Prompt], what: str) -> list[Record]:
-        source = lang if what == "back" else "en"
-        return translate(tasks, stage.out / f"{what}.jsonl", f"{stage.name} {what}", source)
+        way = (lang, "en") if what == "back" else ("en", lang)
+        return translate(tasks, stage.out / f"{what}.jsonl", f"{stage.name} {what}", *way)
 
     redraft(lost, lang, asked)
 
