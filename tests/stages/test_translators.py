@@ -82,7 +82,7 @@ def test_an_encoder_decoder_model_is_not_asked_again(tmp_path):
 
 
 def test_responses_are_put_into_english_for_r_t(tmp_path):
-    changed = {"scoring.scorers": "cross_lingual,translated", "sampling.max_new_tokens": "12"}
+    changed = {"scoring.scorers": "cross_lingual,translated", "sampling.max_new_tokens": "30"}
     changed |= {"sampling.n": "3", "scoring.translated_by": f"seq2seq:{nllb()}"}
     run = open_run(tmp_path / "run", "lab-quick", {**SMALL, **changed})
     stages.collect_prompts(run)
