@@ -11,7 +11,7 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
 from xlnb.presets.sources import Lab, Localise, Preferences
-from xlnb.presets.training import SFT, Training
+from xlnb.presets.training import SFT, Comparer, Training
 from xlnb.presets.values import (
     STRICT,
     Above0,
@@ -253,6 +253,8 @@ class Preset:
     lab: Lab = field(default_factory=Lab)
     sampling: Sampling = field(default_factory=Sampling)
     scoring: Scoring = field(default_factory=Scoring)
+    # of the score of that name
+    comparer: Comparer = field(default_factory=Comparer)
     pairing: Pairing = field(default_factory=Pairing)
     # π_I → π^0 on English preferences
     english: Training = field(default_factory=Training)
