@@ -12,6 +12,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, read_jsonl
 from xlnb.common.records import Sample, read_records
 from xlnb.comparing import LABELS, question, win_probabilities
+from xlnb.engine.trainer import PreferenceTrainer
 from xlnb.logprobs import sequence_logprobs
 from xlnb.models.adapters import load_model
 from xlnb.models.chat import load_tokenizer, prompt_ids
@@ -88,6 +89,32 @@ def test_the_score_is_the_mean_over_opponents_and_makes_the_pairs(scored):
     # R_c is compared with the truth on shared responses, and reads no others.
     splits = key_of(scored, "icr1/logps/cross_lingual")["uses"]["splits"]
     assert splits == ["reward"]
+
+
+def test_an_interrupted_training_goes_on_from_its_checkpoint(scored, tmp_path, monkeypatch):
+    shutil.copytree(scored.path, tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    shutil.rmtree(run.path / "comparer")
+    run.stamp("comparer/adapter").unlink()
+    compute_loss = PreferenceTrainer.compute_loss
+
+    def interrupted(self, *args, **kwargs):
+        if self.state.global_step == 3:
+            raise KeyboardInterrupt
+        return compute_loss(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PreferenceTrainer, "compute_loss", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stages.run_until(run, "comparer")
+    checkpoints = {path.name for path in run.path.glob("comparer/adapter/checkpoints/checkpoint-*")}
+    assert checkpoints == {"checkpoint-2"}
+    stages.run_until(run, "comparer")
+    found = [
+        folder / "comparer/adapter/adapter_model.safetensors" for folder in (run.path, scored.path)
+    ]
+    mine, whole = map(load_file, found)
+    assert all(torch.equal(mine[name], whole[name]) for name in whole)
 
 
 def test_one_comparer_serves_all_iterations(scored):
