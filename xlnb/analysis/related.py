@@ -63,14 +63,14 @@ def user_table(record: Record) -> pd.DataFrame:
             found.setdefault(user, []).append(measured)
     rows = []
     for user, seeds in found.items():
-        labels = {f"{n} labels": [one["labels"][n] for one in seeds] for n in seeds[0]["labels"]}
-        columns: dict[str, list[float]] = {
+        columns: dict[str, list[float | None]] = {
             "R_c": [one["reward"] for one in seeds],
             "oracle's weights": [one["oracle"] for one in seeds],
-            **labels,
-            "contested": [one["contested"] for one in seeds],
-            "ms a user": [1000 * one["seconds"] for one in seeds],
         }
+        for number in seeds[0]["labels"]:
+            columns[f"{number} labels"] = [one["labels"][number] for one in seeds]
+        columns["contested"] = [one["contested"] for one in seeds]
+        columns["ms a user"] = [1000 * one["seconds"] for one in seeds]
         means = {name: np.array(values, float).mean() for name, values in columns.items()}
         rows.append({"user": user, **means, "seeds": len(seeds)})
     return pd.DataFrame(rows)
