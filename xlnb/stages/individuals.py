@@ -89,7 +89,8 @@ def _known(run: Run, tastes: Sequence[str]) -> tuple[list[Known], list[Known]]:
                 points[taste] = np.array(lab_truth(taste)(sample), float)[list(rows)]
             found[lang, number] = Known(lang, np.array([*rows.values()], float), points)
     scale = units(np.concatenate([known.rows for known in found.values()]))
-    taught, tested = [], []
+    taught: list[Known] = []
+    tested: list[Known] = []
     for (lang, number), known in found.items():
         if (lang == "en") == (number % 2 == 0):
             (taught if lang == "en" else tested).append(known._replace(rows=known.rows * scale))
