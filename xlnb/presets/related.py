@@ -62,8 +62,10 @@ RELATED = {
             ),
         ],
     ),
-    # Trained on plain ICR's English pairs, with GRAM's smoothing and without its first part. Four
-    # opponents a response, as all nine take twice the time.
+    # Trained on plain ICR's English pairs, with GRAM's smoothing and without its first part; four
+    # opponents a response, as all nine take twice the time. Of seed 7's shared prompts its best
+    # response is truly better than its worst in .950 (English) and .925 (others), R_c's in 1.000
+    # and .978.
     "generative reward model": Analysis(
         "GRAM (2506.14175): a model that names the better of two responses",
         {

@@ -42,7 +42,7 @@ class Known(NamedTuple):
 def of_tastes(run: Run) -> dict[str, dict[str, Any]]:
     """By user, {"labels": accuracy by their number (None: the responses give fewer), "reward": that
     of the reward alone, "oracle": that of as many labels of the run's own taste as a user has at
-    most, "contested": pairs, "seconds": of one user's weights}."""
+    most, "contested": pairs, "seconds": of a user's weights, the median of all fits}."""
     if "likelihood" not in split_scorers(run.preset.scoring.scorers):
         raise InputError(f"{run.path}: a user is weights on likelihood, too; add it to the scores")
     users = [name for taste in TASTES for name in (taste, OPPOSITE + taste) if name != run.taste]
@@ -54,13 +54,13 @@ def of_tastes(run: Run) -> dict[str, dict[str, Any]]:
         contested = [(known.lang, _labels(known, user, not_by=run.taste)) for known in tested]
         by_number: dict[int, list[float]] = {number: [] for number in LABELS}
         by_oracle = []
-        seconds = 0.0
+        seconds = []
         for draw in range(DRAWS):
             stream = np.random.default_rng([run.preset.seed, draw])
             for number in (number for number in LABELS if number <= len(labels)):
                 began = time.perf_counter()
                 weights = _weights(run, stream.permutation(labels)[:number])
-                seconds = time.perf_counter() - began
+                seconds.append(time.perf_counter() - began)
                 by_number[number].append(_accuracy(contested, weights))
             weights = _weights(run, stream.permutation(own)[: LABELS[-1]])
             by_oracle.append(_accuracy(contested, weights))
@@ -69,7 +69,7 @@ def of_tastes(run: Run) -> dict[str, dict[str, Any]]:
             "reward": _mean([_accuracy(contested, np.array(NEUTRAL))]),
             "oracle": _mean(by_oracle),
             "contested": sum(len(differences) for _, differences in contested),
-            "seconds": round(seconds, 4),
+            "seconds": round(float(np.median(seconds)), 5) if seconds else 0.0,
         }
     return found
 
