@@ -31,7 +31,7 @@ from xlnb.models.packing import collate
 from xlnb.presets import Models
 from xlnb.runs.provenance import environment
 
-SEEDS = (0, 1)
+SEEDS = (0,)
 STEPS = 1000
 BATCH = 32
 # of a direction
