@@ -358,6 +358,16 @@ def test_a_pi_i_that_is_made_is_counted():
     assert "-p sft.gradient_checkpointing=true" in warning
 
 
+def test_translations_of_prompts_are_counted():
+    values = {"localise.langs": "en,de,sw", "localise.by": "endpoint:big", "prompts.limit": "50"}
+    english = get_preset("lab", values)
+    said = "localised, not in the table: 200 translations by endpoint:big"
+    assert report.localising(english) == said
+    tries = get_preset("lab", {**values, "localise.drafts": "3"})
+    assert report.localising(tries) == f"{said}, and at most 16 for each that fails its check"
+    assert report.localising(get_preset("lab")) == ""
+
+
 def test_sampling_by_vllm():
     """A Llama-3 8B in bf16 on an H100 was published with 12,553 tokens a second."""
     plain = {"models.quantization": "none", "sampling.backend": "vllm"}

@@ -19,6 +19,7 @@ from xlnb.presets.values import (
     AtLeast0,
     AtLeast1,
     Judge,
+    ModelHere,
     Scorers,
     Share,
     TemplateValues,
@@ -161,6 +162,9 @@ class Scoring:
     # so many of the models' first layers read the responses, the final norm and the answer head
     # behind them (early exit); 0: all
     layers: AtLeast0 = option(0)
+    # what translates responses for R_t: local:FOLDER_OR_HUB_ID or seq2seq:FOLDER_OR_HUB_ID, as
+    # localise.by; empty: π_I, in the lab the world itself
+    translated_by: ModelHere = option("")
     # what π^{t−1} is compared with: π_I (initial), or from the second iteration on the policy
     # before it, π^{t−2} (previous: the paper's "reference t−1"), also in likelihoods
     reference: Literal["initial", "previous"] = option("initial")

@@ -165,9 +165,9 @@ class Run:
         """The English prompts in other languages, and those that could not be put into them."""
         return self.path / "localised"
 
-    def drafts(self, lang: str) -> Path:
-        """A folder with drafts.jsonl, and back.jsonl, their translations into English again."""
-        return self.path / "drafts" / lang
+    def drafts(self, lang: str, number: int = 1) -> Path:
+        """A try's drafts.jsonl and back.jsonl, their translations into English again."""
+        return self.path / ("drafts" if number == 1 else f"redrafts/{number}") / lang
 
     def stamp(self, stage: str) -> Path:
         """The record of a stage, by its name, such as icr1/samples."""
