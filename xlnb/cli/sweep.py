@@ -93,7 +93,7 @@ def _show_table(folder: Path, record: dict[str, Any]) -> None:
     from xlnb.figures.sweeps import settings
     from xlnb.runs import provenance
     from xlnb.runs.layout import Run
-    from xlnb.stages.sweeping import finished
+    from xlnb.stages.sweeping import as_written, finished
 
     found, made_by, without = [], [], []
     for point in grid(preset_from_dict(record["preset"]), record["axes"], {}):
@@ -101,8 +101,9 @@ def _show_table(folder: Path, record: dict[str, Any]) -> None:
         if not finished(run, "report"):
             without.append(point.name)
             continue
-        found.append((point.values, measures(read_json(run.metrics))))
-        made = provenance.made_by(run)
+        with as_written(run):
+            found.append((point.values, measures(read_json(run.metrics))))
+            made = provenance.made_by(run)
         if made not in made_by:
             made_by.append(made)
     if without:

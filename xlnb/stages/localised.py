@@ -21,6 +21,7 @@ from xlnb.inputs.localisation import (
     keep_parallel,
     localisation_consent,
     prompt_task,
+    request_fields,
 )
 from xlnb.inputs.parallel_prompts import prompt_sources, read_parallel
 from xlnb.inputs.response_translation import TEMPERATURE
@@ -60,7 +61,11 @@ def localise(run: Run, *, yes: bool = False, again: bool = False) -> Path:
         )
     sources = prompt_sources(path, "en")
     files = [file for source in sources for file in source_files(source)]
-    uses = {**fields(run.preset, "prompts.limit"), **source_fields([path], sources)}
+    uses = {
+        **fields(run.preset, "prompts.limit"),
+        **source_fields([path], sources),
+        **request_fields(),
+    }
     english = _english(run)
     loaded: list[Translator] = []
 

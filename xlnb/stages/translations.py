@@ -9,9 +9,14 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import read_jsonl
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Prompt, Response, Sample, write_records
-from xlnb.inputs.response_translation import TEMPERATURE, response_request, response_tasks
+from xlnb.inputs.response_translation import (
+    TEMPERATURE,
+    request_fields,
+    response_request,
+    response_tasks,
+)
 from xlnb.lab.translator import translate as translate_response
-from xlnb.lab.world import load_world
+from xlnb.lab.world import load_world, world_fields
 from xlnb.presets import Preset
 from xlnb.rewards import prompts_read
 from xlnb.runs.layout import Run
@@ -40,14 +45,14 @@ def translate(run: Run, iteration: int, *, shared: bool = False) -> Path:
     config = replace(run.preset.sampling, n=1, temperature=TEMPERATURE, top_p=1.0)
     by: dict[str, Any] = fields(run.preset, "seed")
     if run.is_lab:
-        by |= fields(run.preset, "lab.translation_noise")
+        by |= {**fields(run.preset, "lab.translation_noise"), **world_fields()}
     else:
         by |= {"sampling": sampling_fields(config), **model_fields(run.loaded)}
     stage = Stage(
         run,
         f"{here.target}/translations",
         inputs=[here.samples(lang) for lang in langs],
-        uses={"splits": splits, **by},
+        uses={"splits": splits, **by, **request_fields()},
         out=here.folder / "translations",
     )
 
