@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from xlnb.cli.options import Commands, add_overrides, add_preset, add_yes, for_run
+from xlnb.cli.options import Commands, add_overrides, add_preset, add_yes, for_run, place
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, write_json, write_text
 from xlnb.presets import get_preset, override, parse_overrides, preset_from_dict
@@ -17,7 +17,7 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "sweep", help="a run for every combination of keys' values, and one table of them"
     )
-    parser.add_argument("--out", type=Path, required=True, help="the folder of the runs")
+    parser.add_argument("--out", type=place, required=True, help="the folder of the runs")
     parser.add_argument(
         "axes",
         nargs="*",
