@@ -3,6 +3,7 @@
 import io
 import json
 from contextlib import redirect_stdout
+from dataclasses import asdict
 
 import pytest
 from damage import DAMAGED, check_line, damaged
@@ -13,7 +14,7 @@ from small import SMALL
 from xlnb.cli.main import main
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, write_json
-from xlnb.presets import get_preset, parse_overrides, to_json
+from xlnb.presets import get_preset, override, parse_overrides, to_json
 from xlnb.presets.grid import grid
 from xlnb.stages.analyses import collect, read_also
 
@@ -156,7 +157,8 @@ def points(made):
     """The two points of a grid that are in the analyses' folder, each as it was afterwards."""
     fixed = parse_overrides(FIXED[1::2])
     del fixed["iterations"]
-    write_json(made / "grid.json", {"preset": {}, "axes": AXES})
+    preset = override(get_preset("lab-quick"), fixed)
+    write_json(made / "grid.json", {"preset": asdict(preset), "axes": AXES})
     found = grid(get_preset("lab-quick"), AXES, fixed)
     whole = {path: path.read_bytes() for path in (made / found[0].name).rglob("*.json*")}
     yield found
@@ -225,6 +227,9 @@ def test_what_another_version_wrote_is_one_line(made, points, capsys):
         InputError, match=r"not as this version writes it \(KeyError: 'icr1'\); move"
     ):
         collect(made, points)
+    assert main(["sweep", "--out", str(made), "--table"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{made / points[0].name}: not as this version writes it" in line
 
 
 @settings(DAMAGED, max_examples=60)
