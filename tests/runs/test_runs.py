@@ -631,3 +631,10 @@ def test_other_english_questions_make_the_english_samples_stale(tmp_path, monkey
         stages.sample(run, 0)
     assert asked == [16, 24]
     assert "dpo/samples: redone, because lab.english was 16, is now 24" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "null", '{"preset": 7}', '{"preset": ["name"]}'])
+def test_a_record_without_a_preset_is_told(tmp_path, text):
+    (tmp_path / "preset.json").write_text(text)
+    with pytest.raises(InputError, match=r"preset\.json: holds no preset; name one to start"):
+        open_run(tmp_path)

@@ -57,10 +57,11 @@ def kept_preset(path: Path, overrides: Mapping[str, object] | None = None) -> Pr
             f"{path} is not a run folder (it has no {record.name}); name a preset to start one"
         )
     saved = read_json(record)
-    if not isinstance(saved, dict) or "name" not in (saved.get("preset") or {}):
+    values = saved.get("preset") if isinstance(saved, dict) else None
+    if not isinstance(values, dict) or "name" not in values:
         raise InputError(f"{record}: holds no preset; name one to start again in this folder")
     try:
-        preset = preset_from_dict(saved["preset"])
+        preset = preset_from_dict(values)
     except InputError as error:
         raise InputError(f"{record}: {error}") from None
     return override(preset, overrides or {})
