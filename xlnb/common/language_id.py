@@ -8,19 +8,22 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from xlnb.common.languages import LANGUAGES
 
-# a bare word can belong to several languages: only a sure verdict counts
-CONFIDENCE = 0.9
+# A bare word can belong to several languages: another counts where it is so many times as likely as
+# the one that was asked for, whatever else shares the verdict.
+ODDS = 99
 
 # characters that tell the language of a response; what follows costs time and changes little
 BEGINNING = 300
 
 
 def wrong_language(lang: str, langs: Sequence[str]) -> Callable[[str], bool]:
-    """A test for texts that should be in `lang`: True where the detector is sure of another one of
-    `langs`.
+    """A test for texts that should be in `lang`: True where the detector is sure that another of
+    `langs` fits better.
 
-    On the lab's texts it flags 4 of 1,704 bare words and no sentence in the asked language. A
-    language that the detector does not know is never flagged, nor mistaken for another.
+    On the lab's texts it flags 1 of 1,704 bare words and no sentence in the asked language; of
+    XQuAD's, in 12 languages, no paragraph, 4 of 14,280 questions and 1% of the bare answers, which
+    are names. A language that the detector does not know is never flagged, nor mistaken for
+    another.
     """
     known = [code for code in langs if code in _identifier().labels]
     if lang not in known or len(known) < 2:
@@ -29,8 +32,8 @@ def wrong_language(lang: str, langs: Sequence[str]) -> Callable[[str], bool]:
     identifier.set_languages(known)
 
     def wrong(text: str) -> bool:
-        found, probability = identifier.classify(text)
-        return found != lang and probability >= CONFIDENCE
+        likely = dict(identifier.rank(text))
+        return max(likely.values()) >= ODDS * likely[lang]
 
     return wrong
 

