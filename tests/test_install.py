@@ -30,7 +30,7 @@ def test_the_wheel_holds_the_package_and_its_data(wheel):
             if path.is_file() and path.suffix != ".pyc" and ".ipynb_checkpoints" not in path.parts:
                 assert inside + relative(path, ROOT) in names
     assert "xlnb/data/results/calibration.json" in names
-    for name in ("analyses", "gemma3_270m", "related_methods"):
+    for name in ("analyses", "gemma3_270m", "gemma3_270m_small", "related_methods"):
         assert f"xlnb/data/results/{name}.json" in names
     assert not [name for name in names if not name.startswith(("xlnb/", "xlnb-"))]
     assert not [name for name in names if "test" in name]

@@ -380,3 +380,59 @@ def test_the_order_of_responses_does_not_matter(prompts, options, data):
     assert pair_language(*records(*prompts), **options) == pair_language(
         *records(*shuffled), **options
     )
+
+
+# Two prompts that tie, one within a margin of 1, one beyond it, one whose texts are equally long.
+TIES = records(
+    [("cc", 3.0), ("aaaa", 3.0), ("bbbbbbb", 3.0)],
+    [("short", 1.0), ("longer one", 1.5)],
+    [("b", 1.0), ("aa", 5.0)],
+    [("ab", 2.0), ("cd", 2.0)],
+)
+
+
+def chosen_in(pairs):
+    return {pair.prompt_id: (pair.chosen, pair.rejected) for pair in pairs}
+
+
+def test_prompts_that_tie_have_a_pair_by_relative_length_where_it_is_asked_for():
+    options = {"min_margin": 1.0, "find_alpha": None}
+    pairs, report = pair_language(*TIES, **options, shorter=True)
+    assert chosen_in(pairs) == {
+        "p0": ("cc", "bbbbbbb"),
+        "p1": ("short", "longer one"),
+        "p2": ("aa", "b"),
+    }
+    mean = (2 + 4 + 7) / 3
+    assert pairs[0].score_chosen == pytest.approx((mean - 2) / 500)
+    assert pairs[0].score_rejected == pytest.approx((mean - 7) / 500)
+    assert pairs[0].margin == pytest.approx(5 / 500)
+    assert (report["by_length"], report["pairs"], report["dropped"]["tied"]) == (2, 3, 1)
+    assert report["length_gap"] == pytest.approx((-5 - 5 + 1) / 3)
+    dropped, before = pair_language(*TIES, **options)
+    assert chosen_in(dropped) == {"p2": ("aa", "b")} and "by_length" not in before
+    assert (before["dropped"]["tied"], before["dropped"]["below_min_margin"]) == (2, 1)
+    # without a margin, exact ties alone
+    pairs, report = pair_language(*TIES, find_alpha=None, shorter=True)
+    assert chosen_in(pairs)["p1"] == ("longer one", "short") and report["by_length"] == 1
+
+
+def test_the_reward_of_relative_length_is_cut_at_both_ends():
+    (pair,), report = pair_language(*records([("x" * 10, 1.0), ("y" * 3000, 1.0)]), shorter=True)
+    assert (pair.score_chosen, pair.score_rejected) == (1.0, -0.5)
+    assert report["by_length"] == 1
+
+
+@given(
+    values=st.lists(st.floats(-5, 5), min_size=2, max_size=5, unique=True),
+    alpha=st.sampled_from([None, length_alpha]),
+)
+def test_without_ties_the_option_changes_nothing(values, alpha):
+    texts = [("x" * (i + 1), value) for i, value in enumerate(values)]
+    options = {"find_alpha": alpha}
+    plain, report = pair_language(*records(texts), **options)
+    pairs, with_ties = pair_language(*records(texts), **options, shorter=True)
+    if not with_ties.pop("by_length"):
+        assert (pairs, with_ties) == (plain, report)
+    else:
+        assert plain == []

@@ -181,8 +181,10 @@ def test_no_number_of_a_preset_takes_a_value_that_is_not_finite(key, tmp_path):
         ({"scoring.scorers": ""}, "scoring.scorers '': expected names"),
         (
             {"localise.by": "gpt"},
-            "localise.by 'gpt': expected endpoint:MODEL, local:FOLDER_OR_HUB_ID or nothing",
+            "localise.by 'gpt': expected endpoint:MODEL, local:FOLDER_OR_HUB_ID, seq2seq:FOLDER",
         ),
+        ({"localise.drafts": 2}, "localise.drafts: only prompts are asked for again, in the lang"),
+        ({"localise.drafts": 0}, "localise.drafts '0': expected at least 1"),
         ({"training.lr": "nan"}, "training.lr 'nan': expected a finite number"),
         ({"training.lr": "inf"}, "training.lr 'inf': expected a finite number"),
         ({"training.nll": "1e999"}, "training.nll 'inf': expected a finite number"),

@@ -9,7 +9,7 @@ import torch
 
 from xlnb import rewards
 from xlnb.common.errors import InputError
-from xlnb.common.records import Logps, Response, Sample, Score
+from xlnb.common.records import Comparisons, Logps, Response, Sample, Score
 from xlnb.fusion import Gate
 from xlnb.lab.truth import lab_truth
 from xlnb.pairs import pair_language
@@ -40,7 +40,14 @@ TRANSLATED = Logps(
     failures=[None, "empty", None],
 )
 MULTILINGUAL = Logps("p0", "es", "train", [-1.0, -1.0, -1.0], [-1.0, -2.0, 0.0], [3, 2, 4])
-LOGPS = {"cross_lingual": READ, "multilingual": MULTILINGUAL, "translated": TRANSLATED}
+# The first is better than the second in three of four, whatever is shown first.
+P_FIRST = [[None, 0.75, 0.5], [0.25, None, 1.0], [0.5, 0.0, None]]
+LOGPS = {
+    "cross_lingual": READ,
+    "multilingual": MULTILINGUAL,
+    "translated": TRANSLATED,
+    "comparer": Comparisons("p0", "es", "train", P_FIRST),
+}
 
 # β is 0.5: rewards are in β nats, likelihoods in nats.
 BY_HAND = {
@@ -51,6 +58,7 @@ BY_HAND = {
     "likelihood": [-6 / 3, -4 / 2, -10 / 4],
     "likelihood_sum": [-6.0, -4.0, -10.0],
     "policy_likelihood": [-3 / 3, -5 / 2, -8 / 4],
+    "comparer": [(0.75 + 0.5) / 2, (0.25 + 1.0) / 2, (0.5 + 0.0) / 2],
     "brevity": [-9.0, -2.0, -14.0],
 }
 # By the scores beside them.
@@ -175,7 +183,7 @@ def test_one_score_is_nothing_to_fuse():
 
 def test_every_prompt_that_a_scorer_reads_is_one():
     for scorer in SCORERS.values():
-        if scorer.reads:
+        if scorer.reads not in ("", "comparer"):
             assert "Capital?" in scorer_prompt(scorer.reads, "es", "¿Capital?", "Capital?")
     with pytest.raises(InputError, match="unknown scorer 'brevity'; known: cross_lingual, multi"):
         scorer_prompt("brevity", "es", "¿Capital?", "Capital?")

@@ -18,7 +18,7 @@ ORDER = [
     "checks",
     "inputs models prompts",
     "lab",
-    "sampling logprobs losses decay length_control individual fusion matching winrates",
+    "sampling logprobs losses decay length_control individual fusion matching comparing winrates",
     "engine rewards pairs objective",
     "training gradients",
     "tuning",

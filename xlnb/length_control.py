@@ -170,3 +170,13 @@ def _tables(rewards: Rows, n_chars: Rows) -> tuple[Floats, Floats]:
     if not np.isfinite(s).all():
         raise ValueError("length control needs finite rewards")
     return s, c
+
+
+def relative_length(n_chars: Floats) -> Floats:
+    """What the length of a prompt's responses is worth where they are equally good:
+
+        r(y) = clip((mean length − |y|) / L₀, −.5, 1),   L₀ = 500
+
+    The reward that tells right responses apart in "Dissecting Long Reasoning Models" (arXiv
+    2506.04913), whose lengths are tokens; here they are characters."""
+    return np.clip((np.mean(n_chars) - n_chars) / 500, -0.5, 1.0)

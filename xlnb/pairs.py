@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.given import is_blank
 from xlnb.common.joining import join_scores
 from xlnb.common.records import Pair, Response, Sample, Score
-from xlnb.length_control import Floats, Search, length_alpha
+from xlnb.length_control import Floats, Search, length_alpha, relative_length
 
 
 class DroppedResponse(StrEnum):
@@ -185,7 +186,7 @@ def pairs_of(samples: Iterable[Sample], chosen: Iterable[Choice | DroppedPrompt]
 
 
 def _select(
-    prompt: Candidates, alpha: float, min_margin: float, below: float
+    prompt: Candidates, alpha: float, min_margin: float, below: float, *, shorter: bool = False
 ) -> Choice | DroppedPrompt:
     if len(prompt.places) < 2:
         if prompt.dropped[DroppedResponse.DUPLICATE]:
@@ -198,10 +199,12 @@ def _select(
     best = np.lexsort((prompt.n_chars, -bounded))[0]
     worst = np.lexsort((-prompt.n_chars, controlled))[0]
     margin = float(controlled[best]) - float(controlled[worst])
-    if margin == 0 or np.ptp(prompt.scores) == 0:
-        return DroppedPrompt.TIED
-    if margin < min_margin:
-        return DroppedPrompt.BELOW_MIN_MARGIN
+    tied = margin == 0 or np.ptp(prompt.scores) == 0
+    if tied or margin < min_margin:
+        if shorter:
+            alike = prompt._replace(scores=relative_length(prompt.n_chars))
+            return _select(alike, 0.0, 0.0, math.inf)
+        return DroppedPrompt.TIED if tied else DroppedPrompt.BELOW_MIN_MARGIN
     return Choice(
         chosen=prompt.places[best],
         rejected=prompt.places[worst],
@@ -233,14 +236,16 @@ def pair_language(
     wrong_language: Callable[[str], bool] | None = None,
     most: int | None = None,
     below: float = math.inf,
+    shorter: bool = False,
 ) -> tuple[Iterator[Pair], dict[str, Any]]:
     """The preference pairs of one language by the score named `scorer`, and a report on them.
 
     Samples are gone through twice, and no response is held: they may be more than memory holds. α
     (0 without `find_alpha`) is fitted on the prompts that can give a pair, over the responses that
-    can be in it. In the report prompts = pairs + Σ dropped; responses are counted apart;
-    `length_gap` is as in `make_pairs`, `length_gap_before` that of α = 0. Raises InputError: see
-    `join_scores` and `candidates`.
+    can be in it. `shorter`: prompts that tie, or lie within `min_margin`, have a pair by
+    `relative_length`, counted as `by_length`. In the report prompts = pairs + Σ dropped; responses
+    are counted apart; `length_gap` is as in `make_pairs`, `length_gap_before` that of α = 0. Raises
+    InputError: see `join_scores` and `candidates`.
     """
     prompts: list[Candidates] = []
     responses = 0
@@ -255,8 +260,9 @@ def pair_language(
         control = find_alpha([p.scores for p in fitted_on], [p.n_chars for p in fitted_on])
         alpha = control.alpha
         at_edge = control.at_edge
-    chosen = [_select(prompt, alpha, min_margin, below) for prompt in prompts]
-    before = _report(_select(prompt, 0.0, min_margin, below) for prompt in prompts)
+    select = partial(_select, min_margin=min_margin, below=below, shorter=shorter)
+    chosen = [select(prompt, alpha) for prompt in prompts]
+    before = _report(select(prompt, 0.0) for prompt in prompts)
     dropped = sum((prompt.dropped for prompt in prompts), Counter[str]())
     report = _report(chosen)
     report |= {
@@ -268,4 +274,7 @@ def pair_language(
         "at_edge": at_edge,
         "length_gap_before": before["length_gap"],
     }
+    if shorter:
+        without = _report(_select(prompt, alpha, min_margin, below) for prompt in prompts)
+        report["by_length"] = report["pairs"] - len(prompts) + sum(without["dropped"].values())
     return pairs_of(samples, chosen), report

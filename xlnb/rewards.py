@@ -23,7 +23,8 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from xlnb.common.errors import InputError
-from xlnb.common.records import Logps, Sample, Score
+from xlnb.common.records import Comparisons, Logps, Sample, Score
+from xlnb.comparing import win_probabilities
 from xlnb.decay import decayed
 from xlnb.fusion import Gate, fused
 from xlnb.lab.truth import lab_truth
@@ -40,7 +41,7 @@ class Given:
     """What a score may be made of: a sample and, where models have read it, log-probabilities."""
 
     sample: Sample
-    logps: Logps | None
+    logps: Logps | Comparisons | None
     beta: float
     seed: int
     # what token t of a response counts in its reward is γ^(t−1)
@@ -54,10 +55,9 @@ class Given:
 
 @dataclass(frozen=True)
 class Scorer:
-    """`reads`: the prompt under which models read the responses, a name of `prompts.scorer_prompt`;
-    empty: none do. `score`: a value a response, None for one that could not be read. `is_truth`: it
-    is no score that training may see, but the lab's truth itself, as a ceiling. `fuses`: it is made
-    of the scores that are named beside it."""
+    """`reads`: the prompt under which models read the responses, of `prompts.scorer_prompt` or the
+    comparer's; empty: none do. `score`: a value a response, None for one that could not be read.
+    `is_truth`: the lab's truth itself, as a ceiling. `fuses`: made of the scores beside it."""
 
     reads: str
     score: Callable[[Given], Values]
@@ -91,10 +91,8 @@ def reward_per_token(given: Given) -> Values:
 
 
 def likelihood(given: Given) -> Values:
-    """log π_I(y|x) / |y|, nats a token: the base's own, with no preference learnt (the reference's,
-    where that is not π_I)."""
-    logps = _read(given)
-    return _per_token(logps.ref_logps, logps.n_tokens)
+    """log π_I(y|x) / |y|, nats a token: the base's, without a preference (or the reference's)."""
+    return _per_token(_read(given).ref_logps, _read(given).n_tokens)
 
 
 def likelihood_sum(given: Given) -> Values:
@@ -104,8 +102,13 @@ def likelihood_sum(given: Given) -> Values:
 
 def policy_likelihood(given: Given) -> Values:
     """log π(y|x) / |y|, nats a token: the policy's."""
-    logps = _read(given)
-    return _per_token(logps.policy_logps, logps.n_tokens)
+    return _per_token(_read(given).policy_logps, _read(given).n_tokens)
+
+
+def win_probability(given: Given) -> Values:
+    """Of the comparer's own: the mean probability of being better than others of the prompt."""
+    assert isinstance(given.logps, Comparisons), "a comparer's score is given what it compared"
+    return win_probabilities(given.logps.p_first)
 
 
 def brevity(given: Given) -> Values:
@@ -144,6 +147,7 @@ SCORERS: dict[str, Scorer] = {
     "likelihood": Scorer("cross_lingual", likelihood),
     "likelihood_sum": Scorer("cross_lingual", likelihood_sum),
     "policy_likelihood": Scorer("cross_lingual", policy_likelihood),
+    "comparer": Scorer("comparer", win_probability),
     "brevity": Scorer("", brevity),
     "random": Scorer("", chance),
     "mean": Scorer("", mean, fuses=True),
@@ -177,19 +181,19 @@ def views_of(names: Iterable[str]) -> list[str]:
 
 def check_truth(names: Sequence[str], *, is_lab: bool) -> None:
     """Raises InputError for a score that is the lab's truth, anywhere else."""
-    for name in names:
-        if SCORERS[name].is_truth and not is_lab:
-            raise InputError(
-                f"score '{name}' is the lab's truth, which is known of its own questions only; "
-                "leave it out"
-            )
+    truths = [name for name in names if SCORERS[name].is_truth]
+    if truths and not is_lab:
+        raise InputError(
+            f"score '{truths[0]}' is the lab's truth, which is known of its own questions only; "
+            "leave it out"
+        )
 
 
 def prompts_read(names: str) -> dict[str, list[str]]:
     """The prompts under which models read responses for these scores, and of which splits.
 
-    What the first score needs is read of all samples, where it fuses others what these need; the
-    rest of the held-out `reward` prompts.
+    What the first score needs (or the scores that it fuses) is read of all samples, the rest of the
+    held-out `reward` prompts.
     """
     found: dict[str, list[str]] = {}
     first, *others = split_scorers(names)
@@ -202,7 +206,7 @@ def prompts_read(names: str) -> dict[str, list[str]]:
 
 def score_sample(
     sample: Sample,
-    logps: Mapping[str, Logps],
+    logps: Mapping[str, Logps | Comparisons],
     names: Sequence[str],
     *,
     beta: float,
@@ -211,8 +215,7 @@ def score_sample(
     taste: str = "",
     gate: Gate | None = None,
 ) -> Score:
-    """The scores of a sample's responses that can be had of `logps`, by the prompt that was
-    read."""
+    """The scores of a sample's responses that can be had of `logps`, by the prompt read."""
     scores: dict[str, Values] = {}
     failures = {}
     views = views_of(names)
@@ -247,16 +250,13 @@ def score_responses(
     ref_model: PreTrainedModel | PeftModel | None = None,
     layers: int = 0,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Token log-probabilities of the responses under two models, in one pass over the data and
-    identical batches.
+    """Token log-probabilities of the responses under two models, in one pass and the same batches.
 
-    `policy` and `ref` name adapters of `model`, None its bare base; `ref_model` is the base of
-    `ref` where that is another one. The same model twice gives the same numbers, so that its
-    reward against itself is exactly 0. A response that a prompt has several times is scored once.
-    `batch_tokens`, `share_prefix`: see `sequence_logprobs`; `layers`: see `first_layers`.
+    `policy` and `ref` name adapters of `model`, None its bare base; `ref_model` is `ref`'s base
+    where that is another. The same model twice gives a reward of exactly 0. What a prompt has twice
+    is scored once. Others: see `sequence_logprobs`; `layers`: see `first_layers`.
     """
-    rows = zip(prompts, responses, strict=True)
-    keys = [(tuple(prompt), tuple(response)) for prompt, response in rows]
+    keys = [(tuple(prompt), tuple(said)) for prompt, said in zip(prompts, responses, strict=True)]
     once = {key: position for position, key in enumerate(dict.fromkeys(keys))}
     policy_side, ref_side = logprobs_under(
         [
@@ -282,7 +282,7 @@ def _reading(
 
 
 def _read(given: Given) -> Logps:
-    assert given.logps, "a scorer that reads a prompt is given what was read"
+    assert isinstance(given.logps, Logps), "a scorer that reads a prompt is given what was read"
     return given.logps
 
 

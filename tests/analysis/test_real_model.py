@@ -51,3 +51,48 @@ def test_what_a_token_costs_is_a_row_a_language():
     (row,) = real_model.per_token(RECORD).to_dict("records")
     expected = {"taste": "t", "scorer": "cross_lingual", "lang": "de"}
     assert row == expected | {"token": -0.04, "sentence": 2.0}
+
+
+def entry(wr, answer):
+    return {
+        "wr": wr,
+        "wr_ci": [wr - 5, wr + 4],
+        "mean_score": 0.9,
+        "checks": {"answer": {"rate": answer}},
+        "in_language": 0.8,
+        "mean_chars": 40.4,
+    }
+
+
+TRAINED = {
+    "win_rates": {
+        "t": {
+            "dpo": {"en": entry(70.0, 0.4), real_model.OTHERS: entry(60.0, 0.3)},
+            "icr1": {"en": entry(71.0, 0.2), real_model.OTHERS: entry(75.0, 0.1)},
+        }
+    },
+    "languages": {
+        "random": {"de": {"best": 0.9, "worst": 0.8, "all": 0.85}},
+        "cross_lingual": {"de": {"best": 0.5, "worst": 1.0, "all": 0.85}},
+    },
+}
+
+
+def test_answers_are_described_in_the_other_languages_or_in_one():
+    table = real_model.answers_of(TRAINED, "t")
+    assert [*table.loc["icr1"]] == ["75.0 [70.0, 79.0]", 0.9, 0.1, 0.8, 40]
+    assert real_model.answers_of(TRAINED, "t", "en").loc["dpo", "holds an answer"] == 0.4
+
+
+def test_win_rates_and_languages_stand_by_model_and_language():
+    assert real_model.win_rates(TRAINED, "t").loc["dpo"].to_dict() == {
+        "en": 70.0,
+        real_model.OTHERS: 60.0,
+    }
+    assert real_model.in_language(TRAINED, "t").loc["dpo", "en"] == 0.8
+
+
+def test_of_the_best_by_a_score_stands_how_many_are_in_the_language():
+    table = real_model.languages_of_best(TRAINED)
+    assert table.loc[("all responses", ""), "de"] == 0.85
+    assert table.loc[("cross_lingual", "best"), "de"] == 0.5

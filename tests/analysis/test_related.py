@@ -3,7 +3,7 @@
 import pytest
 from two_arms import record_of
 
-from xlnb.analysis.related import gains, method_table
+from xlnb.analysis.related import gains, method_table, user_table
 from xlnb.models.base import read_base
 from xlnb.models.chat import load_tokenizer, prompt_ids
 from xlnb.models.layers import language_deviations, most_different, random_layers
@@ -47,6 +47,29 @@ def test_what_is_drawn_is_what_the_table_says():
     assert len(none) == sum(len(method.claims) for method in RELATED.values())
 
 
+def test_users_are_means_over_the_seeds_that_have_them():
+    runs = []
+    for reward in (0.25, 0.75):
+        labels = {"10": 0.5, "100": 0.5 + reward / 5}
+        user = {"labels": labels, "reward": reward, "oracle": 0.5, "contested": 8, "seconds": 0.002}
+        none = {"labels": {"10": None, "100": None}, "reward": None, "oracle": None}
+        runs.append({"users": {"terse": user, "mild": none | {"contested": 0, "seconds": 0.0}}})
+    table = user_table({"runs": [*runs, {"models": {}}]}).set_index("user")
+    assert table.loc["terse"].to_dict() == pytest.approx(
+        {
+            "R_c": 0.5,
+            "oracle's weights": 0.5,
+            "10 labels": 0.5,
+            "100 labels": 0.6,
+            "contested": 8,
+            "ms a user": 2.0,
+            "seeds": 2,
+        }
+    )
+    assert table.loc["mild"].isna()["100 labels"] and table.loc["mild"]["contested"] == 0
+    assert user_table({"runs": []}).empty
+
+
 def test_what_does_not_differ_is_called_the_same():
     assert table_of(20, accuracy=(0.9, 0.9))["Δ accuracy"] == "same"
 
@@ -81,4 +104,4 @@ def test_every_arm_is_a_preset_and_the_page_is_small():
     own = points(get_preset("lab"), RELATED.values(), ["0"], {})
     theirs = points(get_preset("lab"), PAGES["analyses"].values(), ["0"], {})
     names = {point.name for point in own} - {point.name for point in theirs}
-    assert len(names) <= 15
+    assert len(names) <= 16

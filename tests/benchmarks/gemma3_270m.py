@@ -37,6 +37,7 @@ from xlnb.checks.tastes import verified_truth
 from xlnb.checks.text import UNSPACED, is_sentence, sentences
 from xlnb.common.files import read_json, write_json
 from xlnb.common.intervals import bootstrap_mean
+from xlnb.common.language_id import in_language
 from xlnb.common.records import Sample, Score, read_records
 from xlnb.common.tastes import OPPOSITE
 from xlnb.evaluation.annotations import judged_columns
@@ -209,6 +210,7 @@ def collect(out: Path) -> dict[str, Any]:
         | ({"mean": differences(both)} if both else {}),
         "per_token": {name: per_token(out / name) for name in learnt},
         "shared": responses_of_pi_i(out / TASTE),
+        "languages": languages_of_best(out / TASTE),
         "win_rates": win_rates,
         "answers": side_by_side(out),
         "seconds": {path.name: stage_seconds(open_run(path)) for path in folders},
@@ -360,6 +362,29 @@ def per_token(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
         for place, name in enumerate(REWARDS):
             (token, sentence), *_ = np.linalg.lstsq(table[:, :2], table[:, 2 + place], rcond=None)
             found[name][lang] = {"token": float(token), "sentence": float(sentence)}
+    return found
+
+
+def languages_of_best(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """{score: {lang: shares of responses of π^0 that are in the language}}: the best by the score
+    and the worst, of each held-out question, and all; no truth is asked."""
+    here = open_run(folder).iteration(1)
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for lang in here.langs:
+        if not here.scores(lang).exists():
+            continue
+        scores = {score.prompt_id: score for score in read_records(here.scores(lang), Score)}
+        rows: dict[str, list[list[float]]] = {}
+        for sample in read_records(here.samples(lang), Sample):
+            if sample.split != "reward":
+                continue
+            own = in_language([response.text for response in sample.responses], lang) or []
+            for name, values in scores[sample.prompt_id].scores.items():
+                best, worst = int(np.argmax(values)), int(np.argmin(values))
+                rows.setdefault(name, []).append([own[best], own[worst], float(np.mean(own))])
+        for name, some in rows.items():
+            shares = dict(zip(("best", "worst", "all"), np.mean(some, 0).tolist(), strict=True))
+            found.setdefault(name, {})[lang] = shares
     return found
 
 

@@ -114,6 +114,10 @@ def test_related_methods_share_what_the_claims_have_made(made, capsys):
         assert model["seconds"] > 0
         assert 0 <= model["pair_accuracy"]["es"] <= 1
         assert not {"pair_accuracy", "seconds"} & run["models"]["dpo"].keys()
+        # Users are weights on what the method's own run knows of its responses.
+        assert ("users" in run) == (run["values"] == {"iterations": "1"})
+    assert "anti-polite" in record["runs"][0]["users"]
+    assert "users" not in read_json(made / "analyses.json")["runs"][0]
 
 
 def test_what_another_machine_has_finished_is_not_made_again(made, tmp_path, capsys):

@@ -6,6 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from xlnb.figures.scores import SCORER_NAMES, opposite_tastes, translation_noise
+from xlnb.rewards import SCORERS
 
 
 def test_opposite_tastes_are_a_row_a_score_with_a_dot_a_seed_and_its_mean():
@@ -38,3 +39,7 @@ def test_translation_noise_is_in_per_cent_with_intervals_where_there_are_any():
     first, _ = bars.get_segments()
     assert first[:, 1].tolist() == pytest.approx([0.8, 1.0])
     assert ax.get_legend_handles_labels()[1][0] == SCORER_NAMES["oracle"]
+
+
+def test_every_score_has_a_name():
+    assert SCORERS.keys() <= SCORER_NAMES.keys()

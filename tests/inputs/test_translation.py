@@ -1,19 +1,17 @@
 """Translations: what is asked, what fails and why, and that what failed is never scored."""
 
 import io
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from endpoint import Handler, serving
 from families import fp32
+from interpreting import BACK, ENGLISH, FAILED, GERMAN, SPANISH, TEXTS, english_run, interpreting
 
 import xlnb.sampling
 from xlnb import stages
@@ -222,37 +220,6 @@ def test_given_prompts_responses_are_translated_by_the_base(tmp_path):
 
 # Prompts in English alone, put into other languages.
 
-ENGLISH = {
-    "ok": "What is the capital of France? Answer in one short sentence.",
-    "other": "Write a poem about the sea and the ships that sail on it.",
-    "blank": "Name three rivers of Germany and the towns that they flow through.",
-    "same": "Explain how a bicycle works to a child of five years.",
-    "french": "Which mountains are higher than the Alps, and where are they?",
-    "refused": "Tell me how to cook rice without burning it.",
-    "cut": "List all the kings of England with the years of their reigns.",
-    "lost": "Describe the house that you would like to live in.",
-    "fine": "How many days are there in a leap year, and why?",
-}
-GERMAN = {
-    "ok": "Was ist die Hauptstadt von Frankreich? Antworte in einem kurzen Satz.",
-    "other": "Schreibe ein Gedicht über das Meer und die Schiffe, die darauf fahren.",
-    "blank": " \n",
-    "same": ENGLISH["same"],
-    "french": "Quelles montagnes sont plus hautes que les Alpes, et où sont-elles ?",
-    "cut": "Liste alle Könige von England mit den Jahren ihrer Herrschaft auf.",
-    "lost": "Beschreibe das Haus, in dem du gerne wohnen würdest.",
-    "fine": "Wie viele Tage hat ein Schaltjahr, und warum ist das so?",
-}
-SPANISH = {
-    name: f"Esta es la traducción al español de la pregunta número {i}."
-    for i, name in enumerate(ENGLISH)
-}
-TEXTS = (ENGLISH, GERMAN, SPANISH)
-BACK = {GERMAN["other"]: "I am an assistant and cannot do that, sorry.", GERMAN["lost"]: ""}
-FAILED = {
-    "other": "dissimilar", "blank": "empty", "same": "unchanged", "french": "wrong_language", "refused": "no_answer",
-    "cut": "cut_off", "lost": "not_translated_back",
-}  # fmt: skip
 # Scores of sacrebleu 2.6.0, CHRF().sentence_score(text, ["The capital of France is Paris."]).
 SACREBLEU = {
     "Paris is France's capital.": 47.0764,
@@ -262,62 +229,6 @@ SACREBLEU = {
     "a": 4.7619,
     "Thé cäpital of Fränce is Päris, I think, and it is a large city.": 44.3257,
 }
-
-
-class Interpreter(Handler):
-    """Translates between the texts above; counts calls by (language asked for, text)."""
-
-    def do_POST(self):
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][0][
-            "content"
-        ]
-        asked, _, text = request.partition("\n\n")
-        lang = re.search(r"into (\w+)\.", asked)[1]
-        with self.server.lock:
-            self.server.calls[lang, text] += 1
-            if sum(self.server.calls.values()) > self.server.faults(None):
-                return self.send(500, {"error": "down"})
-        name = {text: name for texts in TEXTS for name, text in texts.items()}[text]
-        if lang == "German" and name == "refused":
-            return self.send(400, {"error": "this is not allowed"})
-        given = {"German": GERMAN, "Spanish": SPANISH, "English": ENGLISH}[lang].get(name)
-        given = BACK.get(text, given) if lang == "English" else given
-        finish = "length" if lang == "German" and name == "cut" else "stop"
-        return self.send(
-            200, {"choices": [{"message": {"content": given}, "finish_reason": finish}]}
-        )
-
-
-@contextmanager
-def interpreting(monkeypatch, most=10**6):
-    """An endpoint with an interpreter who leaves after so many calls."""
-    for name in (
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "ALL_PROXY",
-        "http_proxy",
-        "https_proxy",
-        "all_proxy",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    with serving(lambda _: most) as server:
-        server.RequestHandlerClass = Interpreter
-        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
-        yield server
-
-
-def english_run(folder, **overrides):
-    rows = [{"prompt_id": i, "prompt": text} for i, text in ENGLISH.items()]
-    write_jsonl(folder / "english.jsonl", rows)
-    values = {
-        "prompts.path": f"{folder}/english.jsonl,instruction_id=prompt_id,en=prompt",
-        "prompts.langs": "",
-        "localise.langs": "de,es",
-        "localise.by": "endpoint:test",
-        "localise.price": "2",
-    }
-    return open_run(folder / "run", "lab-quick", values | overrides)
 
 
 def test_chrf():
@@ -530,7 +441,7 @@ def test_a_killed_translation_goes_on_and_a_model_that_cannot_translate_leaves_n
     [
         (
             {"localise.by": "gpt"},
-            "localise.by 'gpt': expected endpoint:MODEL, local:FOLDER_OR_HUB_ID or nothing",
+            "localise.by 'gpt': expected endpoint:MODEL, local:FOLDER_OR_HUB_ID, seq2seq:FOLDER",
         ),
         ({"localise.langs": ""}, "set prompts.path to English prompts and localise.langs"),
         ({"localise.langs": "xx"}, "unknown language code 'xx'"),

@@ -318,6 +318,30 @@ def test_what_options_take_or_save():
     assert responses == 2 * by_stage(whole, "tokens")["eval/icr1/responses"]
 
 
+def test_a_comparer_and_what_it_compares_are_counted():
+    pairs = {"models.dpo": "", "preferences.path": "hub:org/pairs:train"}
+    lengths = {"prompts": 3000, "prompt_tokens": 100, "response_tokens": 600}
+    plain = by_stage(planned(overrides=LLAMA3 | pairs, **lengths), "tokens")
+    found = {}
+    for opponents in (0, 4):
+        asked = {"scoring.scorers": "comparer", "comparer.opponents": str(opponents)}
+        plan = planned(overrides=LLAMA3 | pairs | asked, **lengths)
+        found[opponents] = by_stage(plan, "tokens")
+        memory = by_stage(plan, "memory")
+        assert memory["comparer"] > 6 * 2**30 and memory["icr1/logps"] > 6 * 2**30
+    # A question holds the prompt and two responses; all of ten are asked in both orders.
+    question = 100 + 2 * 600 + 20
+    assert found[0]["icr1/logps"] == 5 * 3000 * 10 * 9 * question
+    assert found[4]["icr1/logps"] == 5 * 3000 * 10 * 4 * question
+    assert found[4]["comparer"] == 300 * 32 * question
+    assert "comparer" not in plain and plain["icr1/samples"] == found[4]["icr1/samples"]
+    both = planned(
+        overrides=LLAMA3 | pairs | {"scoring.scorers": "cross_lingual,comparer"}, **lengths
+    )
+    # beside R_c it compares held-out responses alone, of which there are none here
+    assert by_stage(both, "tokens")["icr1/logps"] == plain["icr1/logps"]
+
+
 def test_a_pi_i_that_is_made_is_counted():
     tuned = {"sft.path": "mine.jsonl", "models.dpo": "", "preferences.path": "hub:org/pairs:train"}
     found = planned(prompts=3000, overrides=LLAMA3 | tuned)
@@ -332,6 +356,16 @@ def test_a_pi_i_that_is_made_is_counted():
         one for one in planned("t4", overrides=LLAMA3 | tuned)["warnings"] if "sft " in one
     ]
     assert "-p sft.gradient_checkpointing=true" in warning
+
+
+def test_translations_of_prompts_are_counted():
+    values = {"localise.langs": "en,de,sw", "localise.by": "endpoint:big", "prompts.limit": "50"}
+    english = get_preset("lab", values)
+    said = "localised, not in the table: 200 translations by endpoint:big"
+    assert report.localising(english) == said
+    tries = get_preset("lab", {**values, "localise.drafts": "3"})
+    assert report.localising(tries) == f"{said}, and at most 16 for each that fails its check"
+    assert report.localising(get_preset("lab")) == ""
 
 
 def test_sampling_by_vllm():

@@ -1,6 +1,8 @@
 """What the analyses' arms change: label noise, a prompt's first responses, languages with pairs;
 the reference of later rewards, English pairs trained on again, how iterations sample."""
 
+import shutil
+
 import pytest
 from small import SMALL
 
@@ -140,6 +142,21 @@ def ceiling(tmp_path_factory):
     return stages.run_until(open_run(folder, "lab-quick", changes), "icr1/pairs")
 
 
+def test_prompts_within_a_margin_have_pairs_by_length(ceiling, tmp_path, capsys):
+    """Of 100 points: no two responses of the lab lie so far apart."""
+    shutil.copytree(ceiling.path, tmp_path / "run")
+    capsys.readouterr()
+    changes = {"pairing.ties": "shorter", "pairing.min_margin": "100"}
+    run = stages.run_until(open_run(tmp_path / "run", overrides=changes), "icr1/pairs")
+    assert capsys.readouterr().out.count("redone") == 1
+    for lang in ("en", "es"):
+        entry = read_json(run.iteration(1).pair_report)[lang]
+        pairs = read_records(run.iteration(1).pairs(lang), Pair)
+        assert entry["by_length"] == entry["pairs"] == len(pairs) > 0
+        assert all(len(pair.chosen) < len(pair.rejected) for pair in pairs)
+    assert "by_length" not in read_json(ceiling.iteration(1).pair_report)["es"]
+
+
 def test_the_truth_makes_the_ceilings_pairs_and_says_so(ceiling):
     pairs = read_records(ceiling.iteration(1).pairs("es"), Pair)
     assert pairs
@@ -158,3 +175,8 @@ def test_the_truth_is_refused_where_there_is_none(tmp_path):
     changes = {"scoring.scorers": "oracle_ceiling", "prompts.path": str(tmp_path)}
     with pytest.raises(InputError, match="score 'oracle_ceiling' is the lab's truth"):
         open_run(tmp_path / "run", "lab-quick", changes)
+
+
+def test_ties_by_length_have_no_bound_by_score():
+    with pytest.raises(InputError, match=r"pairing\.ties=shorter chooses by length what below=2 "):
+        get_preset("lab", {"pairing.ties": "shorter", "pairing.below": "2"})

@@ -63,3 +63,51 @@ def per_token(record: Record) -> pd.DataFrame:
 def _in_words(entry: Record, sign: str = "") -> str:
     low, high = entry["ci"]
     return f"{entry['pair_accuracy']:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def answers_of(record: Record, taste: str, langs: str = OTHERS) -> pd.DataFrame:
+    """A row a model: what its answers to the evaluation questions are, in a language or in all but
+    English.
+
+    Columns: the win rate against π_I with its 95% interval over paragraphs, in words; shares that
+    are good by the taste, hold a known answer and are in the asked language; characters.
+    """
+    rows = {}
+    for model, by_lang in record["win_rates"][taste].items():
+        entry = by_lang[langs]
+        low, high = entry["wr_ci"]
+        rows[model] = {
+            "win rate": f"{entry['wr']:.1f} [{low:.1f}, {high:.1f}]",
+            "good": round(entry["mean_score"], 2),
+            "holds an answer": round(entry["checks"]["answer"]["rate"], 2),
+            "in the language": round(entry["in_language"], 2),
+            "characters": round(entry["mean_chars"]),
+        }
+    return pd.DataFrame(rows).T
+
+
+def win_rates(record: Record, taste: str) -> pd.DataFrame:
+    """Win rates against π_I in points, models by languages."""
+    rows = {}
+    for model, by_lang in record["win_rates"][taste].items():
+        rows[model] = {lang: entry["wr"] for lang, entry in by_lang.items()}
+    return pd.DataFrame(rows).T
+
+
+def in_language(record: Record, taste: str) -> pd.DataFrame:
+    """Shares of answers that are in the asked language, models by languages."""
+    rows = {}
+    for model, by_lang in record["win_rates"][taste].items():
+        rows[model] = {lang: entry["in_language"] for lang, entry in by_lang.items()}
+    return pd.DataFrame(rows).T
+
+
+def languages_of_best(record: Record) -> pd.DataFrame:
+    """Shares of π^0's responses that are in the asked language: all, and the best and the worst of
+    a question by each score."""
+    rows = {}
+    for scorer, by_lang in record["languages"].items():
+        for which in ("best", "worst"):
+            rows[scorer, which] = {lang: shares[which] for lang, shares in by_lang.items()}
+    every = {lang: shares["all"] for lang, shares in record["languages"]["random"].items()}
+    return pd.DataFrame({("all responses", ""): every, **rows}).T

@@ -52,6 +52,30 @@ def method_table(record: Record, methods: Mapping[str, Analysis]) -> pd.DataFram
     )
 
 
+def user_table(record: Record) -> pd.DataFrame:
+    """A row a user (a taste that π^0 has not learnt): accuracy on contested pairs in the languages
+    other than English, by the reward alone, by weights of the oracle's own labels and of 10, 30 and
+    100 of the user's, which are English; contested pairs, milliseconds a user, seeds. Means over
+    seeds; NaN where a number of labels or a pair is not to be had."""
+    found: dict[str, list[Record]] = {}
+    for run in record["runs"]:
+        for user, measured in run.get("users", {}).items():
+            found.setdefault(user, []).append(measured)
+    rows = []
+    for user, seeds in found.items():
+        columns: dict[str, list[float | None]] = {
+            "R_c": [one["reward"] for one in seeds],
+            "oracle's weights": [one["oracle"] for one in seeds],
+        }
+        for number in seeds[0]["labels"]:
+            columns[f"{number} labels"] = [one["labels"][number] for one in seeds]
+        columns["contested"] = [one["contested"] for one in seeds]
+        columns["ms a user"] = [1000 * one["seconds"] for one in seeds]
+        means = {name: np.array(values, float).mean() for name, values in columns.items()}
+        rows.append({"user": user, **means, "seeds": len(seeds)})
+    return pd.DataFrame(rows)
+
+
 def _accuracy(model: Record) -> float:
     return value(model, "pair_accuracy")
 

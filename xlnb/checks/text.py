@@ -3,6 +3,7 @@
 It knows no grammar: abbreviations can end a sentence, and an inflected word is another word.
 """
 
+import itertools
 import json
 import re
 import unicodedata
@@ -127,6 +128,13 @@ def sentences(text: str, lang: str) -> list[str]:
     end = SENTENCE_END % (";" if lang == "el" else "")
     parts = [part.strip() for part in re.split(end, MARKERS.sub("", text))]
     return [part for part in parts if WORD.search(part)]
+
+
+def pieces(text: str, lang: str) -> list[str]:
+    """The text cut behind the ends of its sentences and lines; joined they are the text."""
+    end = SENTENCE_END % (";" if lang == "el" else "")
+    cuts = [0, *(found.end() for found in re.finditer(end, text)), len(text)]
+    return [text[start:stop] for start, stop in itertools.pairwise(cuts) if start < stop]
 
 
 def is_sentence(text: str, lang: str) -> bool:

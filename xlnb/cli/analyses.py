@@ -106,7 +106,8 @@ def _write(
     from xlnb.stages.analyses import collect, is_in, together
 
     here = [point for point in every if not is_in(also, point)]
-    found = together([collect(path.parent, here), *also])
+    with_users = path.stem == "related_methods"
+    found = together([collect(path.parent, here, with_users=with_users), *also])
     if path.stem == "analyses" and look_inside:
         found["inside"] = inside_of_method(path.parent, here)
     # A line a run: hundreds of them are committed.

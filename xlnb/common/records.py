@@ -145,6 +145,20 @@ class Logps(Record):
 
 
 @dataclass(frozen=True)
+class Comparisons(Record):
+    """How a comparer (`xlnb.comparing`) compared a prompt's responses, two at a time."""
+
+    prompt_id: str
+    lang: str
+    split: str
+    # a row a response: the probability that it is better where it is shown first, before each other
+    # one; None where these two were not compared
+    p_first: list[list[float | None]]
+    # why a response was not compared with any
+    failures: list[str | None] | None = None
+
+
+@dataclass(frozen=True)
 class Score(Record):
     """Every score asked for of a prompt's responses, by the score's name: rewards in β nats."""
 

@@ -18,9 +18,13 @@ SCORER_NAMES = {
     "likelihood": "likelihood of $π_I$, a token",
     "likelihood_sum": "likelihood of $π_I$, summed",
     "policy_likelihood": "likelihood of $π^0$, a token",
+    "comparer": "a comparer of two",
+    "mean": "mean of the scores",
+    "gate": "gated scores",
     "brevity": "brevity",
     "random": "chance",
     "oracle": "the truth",
+    "oracle_ceiling": "the truth, as a score",
 }
 
 

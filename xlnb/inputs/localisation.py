@@ -49,6 +49,15 @@ def prompt_task(prompt: Prompt, text: str, lang: str) -> Prompt:
     return Prompt(prompt.prompt_id, lang, prompt_request(text, lang), prompt.split)
 
 
+def back_tasks(english: Sequence[Prompt], drafts: Sequence[Record]) -> list[Prompt]:
+    """Prompts that ask for English again, of the drafts that may be translations."""
+    found = []
+    for prompt, draft in zip(english, drafts, strict=True):
+        if not draft_failure(prompt, draft):
+            found.append(prompt_task(prompt, draft_text(draft), "en"))
+    return found
+
+
 def chrf(text: str, reference: str) -> float:
     """chrF of a text against a reference, 0 to 100 (Popović 2015): how many character n-grams they
     share.
@@ -211,14 +220,14 @@ def read_response(body: Any) -> Record:
 
 
 def localisation_consent(
-    name: str, english: Sequence[Prompt], done: int, *, price: float, yes: bool
+    name: str, requests: Sequence[str], calls: int, done: int, *, price: float, yes: bool
 ) -> None:
     """Print what one language will take, and go on only with consent: see `consent`.
 
-    A prompt takes two calls, each reads it and writes it; `done` calls are over. A token is counted
-    as 4 bytes of English, for all languages alike: some scripts take several times as many.
+    `requests`: of each prompt what a call reads. It takes at most so many `calls`, each reads it
+    and writes it; `done` calls are over. A token is counted as 4 bytes of English, for all
+    languages alike: some scripts take several times as many.
     """
-    calls = 2 * len(english) - done
-    requests = [prompt_request(prompt.instruction, "en") for prompt in english]
+    left = calls * len(requests) - done
     tokens = sum(len(request.encode()) for request in requests) / 4
-    consent(name, calls, 2 * tokens * calls / max(1, len(english)), price=price, paid=True, yes=yes)
+    consent(name, left, 2 * tokens * left / max(1, len(requests)), price=price, paid=True, yes=yes)

@@ -21,6 +21,7 @@ LOADED = (
     "chat_template.json",
     "*.jinja",
     "*.model",
+    "*.spm",
     "vocab.json",
     "vocab.txt",
     "merges.txt",

@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 from xlnb.models.output_head import CHUNK
 from xlnb.planning.shape import Shape
-from xlnb.presets import SFT, Training
+from xlnb.presets import SFT, Comparer, Training
 
 # Of log lengths; with it the longest of many is as in the lab's samples and in published outputs.
 SPREAD = 0.6
@@ -65,7 +65,7 @@ def saved_bytes(shape: Shape, width: int, r: int) -> float:
 
 def training_bytes(
     shape: Shape,
-    training: Training | SFT,
+    training: Training | SFT | Comparer,
     quantization: str,
     width: int,
     tokens: float,
@@ -77,7 +77,7 @@ def training_bytes(
     weights = weight_bytes(shape, quantization, width, shards)
     dequantised = dequantised_bytes(shape, quantization, width)
     # fp32 weights, gradients and two moments; a copy in the compute type
-    optimizer = "adamw" if isinstance(training, SFT) else training.optimizer
+    optimizer = training.optimizer if isinstance(training, Training) else "adamw"
     small = optimizer == "paged_adamw_8bit" or (optimizer == "auto" and width < 4)
     a_parameter = 4 + 4 + 2 * (1 if small else 4) + (width if width < 4 else 0)
     fixed = weights + dequantised + lora_parameters(shape, training.lora_r) * a_parameter
@@ -109,7 +109,7 @@ def forward_flops(shape: Shape, tokens: float, keys: float, projected: float, r:
 
 
 def training_flops(
-    shape: Shape, training: Training | SFT, tokens: float, keys: float, projected: float
+    shape: Shape, training: Training | SFT | Comparer, tokens: float, keys: float, projected: float
 ) -> float:
     """Forward and backward. In the backward pass a frozen weight costs one product, for the
     gradient of what it read; an adapter's or the attention's costs two. Checkpointing runs the

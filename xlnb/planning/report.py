@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from xlnb.common.files import existing_folder
+from xlnb.common.languages import split_langs
+from xlnb.inputs.redrafting import CALLS
 from xlnb.models import vllm
 from xlnb.models.places import is_here
 from xlnb.planning.advice import advice, larger_batches
@@ -19,7 +21,7 @@ from xlnb.planning.devices import DEVICES, GIB, speed_of
 from xlnb.planning.setting import Setting
 from xlnb.planning.shape import find_shape
 from xlnb.planning.stage_costs import stage_costs
-from xlnb.planning.workload import workload
+from xlnb.planning.workload import instructions, train_prompts, workload
 from xlnb.presets import Models, Preset
 from xlnb.stages.pipeline import Step
 
@@ -67,6 +69,7 @@ def make_plan(
         warnings.append(f"{gpu} computes no bfloat16; set models.dtype to auto or float16")
 
     notes = [by_vllm(setting, steps)] if gpu in DEVICES else []
+    notes.append(localising(preset, lengths.get("prompts", 0)))
     if faster := larger_batches(setting, steps):
         notes.append(faster)
     if preset.models.shard and gpus > 1:
@@ -112,6 +115,20 @@ def by_vllm(setting: Setting, steps: Sequence[Step]) -> str:
     if setting.backend == "vllm":
         return f"sampling by vLLM, {theirs} (by transformers {ours}): {setting.speed.vllm_source}"
     return f"sampling by transformers, {ours}; by vLLM, where it is installed, about {theirs}"
+
+
+def localising(preset: Preset, prompts: int = 0) -> str:
+    """What the translator of prompts is asked, whose hours the table leaves out."""
+    config = preset.localise
+    langs = [lang for lang in split_langs(config.langs) if lang != "en"]
+    if not langs:
+        return ""
+    texts = instructions(preset, preset.prompts.path)
+    asked = len(langs) * int(train_prompts(preset, texts, prompts).value)
+    said = f"localised, not in the table: {2 * asked:,} translations by {config.by or 'π_I'}"
+    if config.drafts == 1:
+        return said
+    return f"{said}, and at most {CALLS * (config.drafts - 1)} for each that fails its check"
 
 
 def compute_width(models: Models, gpu: str) -> int:

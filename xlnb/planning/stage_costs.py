@@ -19,12 +19,15 @@ from xlnb.planning.costs import (
 )
 from xlnb.planning.sampling_costs import responses, samples, sampling_of, translations
 from xlnb.planning.setting import JSON_BYTES, Cost, Setting, prompts_of
-from xlnb.presets import SFT, Training
+from xlnb.presets import SFT, Comparer, Training
 from xlnb.rewards import prompts_read
 from xlnb.stages.pipeline import Step
 
 # Pairs of the usual English preferences, for a `preferences.path` without a limit.
 ULTRAFEEDBACK = 61_135
+
+# Tokens of what a comparer is asked, beside prompt and responses.
+QUESTION = 20
 
 # Bytes of a parameter in a checkpoint.
 STORED = 2
@@ -53,7 +56,9 @@ def logps(setting: Setting, step: Step) -> Cost:
     n, prompt = sampling.n, work.prompt
     response = min(work.response, sampling.max_new_tokens)
     prompts = 0
-    for splits in prompts_read(config.scorers).values():
+    reads = prompts_read(config.scorers)
+    compared = _comparisons(setting, step, reads.pop("comparer", []))
+    for splits in reads.values():
         prompts += work.langs * prompts_of(work, step, splits)
     shares = prompt + n * response <= SAVING * n * (prompt + response)
     run = prompts * (prompt * (1 if shares else n) + n * response)
@@ -65,7 +70,49 @@ def logps(setting: Setting, step: Step) -> Cost:
         # π_I is another checkpoint, loaded beside it.
         memory += setting.weights
     disk = prompts * n * (100 + (2 * 20 * response if config.keep_tokens else 0))
-    return Cost(step.name, 2 * run, flops, flops / setting.speed.score / 3600, memory, disk)
+    tokens, flops = 2 * run + compared.tokens, flops + compared.flops
+    memory, disk = max(memory, compared.memory), disk + compared.disk
+    return Cost(step.name, tokens, flops, flops / setting.speed.score / 3600, memory, disk)
+
+
+def _comparisons(setting: Setting, step: Step, splits: Sequence[str]) -> Cost:
+    """Each response against its opponents in both orders, by one model; none without splits."""
+    preset, shape, work = setting.preset, setting.shape, setting.work
+    n = sampling_of(setting, step).n
+    opponents = min(preset.comparer.opponents or n - 1, n - 1)
+    prompts = work.langs * prompts_of(work, step, splits)
+    questions = prompts * n * opponents
+    row = _question_tokens(setting)
+    flops = forward_flops(shape, questions * row, row, questions, preset.comparer.lora_r)
+    memory = _scoring_bytes(setting, prompts, shares=False) if prompts else 0.0
+    return Cost(step.name, questions * row, flops, 0.0, memory, questions * 20)
+
+
+def comparer(setting: Setting, step: Step) -> Cost:
+    """Steps on two responses at once, without labels and with."""
+    config, shape = setting.preset.comparer, setting.shape
+    row = min(_question_tokens(setting), config.max_tokens)
+    labelled, unlabelled = config.steps * config.batch, config.unlabelled_steps * config.batch
+    rows = labelled + unlabelled
+    projected = labelled + unlabelled * row
+    flops = training_flops(shape, config, rows * row, row, projected)
+    together = config.micro_batch * row
+    memory = setting.speed.context + training_bytes(
+        shape,
+        config,
+        setting.quantization,
+        setting.width,
+        together,
+        together if unlabelled else 2 * config.micro_batch,
+        setting.shards,
+    )
+    disk = _adapter_bytes(setting, config)
+    return Cost(step.name, rows * row, flops, flops / setting.speed.train / 3600, memory, disk)
+
+
+def _question_tokens(setting: Setting) -> float:
+    response = min(setting.work.response, setting.preset.sampling.max_new_tokens)
+    return setting.work.prompt + 2 * response + QUESTION
 
 
 def adapter(setting: Setting, step: Step) -> Cost:
@@ -130,7 +177,7 @@ def _updates(
     return rows * row, flops, setting.speed.context + memory
 
 
-def _adapter_bytes(setting: Setting, config: Training | SFT) -> float:
+def _adapter_bytes(setting: Setting, config: Training | SFT | Comparer) -> float:
     """Of an adapter, and two checkpoints with both moments."""
     return (1 + 2 * 3) * 4 * lora_parameters(setting.shape, config.lora_r)
 
@@ -149,6 +196,7 @@ COSTS: dict[str, Callable[[Setting, Step], Cost | None]] = {
     "sft": sft,
     "samples": samples,
     "translations": translations,
+    "comparer": comparer,
     "logps": logps,
     "adapter": adapter,
     "responses": responses,

@@ -15,6 +15,7 @@ from xlnb.presets.named import LAB, PRESETS
 from xlnb.presets.overrides import override, parse_overrides
 from xlnb.presets.pages import (
     SFT,
+    Comparer,
     Evaluation,
     Lab,
     Localise,

@@ -11,7 +11,7 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass
 
 from xlnb.presets.sources import Lab, Localise, Preferences
-from xlnb.presets.training import SFT, Training
+from xlnb.presets.training import SFT, Comparer, Training
 from xlnb.presets.values import (
     STRICT,
     Above0,
@@ -19,6 +19,7 @@ from xlnb.presets.values import (
     AtLeast0,
     AtLeast1,
     Judge,
+    ModelHere,
     Scorers,
     Share,
     TemplateValues,
@@ -161,6 +162,9 @@ class Scoring:
     # so many of the models' first layers read the responses, the final norm and the answer head
     # behind them (early exit); 0: all
     layers: AtLeast0 = option(0)
+    # what translates responses for R_t: local:FOLDER_OR_HUB_ID or seq2seq:FOLDER_OR_HUB_ID, as
+    # localise.by; empty: π_I, in the lab the world itself
+    translated_by: ModelHere = option("")
     # what π^{t−1} is compared with: π_I (initial), or from the second iteration on the policy
     # before it, π^{t−2} (previous: the paper's "reference t−1"), also in likelihoods
     reference: Literal["initial", "previous"] = option("initial")
@@ -182,6 +186,10 @@ class Pairing:
     language_filter: bool = True
     # drop pairs whose length-controlled rewards lie closer (beta nats)
     min_margin: Amount = 0.0
+    # prompts whose scores tie, or lie within min_margin: dropped, or the shortest response before
+    # the longest (`length_control.relative_length`). Of the lab's 1,320 prompts of seed 0 none ties
+    # under R_c (the least margin is .026), one of 660 under the truth: it wants a min_margin there
+    ties: Literal["drop", "shorter"] = option("drop")
     # a user's labelled pairs of shared/samples, prompt_id, lang, chosen and rejected a line: what
     # they say of reward, length and likelihood makes the pairs; empty: the first score does
     preference: str = option("")
@@ -201,6 +209,11 @@ class Pairing:
             raise ValueError(
                 f"preference: a user may like length, which alpha={self.alpha} takes out; set "
                 "pairing.alpha=none"
+            )
+        if self.ties != "drop" and self.below:
+            raise ValueError(
+                f"ties={self.ties} chooses by length what below={self.below:g} bounds by score; "
+                "leave one of them out"
             )
         return self
 
@@ -253,6 +266,8 @@ class Preset:
     lab: Lab = field(default_factory=Lab)
     sampling: Sampling = field(default_factory=Sampling)
     scoring: Scoring = field(default_factory=Scoring)
+    # of the score of that name
+    comparer: Comparer = field(default_factory=Comparer)
     pairing: Pairing = field(default_factory=Pairing)
     # π_I → π^0 on English preferences
     english: Training = field(default_factory=Training)

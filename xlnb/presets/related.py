@@ -62,6 +62,23 @@ RELATED = {
             ),
         ],
     ),
+    # Trained on plain ICR's English pairs, with GRAM's smoothing and without its first part; four
+    # opponents a response, as all nine take twice the time. Of seed 7's shared prompts its best
+    # response is truly better than its worst in .950 (English) and .925 (others), R_c's in 1.000
+    # and .978.
+    "generative reward model": Analysis(
+        "GRAM (2506.14175): a model that names the better of two responses",
+        {
+            "ICR": R_C,
+            "comparer": Arm({**scored_by("comparer"), "comparer.opponents": "4"}),
+        },
+        [
+            Claim(
+                "a comparer's pairs gain", "comparer", "ICR", "wr",
+                "better transfer than plain ranking",
+            )
+        ],
+    ),
     "one-sided samples": Analysis(
         "Dissecting reasoning models (2506.04913): which side teaches, and a good sample injected",
         {

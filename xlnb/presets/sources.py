@@ -15,16 +15,35 @@ class Localise:
 
     # "de,sw": the languages to make of the English prompts of prompts.path; empty: none
     langs: str = ""
-    # the translator: endpoint:MODEL or local:FOLDER_OR_HUB_ID; empty: π_I
+    # the translator: endpoint:MODEL, local:FOLDER_OR_HUB_ID (a chat model) or
+    # seq2seq:FOLDER_OR_HUB_ID (NLLB, MADLAD, M2M100, T5; Marian as opus-mt-{source}-{target});
+    # empty: π_I
     by: Translator = ""
     # A draft, translated back, must share so much with the English prompt (chrF, 0 to 100).
     # Unrelated English prompts of like length in the release reach 21 in the median and 37 at the
     # 99th percentile.
     min_chrf: Annotated[float, Field(ge=0, le=100)] = 40.0
+    # tries: after the first, only what fails its check is asked for again, told why, as drafts of
+    # three kinds and one made of them (TACTIC)
+    drafts: AtLeast1 = option(1)
     # calls of an endpoint at once
     workers: AtLeast1 = 8
     # of an endpoint, US dollars a million tokens, for the estimate; 0: not known
     price: Amount = 0.0
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.drafts > 1 and not self.langs:
+            raise ValueError(
+                "drafts: only prompts are asked for again, in the languages of localise.langs; "
+                "R_t's translations have no check by chrF and are asked for once"
+            )
+        if self.drafts > 1 and self.by.startswith("seq2seq:"):
+            raise ValueError(
+                "drafts: an encoder–decoder model cannot be told why a translation failed and "
+                "would say the same again; leave localise.drafts out"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -59,6 +59,48 @@ class SFT:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Comparer:
+    """Of score `comparer`, a generative reward model (GRAM): π_I with an adapter of its own, which
+    is trained to say which of two responses is better."""
+
+    # updates on two unlabelled responses a prompt, of the first iteration and in all its languages,
+    # before those on English pairs; 0: none
+    unlabelled_steps: AtLeast0 = option(0)
+    # updates on English pairs, each in both orders
+    steps: AtLeast1 = option(300)
+    # comparisons an update
+    batch: AtLeast1 = option(32)
+    # comparisons a forward pass
+    micro_batch: AtLeast1 = option(32)
+    # decays linearly to 0, in either part
+    lr: Above0 = option(2e-4)
+    # s: the share of pairs that are thought to be the wrong way round (GRAM's ε is 2s, .1)
+    label_smoothing: Doubt = option(0.05)
+    # rank of the adapter's matrices
+    lora_r: AtLeast1 = option(16)
+    # the adapter's product is scaled by lora_alpha / lora_r
+    lora_alpha: AtLeast1 = option(32)
+    # longer comparisons are not trained on, and counted
+    max_tokens: AtLeast1 = option(4096)
+    # a killed run repeats at most this many
+    save_steps: AtLeast1 = option(50)
+    # computes activations a second time in place of keeping them: less memory, more time
+    gradient_checkpointing: bool = option(False)
+    # so many others of its prompt are compared with each response, half of them before it and half
+    # behind it in a ring; 0: all
+    opponents: AtLeast0 = option(0)
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.opponents % 2:
+            raise ValueError(
+                f"opponents={self.opponents}: expected an even number, half of them before a "
+                "response and half behind it"
+            )
+        return _dealt(self)
+
+
+@dataclass(frozen=True, config=STRICT)
 class Training:
     """Training of an adapter on pairs."""
 

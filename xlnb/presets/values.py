@@ -58,8 +58,17 @@ def _judge(name: str) -> str:
 
 def _translator(name: str) -> str:
     kind, _, model = name.partition(":")
-    if name and not (kind in ("endpoint", "local") and model):
-        raise ValueError("endpoint:MODEL, local:FOLDER_OR_HUB_ID or nothing for π_I")
+    if name and not (kind in ("endpoint", "local", "seq2seq") and model):
+        raise ValueError(
+            "endpoint:MODEL, local:FOLDER_OR_HUB_ID, seq2seq:FOLDER_OR_HUB_ID or nothing for π_I"
+        )
+    return name
+
+
+def _model_here(name: str) -> str:
+    kind, _, model = name.partition(":")
+    if name and not (kind in ("local", "seq2seq") and model):
+        raise ValueError("local:FOLDER_OR_HUB_ID, seq2seq:FOLDER_OR_HUB_ID or nothing for π_I")
     return name
 
 
@@ -107,3 +116,4 @@ Scorers = Annotated[str, AfterValidator(_scorers)]
 Judge = Annotated[str, AfterValidator(_judge)]
 TemplateValues = Annotated[str, AfterValidator(_template_values)]
 Translator = Annotated[str, AfterValidator(_translator)]
+ModelHere = Annotated[str, AfterValidator(_model_here)]

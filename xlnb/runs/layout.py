@@ -6,8 +6,8 @@ runs/<name>/
   prompts/<lang>.jsonl                 Prompt
   icr1/samples/<lang>.jsonl            Sample
   icr1/translations/<lang>.jsonl       Sample: the responses of `samples`, put into English
-  icr1/logps/<scorer>/<lang>.jsonl     Logps (costly: models run here)
-  icr1/gate/                           Logps of English preferences; the gate that they have taught
+  icr1/logps/<scorer>/<lang>.jsonl     Logps, or a comparer's Comparisons (costly: models run here)
+  icr1/gate/, comparer/                what a gate and a comparer have learnt of English preferences
   icr1/scores/<lang>.jsonl             Score (arithmetic on them)
   icr1/pairs/<lang>.jsonl              Pair, and report.json
   icr1/adapter/                        π^1
@@ -165,9 +165,9 @@ class Run:
         """The English prompts in other languages, and those that could not be put into them."""
         return self.path / "localised"
 
-    def drafts(self, lang: str) -> Path:
-        """A folder with drafts.jsonl, and back.jsonl, their translations into English again."""
-        return self.path / "drafts" / lang
+    def drafts(self, lang: str, number: int = 1) -> Path:
+        """A try's drafts.jsonl and back.jsonl, their translations into English again."""
+        return self.path / ("drafts" if number == 1 else f"redrafts/{number}") / lang
 
     def stamp(self, stage: str) -> Path:
         """The record of a stage, by its name, such as icr1/samples."""

@@ -93,10 +93,16 @@ def check_run(run: Run) -> None:
         raise InputError(
             "prompts.select=gradient: one process alone computes them; set models.shard=false"
         )
-    if "gate" in scorers and not run.trains_dpo:
+    for name, instead in {"gate": "take mean", "comparer": "leave it out"}.items():
+        if name in scorers and not run.trains_dpo:
+            raise InputError(
+                f"scoring.scorers: {name} is fitted to the English preferences that π^0 is trained "
+                f"on, and this run's is given; {instead}"
+            )
+    if {"gate", "comparer"} <= {*scorers}:
         raise InputError(
-            "scoring.scorers: gate is fitted to the English preferences that π^0 is trained on, "
-            "and this run's is given; take mean"
+            "scoring.scorers: the gate would weigh the comparer by pairs that it was trained on; "
+            "take mean, or leave one of them out"
         )
     check_loss(run.preset.english, "english")
     check_loss(run.preset.training, "training")

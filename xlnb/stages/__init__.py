@@ -5,7 +5,8 @@
 
 Iteration 0 makes π^0 from English preferences; iteration t ≥ 1 makes π^t from π^{t−1}'s own samples
 and rewards. The translated reward needs `translations` between `samples` and `logps`, a fused score
-perhaps a `gate`; `localised` makes parallel prompts of English ones, `sft` π_I of a base.
+perhaps a `gate`, score `comparer` a model of that name; `localised` makes parallel prompts of
+English ones, `sft` π_I of a base.
 
 Under `accelerate launch` or `torchrun` every process calls the same stages: those with a model
 share their work out, batch by batch or step by step, the others are the main process' alone
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from xlnb.stages.adapters import train
 from xlnb.stages.annotations import judge
+from xlnb.stages.comparers import learn
 from xlnb.stages.evidence import evidence
 from xlnb.stages.gates import fit
 from xlnb.stages.localised import localise
@@ -45,6 +47,7 @@ STAGES: dict[str, Callable[..., Path]] = {
     "sample_shared": sample_shared,
     "prefer": prefer,
     "translate": translate,
+    "comparer": learn,
     "logps": logps,
     "gate": fit,
     "score": score,

@@ -17,11 +17,12 @@ from xlnb.models.adapters import active, load_model
 from xlnb.models.chat import load_tokenizer
 from xlnb.presets import Preset, preset_from_dict
 from xlnb.presets.analyses import ANALYSES
-from xlnb.presets.claims import Values
+from xlnb.presets.claims import BASE, Values
 from xlnb.presets.grid import Point
 from xlnb.rewards import split_scorers
 from xlnb.runs import provenance
 from xlnb.runs.layout import Iteration, Run
+from xlnb.stages.individuals import of_tastes
 from xlnb.stages.metrics import read_metrics
 from xlnb.stages.sweeping import as_written, finished
 
@@ -38,9 +39,9 @@ LAST = 10
 OF_TAX = ("loss", "known")
 
 
-def collect(folder: Path, points: Sequence[Point]) -> dict[str, Any]:
+def collect(folder: Path, points: Sequence[Point], *, with_users: bool = False) -> dict[str, Any]:
     """{"facts": their names, "runs": a record of each point with a finished report, "made_by": what
-    made them, each once}."""
+    made them, each once}. `with_users`: the method's own runs have `individuals.of_tastes` too."""
     facts: list[str] = []
     runs: list[dict[str, Any]] = []
     made_by: list[provenance.Environment] = []
@@ -63,6 +64,8 @@ def collect(folder: Path, points: Sequence[Point]) -> dict[str, Any]:
             raise InputError(f"{run.path}: other questions than the other runs'; use one preset")
         for model in _taxed(record["values"], run.models):
             record["models"][model] |= _tax(run, model)
+        if with_users and record["values"] == BASE:
+            record["users"] = of_tastes(run)
         runs.append(record)
         if made not in made_by:
             made_by.append(made)

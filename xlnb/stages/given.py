@@ -77,6 +77,10 @@ def check_names(names: str) -> list[str]:
             raise InputError(f"score '{name}' needs a translator; leave it out")
         if name == "gate":
             raise InputError("score 'gate' is fitted by a run's English preferences; take mean")
+        if name == "comparer":
+            raise InputError(
+                "score 'comparer' compares responses of a run's own with each other; leave it out"
+            )
     return found
 
 

@@ -68,6 +68,8 @@ def adapter_files(run: Run, model: str) -> list[Path]:
     """An adapter's weights and its config, whose `lora_alpha` scales them. Loading refuses one
     without."""
     folder = run.adapter(model)
-    if folder is None:
-        return []
+    return [] if folder is None else files_of_adapter(folder)
+
+
+def files_of_adapter(folder: Path) -> list[Path]:
     return [folder / "adapter_model.safetensors", *folder.glob("adapter_config.json")]

@@ -1,42 +1,29 @@
 """English training prompts in other languages: localised/prompts/<lang>.jsonl, parallel."""
 
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
-from xlnb.common.endpoint import ChatEndpoint
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_jsonl, write_json, write_jsonl
-from xlnb.common.journal import Journal
+from xlnb.common.files import write_json, write_jsonl
 from xlnb.common.languages import language_name, split_langs
 from xlnb.common.processes import main_alone
 from xlnb.common.questions import ask_again, unanswered
 from xlnb.common.records import Prompt
 from xlnb.inputs.localisation import (
-    check_drafts,
-    draft_failure,
-    draft_text,
-    endpoint_translations,
+    back_tasks,
     keep_parallel,
-    localisation_consent,
+    prompt_request,
     prompt_task,
     request_fields,
 )
 from xlnb.inputs.parallel_prompts import prompt_sources, read_parallel
-from xlnb.inputs.response_translation import TEMPERATURE
 from xlnb.inputs.sources import source_files
-from xlnb.models.chat import load_tokenizer
-from xlnb.presets import Models
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
-from xlnb.sampling import Transformers
-from xlnb.stages.generation import generation
-from xlnb.stages.keys import model_fields, source_fields
-from xlnb.stages.sharing import share_out
-
-# tasks, file, label -> records
-Translator = Callable[[list[Prompt], Path, str], list[dict]]
+from xlnb.stages.keys import source_fields
+from xlnb.stages.redrafted import checked, redraft_failures, tell_tries
+from xlnb.stages.translators import Translator, ask_consent, load_translator, translator_uses
 
 DRAFTS = ("drafts.jsonl", "back.jsonl")
 
@@ -49,6 +36,7 @@ def localise(run: Run, *, yes: bool = False, again: bool = False) -> Path:
     A draft that fails a check of `xlnb.inputs.localisation` goes to localised/failed/<lang>.jsonl
     with its reason, and its prompt is dropped in every language. drafts/<lang>/ holds all drafts
     and their translations back into English, which another `localise.min_chrf` does not make anew.
+    With `localise.drafts` above 1 such a prompt is first asked for again: see `redraft_failures`.
     Where calls cost money, an estimate a language is printed first; `yes` goes on without asking.
     `again`: what had no answer is asked about once more.
     """
@@ -67,20 +55,14 @@ def localise(run: Run, *, yes: bool = False, again: bool = False) -> Path:
         **request_fields(),
     }
     english = _english(run)
-    loaded: list[Translator] = []
-
-    def translator() -> Translator:
-        if not loaded:
-            loaded.append(_translator(run))
-        return loaded[0]
-
+    translator = cache(partial(load_translator, run))
     for lang in langs:
         language_name(lang)
         stage = Stage(
             run,
             f"drafts/{lang}",
             inputs=files,
-            uses={**uses, **_translator_uses(run)},
+            uses={**uses, **translator_uses(run, lang)},
             out=run.drafts(lang),
         )
         files_here = [run.drafts(lang) / name for name in DRAFTS]
@@ -90,12 +72,16 @@ def localise(run: Run, *, yes: bool = False, again: bool = False) -> Path:
             if again:
                 ask_again(files_here)
             _draft(run, stage, lang, english, translator, yes)
-    drafts = [run.drafts(lang) / name for lang in langs for name in DRAFTS]
+    made = [*files, *(run.drafts(lang) / name for lang in langs for name in DRAFTS)]
+    made += redraft_failures(
+        run, langs, english, translator, inputs=made, uses=uses, yes=yes, again=again
+    )
+    kept_by = ("localise.langs", "localise.min_chrf", "localise.drafts")
     stage = Stage(
         run,
         "localised",
-        inputs=[*files, *drafts],
-        uses={**uses, **fields(run.preset, "localise.langs", "localise.min_chrf")},
+        inputs=made,
+        uses={**uses, **fields(run.preset, *kept_by)},
         out=run.localised,
     )
     return stage.make(partial(_keep, run, stage, langs, english))
@@ -122,37 +108,27 @@ def _draft(
     yes: bool,
 ) -> None:
     """Translations into one language, and of those back into English."""
-    config = run.preset.localise
     translate = translator()
-    drafts_path = stage.out / "drafts.jsonl"
-    back_path = stage.out / "back.jsonl"
-    if config.by.startswith("endpoint:"):
-        done = 0
-        for path in (drafts_path, back_path):
-            done += len(read_jsonl(path) if path.exists() else Journal(path).done)
-        localisation_consent(config.by, english, done, price=config.price, yes=yes)
+    drafts_path, back_path = (stage.out / name for name in DRAFTS)
+    requests = [prompt_request(prompt.instruction, "en") for prompt in english]
+    tell_tries(run)
+    ask_consent(run, requests, 2, [drafts_path, back_path], yes=yes)
     tasks = [prompt_task(prompt, prompt.instruction, lang) for prompt in english]
-    drafts = translate(tasks, drafts_path, f"{stage.name} from English")
-    back = []
-    for prompt, draft in zip(english, drafts, strict=True):
-        if not draft_failure(prompt, draft):
-            back.append(prompt_task(prompt, draft_text(draft), "en"))
-    translate(back, back_path, f"{stage.name} back to English")
+    drafts = translate(tasks, drafts_path, f"{stage.name} from English", "en", lang)
+    back = back_tasks(english, drafts)
+    translate(back, back_path, f"{stage.name} back to English", lang, "en")
 
 
 def _keep(run: Run, stage: Stage, langs: list[str], english: list[Prompt]) -> None:
     """What no language failed, what some did, and counts of both."""
-    kept = {}
-    failed = {}
+    tries = run.preset.localise.drafts
+    by_try = checked(run, langs, english, tries)
+    kept, failed = by_try[-1]
     for lang in langs:
-        kept[lang], failed[lang] = check_drafts(
-            english,
-            read_jsonl(run.drafts(lang) / "drafts.jsonl"),
-            read_jsonl(run.drafts(lang) / "back.jsonl"),
-            min_chrf=run.preset.localise.min_chrf,
-        )
         write_jsonl(stage.out / "failed" / f"{lang}.jsonl", failed[lang])
     localised, report = keep_parallel(kept, failed, english)
+    if tries > 1:
+        report["kept_by_try"] = [keep_parallel(*one, english)[1]["kept"] for one in by_try]
     for lang, records in localised.items():
         write_jsonl(stage.out / "prompts" / f"{lang}.jsonl", records)
     write_json(stage.out / "report.json", report)
@@ -166,53 +142,9 @@ def _keep(run: Run, stage: Stage, langs: list[str], english: list[Prompt]) -> No
         f"{stage.name}: {report['kept']} of {report['prompts']} prompts kept in every language",
         flush=True,
     )
+    for number, count in enumerate(report.get("kept_by_try", ()), 1):
+        print(f"{stage.name}: {count} with {number} of {tries} tries", flush=True)
     if not report["kept"]:
         raise InputError(
             f"{stage.out / 'failed'}: no prompt is left in every language; see the reasons there"
         )
-
-
-def _translator(run: Run) -> Translator:
-    """What translates tasks into a file of sample records, by `localise.by`."""
-    by = run.preset.localise.by
-    if by.startswith("endpoint:"):
-        name = by.removeprefix("endpoint:")
-        endpoint = ChatEndpoint(name, workers=run.preset.localise.workers, timeout=600.0)
-        return partial(endpoint_translations, endpoint)
-    models = _translator_models(run)
-    tokenizer = load_tokenizer(models)
-    sampler = Transformers(models, None, tokenizer)
-    config = replace(run.preset.sampling, n=1, temperature=TEMPERATURE, top_p=1.0)
-
-    def translate(tasks: list[Prompt], path: Path, label: str) -> list[dict]:
-        work = generation(
-            run,
-            sampler,
-            tokenizer,
-            tasks,
-            path,
-            n=1,
-            config=config,
-            stream=label,
-            label=label,
-        )
-        share_out([work], models=[sampler.model])
-        return read_jsonl(path)
-
-    return translate
-
-
-def _translator_models(run: Run) -> Models:
-    by = run.preset.localise.by
-    models = replace(run.loaded, dpo="", dpo_adapter="")
-    if not by:
-        return models
-    base = by.removeprefix("local:")
-    return replace(models, base=base, chat_template="", chat_template_kwargs="")
-
-
-def _translator_uses(run: Run) -> dict[str, object]:
-    if run.preset.localise.by.startswith("endpoint:"):
-        return fields(run.preset, "localise.by")
-    sampling = fields(run.preset, "sampling.max_new_tokens", "sampling.batch_tokens", "seed")
-    return {**sampling, **model_fields(_translator_models(run))}

@@ -24,6 +24,8 @@ from xlnb.prompts import prompt_fields, scorer_prompt
 from xlnb.rewards import prompts_read, score_responses
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.stage import Stage, fields
+from xlnb.stages import comparers
+from xlnb.stages.comparisons import compare
 from xlnb.stages.keys import adapter_files, model_fields
 from xlnb.stages.loading import policy_and_reference, reference_of
 from xlnb.stages.reading import no_iteration_0
@@ -78,7 +80,10 @@ def logps(run: Run, iteration: int, *, shared: bool = False) -> Path:
         return Loaded(policy, *models, run.preset.scoring.layers, run.adapter_name(reference))
 
     for scorer, splits in prompts_read(run.preset.scoring.scorers).items():
-        _under(here, scorer, splits, load)
+        if scorer == comparers.NAME:
+            compare(here, splits)
+        else:
+            _under(here, scorer, splits, load)
     return here.folder / "logps"
 
 

@@ -84,6 +84,7 @@ def language_pairs(
         find_alpha=alpha_search(preset.pairing.alpha, preset.scoring.beta),
         min_margin=preset.pairing.min_margin,
         below=preset.pairing.below or math.inf,
+        shorter=preset.pairing.ties == "shorter",
         most=preset.pairing.n or None,
         wrong_language=wrong_language(lang, langs) if preset.pairing.language_filter else None,
     )

@@ -11,6 +11,7 @@ from xlnb.rewards import prompts_read, split_scorers
 from xlnb.runs.layout import Iteration, Run
 from xlnb.stages.adapters import train
 from xlnb.stages.annotations import judge
+from xlnb.stages.comparers import learn
 from xlnb.stages.gates import fit
 from xlnb.stages.localised import localise
 from xlnb.stages.logprobs import logps
@@ -55,8 +56,13 @@ def steps(run: Run, *, yes: bool = False) -> list[Step]:
             found.append(Step("selected", partial(select, run, iteration.number), iteration.target))
         if "gate" in split_scorers(run.preset.scoring.scorers):
             found.append(Step("gate", partial(fit, run, iteration.number), iteration.target))
+        sampled = _sampled(iteration)
+        if iteration.number == 1 and "comparer" in prompts_read(run.preset.scoring.scorers):
+            # It may learn from these samples, and compares the shared ones.
+            found += [*sampled, Step("comparer", partial(learn, run))]
+            sampled = []
         found += _compared(iteration) if run.has_shared else []
-        found += _trained(iteration)
+        found += [*sampled, *_trained(iteration)]
     if not run.is_lab and not run.preset.prompts.eval_path:
         return found
     for model in run.models:
@@ -91,12 +97,20 @@ def _compared(iteration: Iteration) -> list[Step]:
     return found
 
 
-def _trained(iteration: Iteration) -> list[Step]:
-    """From π^{t−1} to π^t."""
+def _sampled(iteration: Iteration) -> list[Step]:
+    """π^{t−1}'s own responses."""
     kinds: dict[str, Callable[..., Path]] = {"samples": sample}
     if _translates(iteration.run):
         kinds["translations"] = translate
-    kinds |= {"logps": logps, "scores": score, "pairs": pair, "adapter": train}
+    return _steps_of(iteration, kinds)
+
+
+def _trained(iteration: Iteration) -> list[Step]:
+    """From them to π^t."""
+    return _steps_of(iteration, {"logps": logps, "scores": score, "pairs": pair, "adapter": train})
+
+
+def _steps_of(iteration: Iteration, kinds: dict[str, Callable[..., Path]]) -> list[Step]:
     found = []
     for kind, stage in kinds.items():
         call = partial(stage, iteration.run, iteration.number)

@@ -4,14 +4,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xlnb.common.processes import main_alone
-from xlnb.common.records import Logps, Sample, Score, each_record, read_records, write_records
+from xlnb.common.records import (
+    Comparisons,
+    Logps,
+    Sample,
+    Score,
+    each_record,
+    read_records,
+    write_records,
+)
 from xlnb.decay import half_life_chars, in_words
 from xlnb.lab.world import world_fields
 from xlnb.rewards import SCORERS, prompts_read, score_sample, split_scorers
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.records import find_record
 from xlnb.runs.stage import Stage, fields
-from xlnb.stages import gates
+from xlnb.stages import comparers, gates
 from xlnb.stages.reading import no_iteration_0
 
 
@@ -75,10 +83,11 @@ def language_scores(here: Iteration, lang: str) -> Iterator[Score]:
     config = here.run.preset.scoring
     names = split_scorers(config.scorers)
     gate = gates.read_gate(here)
-    logps: dict[str, dict[str, Logps]] = {}
+    logps: dict[str, dict[str, Logps | Comparisons]] = {}
     for scorer in prompts_read(config.scorers):
         path = here.logps(scorer, lang)
-        records = read_records(path, Logps) if path.exists() else []
+        kind: type[Logps | Comparisons] = Comparisons if scorer == comparers.NAME else Logps
+        records = read_records(path, kind) if path.exists() else []
         logps[scorer] = {record.prompt_id: record for record in records}
     for sample in each_record(here.samples(lang), Sample):
         found = {}

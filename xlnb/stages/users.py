@@ -47,7 +47,7 @@ class User:
             scores = read_records(here.shared.scores(lang), Score)
             for sample, score in zip(samples, scores, strict=True):
                 texts = [response.text for response in sample.responses]
-                rows = {texts[place]: row for place, row in self._rows(score).items()}
+                rows = {texts[place]: row for place, row in rows_of(score, self.reward).items()}
                 known[sample.prompt_id, lang] = rows
         self.units = units([row for rows in known.values() for row in rows.values()])
         pairs = list(_labels(Path(here.run.preset.pairing.preference), known))
@@ -59,21 +59,22 @@ class User:
     def scored(self, score: Score) -> Score:
         """With the user's score beside the others; None where the reward is."""
         values: Values = [None] * len(score.n_chars)
-        for place, row in self._rows(score).items():
+        for place, row in rows_of(score, self.reward).items():
             values[place] = float(np.array(row) * self.units @ self.weights)
         failures = dict(score.failures or {})
         if self.reward in failures:
             failures[NAME] = failures[self.reward]
         return replace(score, scores=score.scores | {NAME: values}, failures=failures or None)
 
-    def _rows(self, score: Score) -> dict[int, Row]:
-        """By their places, the responses that have a reward."""
-        found = {}
-        columns = (score.scores[self.reward], score.n_chars, score.scores["likelihood"])
-        for place, (reward, n_chars, likelihood) in enumerate(zip(*columns, strict=True)):
-            if reward is not None and likelihood is not None:
-                found[place] = (reward, n_chars, likelihood)
-        return found
+
+def rows_of(score: Score, reward: str) -> dict[int, Row]:
+    """By their places, the responses that have a score of the name `reward`."""
+    found = {}
+    columns = (score.scores[reward], score.n_chars, score.scores["likelihood"])
+    for place, (value, n_chars, likelihood) in enumerate(zip(*columns, strict=True)):
+        if value is not None and likelihood is not None:
+            found[place] = (value, n_chars, likelihood)
+    return found
 
 
 def _labels(path: Path, known: Known) -> Iterator[tuple[Row, Row]]:
