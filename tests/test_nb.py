@@ -54,6 +54,11 @@ def test_a_name_that_papermill_gives_and_the_notebook_lacks_is_refused():
         nb.check_injected([declared, '# Parameters\npreset = "x"\npresett = "y"\n'])
 
 
+def test_an_empty_folder_is_not_the_projects_root():
+    with pytest.raises(InputError, match="run_dir is empty; name a folder"):
+        nb.start("lab-quick", " ", "")
+
+
 def test_plain_papermill_with_a_misspelt_parameter_stops(tmp_path):
     given = {"run_dir": "data/results/lab_seed0.json"}
     notebook = str(ROOT / "notebooks" / "10_seeds.ipynb")

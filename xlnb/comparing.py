@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.records import Pair
+from xlnb.common.text import wording
 from xlnb.models.chat import prompt_ids, response_ids
 
 LABELS = ("A", "B")
@@ -35,6 +36,11 @@ def both(first: str, second: str) -> str:
 def question(instruction: str, first: str, second: str) -> str:
     """What the comparer is asked."""
     return f"{instruction}\n\n{both(first, second)}\n\nWhich is better, {' or '.join(LABELS)}?"
+
+
+def question_fields() -> dict[str, str]:
+    """What a comparer depends on of the kit's own words."""
+    return wording("comparer_question", question("", "", ""), "63fdcd7e9d8a8df0")
 
 
 class Labels(NamedTuple):

@@ -49,6 +49,8 @@ def start(
     where the notebook is about the lab and its truth (`lab`) and the run is not.
     """
     begin()
+    if not run_dir.strip():
+        raise InputError("run_dir is empty; name a folder, such as runs/lab")
     run = open_run(ROOT / run_dir, preset, parse_overrides(overrides), redo=redo)
     if lab and not run.is_lab:
         why = "run it with preset lab, without prompts.path"

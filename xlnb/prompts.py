@@ -7,16 +7,27 @@ R_t  translated       the English instruction; read is the response's English tr
 
 from xlnb.common.errors import InputError
 from xlnb.common.languages import language_name
+from xlnb.common.text import wording
+
+# What stands before the English instruction of R_c.
+CROSS_LINGUAL = (
+    "Please answer the following instruction using only {language}, unless explicitly instructed "
+    "to respond in a different language."
+)
 
 
 def cross_lingual(instruction: str, lang: str) -> str:
     """The English instruction, to be answered in `lang`."""
     if lang == "en":
         return instruction
-    return (
-        f"Please answer the following instruction using only {language_name(lang)}, unless "
-        f"explicitly instructed to respond in a different language.\n\n{instruction}"
-    )
+    return f"{CROSS_LINGUAL.format(language=language_name(lang))}\n\n{instruction}"
+
+
+def prompt_fields(scorer: str) -> dict[str, str]:
+    """What a scorer's reading depends on of the kit's own words."""
+    if scorer != "cross_lingual":
+        return {}
+    return wording("cross_lingual_prompt", CROSS_LINGUAL, "fd22a39e483e10dd")
 
 
 def scorer_prompt(scorer: str, lang: str, instruction: str, english: str) -> str:

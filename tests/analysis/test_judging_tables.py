@@ -10,7 +10,7 @@ import pytest
 
 from xlnb.analysis import by_hand, gains, judging, kinds, planted
 from xlnb.common.errors import InputError
-from xlnb.evaluation.annotations import Judged
+from xlnb.evaluation.judged import Judged
 from xlnb.judges.oracle import OracleJudge
 from xlnb.lab.oracle import KINDS
 from xlnb.lab.world import load_world

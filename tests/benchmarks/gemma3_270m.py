@@ -40,9 +40,10 @@ from xlnb.common.intervals import bootstrap_mean
 from xlnb.common.language_id import in_language
 from xlnb.common.records import Sample, Score, read_records
 from xlnb.common.tastes import OPPOSITE
-from xlnb.evaluation.annotations import Judged, judged_columns
+from xlnb.evaluation.annotations import judged_columns
 from xlnb.evaluation.clusters import fact_of
 from xlnb.evaluation.comparisons import read_comparisons
+from xlnb.evaluation.judged import Judged
 from xlnb.evaluation.summaries import WinRate, summarise
 from xlnb.evaluation.truth import ceiling, reward_accuracy
 from xlnb.inputs.parallel_prompts import read_parallel

@@ -1,10 +1,22 @@
 """`analyses`: a few arms of the page in the lab's smallest form, and what is written of them."""
 
+import io
+import json
+from contextlib import redirect_stdout
+from dataclasses import asdict
+
 import pytest
+from damage import DAMAGED, check_line, damaged
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from small import SMALL
 
 from xlnb.cli.main import main
-from xlnb.common.files import read_json
+from xlnb.common.errors import InputError
+from xlnb.common.files import read_json, write_json
+from xlnb.presets import get_preset, override, parse_overrides, to_json
+from xlnb.presets.grid import grid
+from xlnb.stages.analyses import collect, read_also
 
 FIXED = [part for key, value in SMALL.items() for part in ("-p", f"{key}={value}")]
 QUICK = ["analyses", "--preset", "lab-quick", "--seeds", "0", *FIXED]
@@ -128,3 +140,111 @@ def test_an_unknown_analysis_is_one_line_and_nothing_is_written(tmp_path, capsys
     assert main([*QUICK, "--out", str(tmp_path / "out"), "nix"]) == 2
     assert "unknown analysis 'nix'; known: rewards," in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+# What tells whether a point is finished, and what is read of one that is.
+TOLD_BY = (
+    "preset.json",
+    "history.jsonl",
+    "metrics.json",
+    "stages/report.json",
+    "stages/icr1.pairs.json",
+    "icr1/pairs/report.json",
+    "icr1/adapter/training.json",
+    "eval/icr1/es/annotations.json",
+)
+AXES = {"iterations": ["1"], "pairing.n": ["2", "4"], "seed": ["0"]}
+
+
+@pytest.fixture
+def points(made):
+    """The two points of a grid that are in the analyses' folder, each as it was afterwards."""
+    fixed = parse_overrides(FIXED[1::2])
+    del fixed["iterations"]
+    preset = override(get_preset("lab-quick"), fixed)
+    write_json(made / "grid.json", {"preset": asdict(preset), "axes": AXES})
+    found = grid(get_preset("lab-quick"), AXES, fixed)
+    whole = {path: path.read_bytes() for path in (made / found[0].name).rglob("*.json*")}
+    yield found
+    for path, data in whole.items():
+        if not path.exists() or path.read_bytes() != data:
+            path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", TOLD_BY)
+def test_a_damaged_point_is_read_or_named_or_one_line(made, points, monkeypatch, name):
+    monkeypatch.setattr("xlnb.stages.analyses._tax", lambda run, model: {})
+    path = made / points[0].name / name
+    whole = path.read_bytes()
+    expected = collect(made, points)
+    assert [run["values"]["pairing.n"] for run in expected["runs"]] == ["2", "4"]
+
+    @settings(DAMAGED, max_examples=20)
+    @given(data=st.data())
+    def holds(data):
+        path.write_bytes(data.draw(damaged(whole)))
+        said = io.StringIO()
+        try:
+            with redirect_stdout(said):
+                found = collect(made, points)
+        except InputError as error:
+            line = f"{error}"
+            assert f"{made / points[0].name}" in line and "\n" not in line
+        else:
+            named = f"not in the record, without a finished report: {points[0].name}\n"
+            if named in said.getvalue():
+                assert found["runs"] == expected["runs"][1:]
+            else:
+                assert found["runs"] == expected["runs"]
+
+    holds()
+
+
+@pytest.mark.parametrize("gone", ["preset.json", "stages", "metrics.json"])
+def test_a_point_that_has_lost_its_record_is_named(made, points, monkeypatch, capsys, gone):
+    monkeypatch.setattr("xlnb.stages.analyses._tax", lambda run, model: {})
+    path = made / points[0].name / gone
+    path.rename(path.with_name("gone"))
+    try:
+        found = collect(made, points)
+    finally:
+        path.with_name("gone").rename(path)
+    said = f"not in the record, without a finished report: {points[0].name}\n"
+    assert said in capsys.readouterr().out
+    assert len(found["runs"]) == 1
+
+
+def test_what_another_version_wrote_is_one_line(made, points, capsys):
+    """Finished by all that its records say, and its metrics lack what is read of them."""
+    path = made / points[0].name / "metrics.json"
+    metrics = read_json(path)
+    del metrics["win_rates"]["icr1"]
+    write_json(path, metrics)
+    stamp = made / points[0].name / "stages/report.json"
+    record = read_json(stamp)
+    record["outputs"]["metrics.json"] |= {
+        "size": path.stat().st_size,
+        "mtime_ns": path.stat().st_mtime_ns,
+    }
+    write_json(stamp, record)
+    with pytest.raises(
+        InputError, match=r"not as this version writes it \(KeyError: 'icr1'\); move"
+    ):
+        collect(made, points)
+    assert main(["sweep", "--out", str(made), "--table"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{made / points[0].name}: not as this version writes it" in line
+
+
+@settings(DAMAGED, max_examples=60)
+@given(data=st.data())
+def test_a_damaged_record_of_another_machine_is_read_or_one_line(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "also.json"
+    preset = get_preset("lab-quick")
+    run = {"values": {"iterations": "1"}, "seed": 0, "models": {"dpo": {"wr": {"es": 50.0}}}}
+    record = {"preset": json.loads(to_json(preset)), "facts": ["a"], "runs": [run], "made_by": []}
+    path.write_bytes(data.draw(damaged(json.dumps(record, indent=1).encode())))
+    try:
+        read_also([path], preset)
+    except InputError as error:
+        check_line(error, path)

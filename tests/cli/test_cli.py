@@ -424,7 +424,7 @@ def test_render_keeps_the_error_of_a_cell_that_failed(tmp_path):
     assert nbformat.read(path, as_version=4).cells[1].outputs == [error]
 
 
-@pytest.mark.parametrize("text", [None, "not JSON", "{}"])
+@pytest.mark.parametrize("text", [None, "not JSON", "{}", "[{}]", "7"])
 def test_render_refuses_what_is_no_notebook_and_leaves_it_alone(tmp_path, capfd, text):
     path = tmp_path / "broken.ipynb"
     if text:
@@ -484,6 +484,26 @@ def test_an_unknown_stage_is_refused_with_the_known_ones(tmp_path, capsys):
         main(["stage", "smaple", "--run", str(tmp_path)])
     error = capsys.readouterr().err
     assert all(f"'{name}'" in error for name in stages.STAGES)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["run", "--preset", "lab", "--run"],
+        ["stage", "report", "--run"],
+        ["evidence", "--run"],
+        ["sweep", "seed=0", "--out"],
+        ["analyses", "--out"],
+        ["score", "--pairs", "x", "--policy", "x", "--ref", "x", "--out"],
+    ],
+)
+def test_an_empty_folder_is_not_the_current_one(tmp_path, capsys, monkeypatch, argv):
+    """As of a shell's variable that is not set."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main([*argv, ""])
+    assert f"argument {argv[-1]}: invalid place value: ''" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_list_names_presets_stages_and_notebooks(capsys):

@@ -60,6 +60,15 @@ def test_accuracy_agrees_with_the_scores_that_it_keeps(adapter, pairs, tmp_path,
     assert all(each["cross_lingual"] != each["multilingual"] for each in german)
 
 
+def test_what_is_read_is_not_written_over(adapter, pairs, tmp_path, capsys):
+    before = pairs.read_bytes()
+    for argv in (("accuracy",), ("score",)):
+        assert main(command(*argv, adapter, "--pairs", pairs, "--out", pairs)) == 2
+        assert f"{pairs}: there already, and it does not hold scores" in capsys.readouterr().err
+    assert pairs.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [pairs.name]
+
+
 def test_a_killed_score_goes_on(adapter, tmp_path, monkeypatch):
     mine = tmp_path / "mine.jsonl"
     rows = [

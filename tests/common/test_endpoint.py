@@ -12,7 +12,8 @@ import pytest
 from endpoint import comparisons, serving
 from failing import FAILING
 
-from xlnb.common.endpoint import ChatEndpoint, NoAnswer, chat_url
+from xlnb.common.calling import NoAnswer
+from xlnb.common.endpoint import ChatEndpoint, chat_url
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_jsonl
 from xlnb.common.journal import Journal
@@ -63,7 +64,7 @@ def test_what_fails_alike_without_any_success_is_an_outage_whatever_its_status(
         judge = judge_at(server, monkeypatch)
         with pytest.raises(InputError, match=rf"without an answer, the last: HTTP {status}, no"):
             judged(judge, tmp_path)
-        kept = Journal(tmp_path / "en.jsonl").records
+        kept = list(Journal(tmp_path / "en.jsonl").records())
         assert len(kept) == 40 - left and not any("error" in record for record in kept)
         down = False
         records = judged(judge_at(server, monkeypatch), tmp_path)
@@ -100,7 +101,7 @@ def test_a_used_up_quota_stops_at_once_in_the_server_s_own_words(tmp_path, monke
         ):
             judged(judge, tmp_path)
         assert server.calls[5] == 1
-    assert len(Journal(tmp_path / "en.jsonl").records) == 5
+    assert len(list(Journal(tmp_path / "en.jsonl").records())) == 5
 
 
 def test_a_self_signed_certificate_stops_at_once(monkeypatch):
@@ -111,8 +112,9 @@ def test_a_self_signed_certificate_stops_at_once(monkeypatch):
         error = ssl.SSLCertVerificationError(1, "verify failed: self-signed certificate")
         raise httpx.ConnectError(f"{error}") from error
 
+    client = httpx.Client(transport=httpx.MockTransport(refuse))
+    monkeypatch.setattr("xlnb.common.calling.Caller.client", lambda self: client)
     endpoint = ChatEndpoint("test", workers=1, wait=0.0)
-    endpoint._client = httpx.Client(transport=httpx.MockTransport(refuse))
     with pytest.raises(
         InputError, match=r"self-signed certificate; the certificate of http://127.* SSL_CERT_FILE"
     ):
@@ -238,10 +240,10 @@ def hides(tmp_path, capfd):
 def quick(server, monkeypatch, fault):
     """A judge that gives up soon, on the clock only where the fault is one of time: a busy machine
     is slow by itself."""
-    timeout = 0.5 if fault.how in ("hang", "drip", "endless") else 30.0
+    timeout = 0.5 if fault.how in ("hang", "drip", "drip of headers", "endless") else 30.0
     monkeypatch.setenv("OPENAI_BASE_URL", server.url)
     monkeypatch.setattr("xlnb.common.endpoint.LONGEST_WAIT", 0.02)
-    monkeypatch.setattr("xlnb.common.endpoint.MOST_BYTES", 2**22)
+    monkeypatch.setattr("xlnb.common.calling.MOST_BYTES", 2**22)
     return ModelJudge(Endpoint("test", workers=4, wait=0.005, timeout=timeout), "random")
 
 
@@ -269,7 +271,7 @@ def test_an_endpoint_that_fails_so_from_the_first_call_or_the_sixth(
             judged(quick(server, monkeypatch, fault), tmp_path, 25)
         line = str(error.value)
         assert "\n" not in line and len(line) < 700
-        kept = Journal(tmp_path / "en.jsonl").records
+        kept = list(Journal(tmp_path / "en.jsonl").records())
         assert len(kept) <= answered and not any("error" in record for record in kept)
         hides(line)
     with serving() as server:

@@ -28,6 +28,8 @@ PARENT = (
     "subprocess.Popen([sys.executable, '-c', sys.argv[1]], env={**os.environ, **with_this()},"
     " start_new_session=True).wait()"
 )
+# As torchrun starts them.
+LAUNCHER = PARENT.replace("**with_this()", "'TORCHELASTIC_RUN_ID': 'none'")
 
 
 def ends(pid):
@@ -43,9 +45,10 @@ def ends(pid):
     return False
 
 
-def test_a_process_ends_with_the_one_that_was_killed():
+@pytest.mark.parametrize("starts", [PARENT, LAUNCHER], ids=["the kit", "a launcher"])
+def test_a_process_ends_with_the_one_that_was_killed(starts):
     process = subprocess.Popen(
-        [sys.executable, "-c", PARENT, CHILD],
+        [sys.executable, "-c", starts, CHILD],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -370,7 +370,8 @@ def test_a_journal_reads_all_parts_and_mends_its_own(many, tmp_path):
     alone = Journal(path)
     assert alone.done == {"a", "b", "c", "d"}
     alone.append(records("e"))
-    assert alone.finish(list("edcba")) == read_jsonl(path) == records(*"edcba")
+    alone.finish(list("edcba"))
+    assert read_jsonl(path) == records(*"edcba")
     assert [file.name for file in tmp_path.iterdir()] == ["en.jsonl"]
 
 

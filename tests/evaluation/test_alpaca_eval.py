@@ -9,7 +9,7 @@ from xlnb.common.files import json_text, read_json, write_json
 from xlnb.evaluation.alpaca_eval import (
     Annotation,
     Output,
-    read_annotations,
+    each_annotation,
     read_outputs,
     write_records,
 )
@@ -84,8 +84,8 @@ def test_annotations_have_alpacaevals_form_and_are_read_as_they_were_written(
     write_records(path, [annotation])
     text = path.read_text()
     assert list(json.loads(text)[0]) == [*FIRST, *names]
-    assert read_annotations(path) == [annotation]
-    write_records(path, read_annotations(path))
+    assert list(each_annotation(path)) == [annotation]
+    write_records(path, list(each_annotation(path)))
     assert path.read_text() == text
     for times in (0, 1, 3):
         write_records(path, iter([annotation] * times))

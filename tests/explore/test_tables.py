@@ -66,6 +66,14 @@ def test_nothing_is_no_question_and_no_answer(player, text):
         player.score(Question("¿Qué?", "es"), text)
 
 
+def test_a_question_that_fills_the_context_is_told(player):
+    question = player.question("What? " * 5000, "en")
+    with pytest.raises(
+        InputError, match=r"the question has \d+ tokens, and the context of \w+ 4096"
+    ):
+        player.ask(question, n=1)
+
+
 def test_an_unknown_language_is_named(player):
     with pytest.raises(InputError, match="xx"):
         player.question("Who?", "xx")

@@ -20,6 +20,7 @@ from xlnb.common.files import ROOT, read_json, read_jsonl, write_jsonl
 from xlnb.common.journal import Journal
 from xlnb.common.language_id import wrong_language
 from xlnb.common.records import Response, Sample, write_records
+from xlnb.inputs import localisation, response_translation
 from xlnb.inputs.localisation import chrf, prompt_request
 from xlnb.inputs.parallel_prompts import read_parallel
 from xlnb.inputs.response_translation import find_translations, response_request, response_tasks
@@ -311,6 +312,27 @@ def test_drafts_are_checked_and_failures_set_apart_in_every_language(tmp_path, m
     )
 
 
+def test_other_words_of_the_request_are_asked_again(tmp_path, monkeypatch, capsys):
+    run = english_run(tmp_path, **{"localise.langs": "es"})
+    with interpreting(monkeypatch) as server:
+        stages.localise(run, yes=True)
+        assert "translation_request" not in read_json(run.stamp("drafts/es"))["key"]["uses"]
+        before = sum(server.calls.values())
+        monkeypatch.setattr(localisation, "REQUEST", "Translate into {language}. Nothing else.")
+        stages.localise(run, yes=True)
+        assert sum(server.calls.values()) == 2 * before
+    said = capsys.readouterr().out
+    assert "drafts/es: redone, because translation_request was None, is now " in said
+    drafts = read_jsonl(run.drafts("es") / "drafts.jsonl")
+    assert all(one["instruction"].startswith("Translate into Spanish. Nothing") for one in drafts)
+
+
+def test_translated_responses_are_known_by_the_words_that_they_were_asked_for_with(monkeypatch):
+    assert response_translation.request_fields() == {}
+    monkeypatch.setattr(response_translation, "REQUEST", "In English, please.")
+    assert response_translation.request_fields().keys() == {"translation_request"}
+
+
 def test_an_endpoint_that_goes_away_is_not_asked_twice(tmp_path, monkeypatch):
     monkeypatch.setattr("xlnb.common.endpoint.TRIES", 1)
     monkeypatch.setattr("xlnb.common.questions.IN_A_ROW", 4)
@@ -322,7 +344,7 @@ def test_an_endpoint_that_goes_away_is_not_asked_twice(tmp_path, monkeypatch):
             stages.localise(run, yes=True)
         answered = {
             r["instruction"].partition("\n\n")[2]
-            for r in Journal(run.path / "drafts/es/drafts.jsonl").records
+            for r in Journal(run.path / "drafts/es/drafts.jsonl").records()
         }
         assert len(answered) == 5
     with interpreting(monkeypatch) as server:
@@ -396,7 +418,7 @@ def test_a_killed_translation_goes_on_and_a_model_that_cannot_translate_leaves_n
         stderr=subprocess.DEVNULL,
     )
     assert killed.returncode == -signal.SIGKILL
-    kept = Journal(run.path / "drafts/es/drafts.jsonl").records
+    kept = list(Journal(run.path / "drafts/es/drafts.jsonl").records())
     assert len(kept) == 1
     # The lab's model answers in English whatever it is asked to translate.
     with pytest.raises(

@@ -41,9 +41,9 @@ class Newer:
 def endpoint(monkeypatch):
     def made(server):
         monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-        judge = Endpoint("newer", workers=1, wait=0.0)
-        judge._client = httpx.Client(transport=httpx.MockTransport(server))
-        return judge
+        client = httpx.Client(transport=httpx.MockTransport(server))
+        monkeypatch.setattr("xlnb.common.calling.Caller.client", lambda self: client)
+        return Endpoint("newer", workers=1, wait=0.0)
 
     return made
 

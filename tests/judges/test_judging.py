@@ -18,9 +18,10 @@ from families import checkpoint, judge_checkpoint
 
 from xlnb import stages
 from xlnb.cli.main import main
-from xlnb.common.endpoint import TRIES, NoAnswer
+from xlnb.common.calling import NoAnswer
+from xlnb.common.endpoint import TRIES
 from xlnb.common.errors import InputError
-from xlnb.common.files import ROOT, read_json, read_jsonl, write_json
+from xlnb.common.files import ROOT, read_json, write_json
 from xlnb.common.journal import Journal
 from xlnb.evaluation.alpaca_eval import Annotation, Output, write_records
 from xlnb.evaluation.biases import position_bias
@@ -299,7 +300,7 @@ def test_a_thousand_comparisons_through_every_failure(tmp_path, endpoint, capfd)
             endpoint(server), comparisons(), Journal(tmp_path / "en.jsonl"), label="judge"
         )
     check(records)
-    assert with_answers(comparisons(), read_jsonl(tmp_path / "en.jsonl")) == records
+    assert with_answers(comparisons(), tmp_path / "en.jsonl") == records
     assert [path.name for path in tmp_path.iterdir()] == ["en.jsonl"]
     expected = {number: len(faults(number)) for number in range(N)}
     expected |= {n: 2 * TRIES for n in range(N) if n % 100 == 67} | {
@@ -335,7 +336,7 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(tmp_path, endpoint):
         assert process.wait() == -signal.SIGKILL
         with part.open("a") as file:
             file.write('{"prompt_id": "torn')
-        kept = {record["prompt_id"] for record in Journal(tmp_path / "en.jsonl").records}
+        kept = {record["prompt_id"] for record in Journal(tmp_path / "en.jsonl").records()}
         assert 300 <= len(kept) < N
         before = Counter(server.calls)
         records = judge_records(judge, comparisons(), Journal(tmp_path / "en.jsonl"), label="judge")
@@ -359,7 +360,7 @@ def test_an_endpoint_that_is_down_stops_the_run_and_keeps_what_was_judged(
         ):
             judge_records(judge, some, journal, label="judge")
         assert (
-            len(Journal(tmp_path / "en.jsonl").records) == 15
+            len(list(Journal(tmp_path / "en.jsonl").records())) == 15
         )  # failures are not on record: they will be asked again
         down = False
         records = judge_records(judge, some, Journal(tmp_path / "en.jsonl"), label="judge")
@@ -384,7 +385,7 @@ def test_an_outage_is_not_final_however_few_questions_it_meets(
             InputError, match=rf"endpoint:test: {6 - first} questions without an answer, .* 2 times"
         ):
             judge_records(judge, some, journal, label="judge")
-        kept = {record["prompt_id"] for record in Journal(tmp_path / "en.jsonl").records}
+        kept = {record["prompt_id"] for record in Journal(tmp_path / "en.jsonl").records()}
         assert kept == {"tie 0", "tie 1", *(record.prompt_id for record in some[:first])}
         down = False
         records = judge_records(judge, some, Journal(tmp_path / "en.jsonl"), label="judge")

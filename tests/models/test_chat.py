@@ -292,6 +292,9 @@ def test_a_text_that_cannot_be_read_back_is_told():
     tokenizer = load_tokenizer(fp32("llama3"))
     with pytest.raises(UnfitText, match=r"U\+FDD0"):
         response_ids(tokenizer, "Ask.", "a \ufdd0")
+    for asked, said in (("Ask \ud83d.", "a"), ("Ask.", "a \ud83d")):
+        with pytest.raises(UnfitText, match="half a character"):
+            response_ids(tokenizer, asked, said)
     # A template may keep the probe and fail at a text.
     tokenizer.chat_template = tokenizer.chat_template.replace(
         "message['content']", "message['content'] | replace('secret', '')"

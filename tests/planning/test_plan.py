@@ -613,7 +613,13 @@ def test_the_command_prints_a_table_or_json(capsys):
     ("argv", "message"),
     [
         (["--gpu", "h1000"], "unknown GPU 'h1000'; known: h100, h200"),
-        (["--gpu", "h100", "--gpus", "0"], "--gpus 0: at least 1"),
+        (["--gpu", "h100", "--gpus", "0"], "--gpus 0: expected 1 to 1,000,000,000"),
+        (["--gpu", "h100", "--prompts", "-3"], "--prompts -3: expected a number up to 1,000,000"),
+        (["--gpu", "h100", "--prompts", f"{10**20}"], "--prompts 1e+20: expected a number up to"),
+        (
+            ["--gpu", "h100", "--response-tokens", "1e300"],
+            "--response-tokens 1e+300: expected a number up to 64 (sampling.max_new_tokens)",
+        ),
         (
             ["--gpu", "h100", "-p", "models.base=absent/folder/"],
             "model absent/folder/: no config.json could be read",

@@ -235,7 +235,7 @@ def test_a_journal_finishes_in_the_asked_order(tmp_path):
     journal.append(records("a"))
     assert journal.done == {"a", "b", "c"}
     assert not journal.path.exists()
-    assert journal.finish(["a", "b", "c"]) == records("a", "b", "c")
+    journal.finish(["a", "b", "c"])
     assert read_jsonl(journal.path) == records("a", "b", "c")
     assert [path.name for path in journal.path.parent.iterdir()] == ["en.jsonl"]
 
@@ -253,7 +253,7 @@ def test_a_line_torn_by_a_kill_is_made_anew(tmp_path, torn):
     second = Journal(tmp_path / "en.jsonl")
     assert second.done == {"a", "b"}
     second.append(records("c"))
-    assert Journal(tmp_path / "en.jsonl").records == records("a", "b", "c")
+    assert list(Journal(tmp_path / "en.jsonl").records()) == records("a", "b", "c")
     second.finish(["c", "b", "a"])
     assert read_jsonl(second.path) == records("c", "b", "a")
 
@@ -263,7 +263,7 @@ def test_a_journal_torn_in_its_first_line_begins_anew(tmp_path):
     journal = Journal(tmp_path / "en.jsonl")
     assert journal.done == set()
     journal.append(records("a"))
-    assert Journal(tmp_path / "en.jsonl").records == records("a")
+    assert list(Journal(tmp_path / "en.jsonl").records()) == records("a")
 
 
 def test_a_journal_says_so_when_the_disk_is_full(tmp_path, monkeypatch):
@@ -300,12 +300,9 @@ def test_half_a_character_is_written_escaped_and_read_as_it_was(tmp_path):
     (record,) = half = [{"prompt_id": "a\ud83d", "text": "\udc00 ü \u2028 😀 \\ud83d"}]
     journal = Journal(tmp_path / "en.jsonl")
     journal.append(half)
-    assert (
-        Journal(tmp_path / "en.jsonl").records
-        == half
-        == journal.finish(["a\ud83d"])
-        == read_jsonl(journal.path)
-    )
+    assert list(Journal(tmp_path / "en.jsonl").records()) == half
+    journal.finish(["a\ud83d"])
+    assert half == read_jsonl(journal.path)
     assert "\\ud83d" in journal.path.read_text() and "ü \u2028 😀" in journal.path.read_text()
     write_json(tmp_path / "one.json", record)
     assert read_json(tmp_path / "one.json") == record
@@ -634,3 +631,10 @@ def test_other_english_questions_make_the_english_samples_stale(tmp_path, monkey
         stages.sample(run, 0)
     assert asked == [16, 24]
     assert "dpo/samples: redone, because lab.english was 16, is now 24" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "null", '{"preset": 7}', '{"preset": ["name"]}'])
+def test_a_record_without_a_preset_is_told(tmp_path, text):
+    (tmp_path / "preset.json").write_text(text)
+    with pytest.raises(InputError, match=r"preset\.json: holds no preset; name one to start"):
+        open_run(tmp_path)

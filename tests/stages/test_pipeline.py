@@ -2,6 +2,7 @@
 kill -9 in any stage."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from peft import PeftModel
 from small import SMALL
 
 from xlnb import stages
+from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_json, read_jsonl
 from xlnb.models.base import load_base
 from xlnb.models.places import base_path
@@ -252,3 +254,29 @@ def test_kill_and_resume(finished, tmp_path, stage):
         assert (folder / name).read_bytes() == (finished.path / name).read_bytes(), name
     ours, theirs = (read_json(path / "metrics.json") for path in (folder, finished.path))
     assert ours["win_rates"] == theirs["win_rates"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("xlnb.prompts.CROSS_LINGUAL", {"icr1/logps/cross_lingual", "icr1/shared/logps/cross_lingual"}),
+        (
+            "xlnb.lab.world.FIRST_WORLD",
+            {"prompts", "dpo/samples", "dpo/pairs", "report"}
+            | {f"eval/{model}/annotations" for model in ("sft", "dpo", "icr1")},
+        ),
+    ],
+)  # fmt: skip
+def test_other_words_or_another_world_are_no_longer_what_a_stage_has_read(
+    finished, monkeypatch, text, names
+):
+    run = open_run(finished.path, redo=False)
+    monkeypatch.setattr(text, "Answer in {language} alone.")
+    outdated = set()
+    for step in stages.steps(run):
+        try:
+            step.call()
+        except InputError as error:
+            name = text.rpartition(".")[2].lower().removeprefix("first_")
+            outdated.add(re.search(rf"(\S+) is there .* {name}\w* was None, is now", f"{error}")[1])
+    assert outdated == names

@@ -160,6 +160,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             self.wfile.write(b"7d0\r\n" + data)
+        if fault.how == "drip of headers":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-More: ")
+            while True:
+                self.wfile.write(b"x")
+                time.sleep(0.05)
         if fault.how in ("drip", "endless"):
             self.send_response(fault.status)
             self.send_header("Content-Length", f"{2**40}")

@@ -22,7 +22,7 @@ class Failing(NamedTuple):
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = MappingProxyType({})
-    # How it is sent: whole, cut, reset, hang, chunked, garbage, drip, endless
+    # How it is sent: whole, cut, reset, hang, chunked, garbage, drip, drip of headers, endless
     how: str = "whole"
 
 
@@ -102,6 +102,7 @@ FAILING: dict[str, Failing] = {
     "no HTTP": Failing("outage", "RemoteProtocolError", body=b"hello {key}\r\n\r\n", how="garbage"),
     "reset": Failing("outage", "Error", how="reset"),
     "a byte at a time": Failing("outage", "did not end within 1 seconds", how="drip"),
+    "headers a byte at a time": Failing("outage", "did not end within 1 seconds", how="drip of headers"),
     "no end": Failing("outage", "did not end within 1 seconds and 4 MiB", how="endless"),
     "silence": Failing("outage", "ReadTimeout", how="hang"),
 }  # fmt: skip

@@ -8,8 +8,8 @@ import pandas as pd
 from xlnb.analysis.read import Record
 from xlnb.common.columns import Floats
 from xlnb.common.errors import InputError
-from xlnb.evaluation.annotations import Judged
 from xlnb.evaluation.clusters import fact_of as fact_of
+from xlnb.evaluation.judged import Judged
 from xlnb.evaluation.tables import pooled_win_rates
 from xlnb.evaluation.text_table import mean_over_languages
 from xlnb.winrates import PairedDifference, paired_difference

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from xlnb.evaluation.annotations import Judged
 from xlnb.evaluation.biases import length_bias
+from xlnb.evaluation.judged import Judged
 from xlnb.evaluation.leaderboard import Leaderboard
 from xlnb.evaluation.tables import win_rates
 from xlnb.winrates import length_controlled, win_rate

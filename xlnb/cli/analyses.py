@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from xlnb.cli.options import Commands, add_overrides, add_preset, for_run
+from xlnb.cli.options import Commands, add_overrides, add_preset, for_run, place
 from xlnb.common.errors import InputError
 from xlnb.common.files import json_text, write_text
 from xlnb.presets import get_preset, override, parse_overrides
@@ -20,7 +20,7 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "analyses", help="the runs that decide the paper's claims, some seeds an arm"
     )
-    parser.add_argument("--out", type=Path, required=True, help="the folder of the runs")
+    parser.add_argument("--out", type=place, required=True, help="the folder of the runs")
     parser.add_argument(
         "--page",
         choices=PAGES,

@@ -1,9 +1,8 @@
 """`evidence`: a lab run beside what else could have made its result."""
 
 import argparse
-from pathlib import Path
 
-from xlnb.cli.options import Commands, add_overrides, add_preset
+from xlnb.cli.options import Commands, add_overrides, add_preset, place
 from xlnb.presets import parse_overrides
 from xlnb.runs.run import open_run
 
@@ -13,7 +12,7 @@ def add_parser(commands: Commands) -> None:
         "evidence",
         help="a lab run, rewards under every taste and its opposite, and controls' win rates",
     )
-    parser.add_argument("--run", type=Path, required=True, help="the run folder, finished or not")
+    parser.add_argument("--run", type=place, required=True, help="the run folder, finished or not")
     add_preset(parser, note="needed where the folder is new")
     add_overrides(parser)
     parser.set_defaults(function=make_evidence)

@@ -29,8 +29,16 @@ def amount(text: str) -> float:
     return number
 
 
+def place(text: str) -> Path:
+    """A path. Raises ValueError, of which argparse makes a line, for an empty one, as of a shell's
+    variable that is not set: it would be the current folder."""
+    if not text.strip():
+        raise ValueError(text)
+    return Path(text)
+
+
 def add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", type=Path, required=True, help="the run folder")
+    parser.add_argument("--run", type=place, required=True, help="the run folder")
 
 
 def add_preset(parser: argparse.ArgumentParser, default: str = "", note: str = "") -> None:
@@ -68,7 +76,7 @@ def add_scored_by(parser: argparse.ArgumentParser) -> None:
     """What scores responses: two checkpoints, or a run's models; and by which scores."""
     parser.add_argument("--policy", default="", help="π: a checkpoint, or an adapter on --ref")
     parser.add_argument("--ref", default="", help="π_I: a folder or a Hub id")
-    parser.add_argument("--run", type=Path, help="or a run folder, whose π_I is the reference")
+    parser.add_argument("--run", type=place, help="or a run folder, whose π_I is the reference")
     parser.add_argument("--model", default="dpo", help="with --run: dpo, icr1 … (default: dpo)")
     parser.add_argument(
         "--english", default="", metavar="SOURCE", help="English prompts by id, if rows have none"

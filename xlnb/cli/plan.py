@@ -9,6 +9,9 @@ from xlnb.common.errors import InputError
 from xlnb.presets import get_preset, parse_overrides
 from xlnb.runs.layout import Run
 
+# Of GPUs, prompts and tokens.
+MOST = 10**9
+
 
 def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
@@ -40,9 +43,18 @@ def print_plan(args: argparse.Namespace) -> None:
     from xlnb import stages
     from xlnb.planning.report import format_plan, make_plan
 
-    if args.gpus < 1:
-        raise InputError(f"--gpus {args.gpus}: at least 1")
+    if not 1 <= args.gpus <= MOST:
+        raise InputError(f"--gpus {args.gpus}: expected 1 to {MOST:,}")
     preset = get_preset(args.preset, parse_overrides(args.overrides))
+    most = {"prompts": MOST, "prompt_tokens": MOST}
+    most["response_tokens"] = preset.sampling.max_new_tokens
+    for name, limit in most.items():
+        if not 0 <= getattr(args, name) <= limit:
+            option = "--" + name.replace("_", "-")
+            why = " (sampling.max_new_tokens)" if name == "response_tokens" else ""
+            raise InputError(
+                f"{option} {getattr(args, name):g}: expected a number up to {limit:,}{why}"
+            )
     plan = make_plan(
         preset,
         stages.steps(Run(Path("runs") / preset.name, preset)),

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from xlnb.cli.options import Commands, add_overrides, add_preset, add_yes
+from xlnb.cli.options import Commands, add_overrides, add_preset, add_yes, place
 from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.presets import get_preset, parse_overrides
@@ -16,7 +16,7 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "run", help="all stages and notebooks into a run folder; goes on where it stopped"
     )
-    parser.add_argument("--run", type=Path, help="the run folder (default: runs/<preset>)")
+    parser.add_argument("--run", type=place, help="the run folder (default: runs/<preset>)")
     add_preset(parser, note="default: the run folder's own, else lab")
     parser.add_argument(
         "--until",

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from xlnb.cli.options import Commands, add_scored_by, scored_by
+from xlnb.cli.options import Commands, add_scored_by, place, scored_by
 
 
 def add_parser(commands: Commands) -> None:
@@ -16,7 +16,7 @@ def add_parser(commands: Commands) -> None:
         help="JSON lines with prompt_id, lang, instruction and responses, a list of texts",
     )
     given.add_argument("--pairs", metavar="SOURCE", help="preference pairs, as for accuracy")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON lines")
+    parser.add_argument("--out", type=place, required=True, metavar="FILE", help="JSON lines")
     add_scored_by(parser)
     parser.set_defaults(function=write_scores)
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from xlnb.cli.options import Commands, add_overrides, add_preset, add_yes, for_run
+from xlnb.cli.options import Commands, add_overrides, add_preset, add_yes, for_run, place
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, write_json, write_text
 from xlnb.presets import get_preset, override, parse_overrides, preset_from_dict
@@ -17,7 +17,7 @@ def add_parser(commands: Commands) -> None:
     parser = commands.add_parser(
         "sweep", help="a run for every combination of keys' values, and one table of them"
     )
-    parser.add_argument("--out", type=Path, required=True, help="the folder of the runs")
+    parser.add_argument("--out", type=place, required=True, help="the folder of the runs")
     parser.add_argument(
         "axes",
         nargs="*",
@@ -93,7 +93,7 @@ def _show_table(folder: Path, record: dict[str, Any]) -> None:
     from xlnb.figures.sweeps import settings
     from xlnb.runs import provenance
     from xlnb.runs.layout import Run
-    from xlnb.stages.sweeping import finished
+    from xlnb.stages.sweeping import as_written, finished
 
     found, made_by, without = [], [], []
     for point in grid(preset_from_dict(record["preset"]), record["axes"], {}):
@@ -101,8 +101,9 @@ def _show_table(folder: Path, record: dict[str, Any]) -> None:
         if not finished(run, "report"):
             without.append(point.name)
             continue
-        found.append((point.values, measures(read_json(run.metrics))))
-        made = provenance.made_by(run)
+        with as_written(run):
+            found.append((point.values, measures(read_json(run.metrics))))
+            made = provenance.made_by(run)
         if made not in made_by:
             made_by.append(made)
     if without:

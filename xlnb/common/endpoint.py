@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from xlnb.common.calling import Caller, NoAnswer
 from xlnb.common.errors import InputError
 from xlnb.common.secrets import hidden
 from xlnb.common.thinking import answer_of
@@ -32,16 +33,6 @@ PASSING = {408, 409, 425, 429}
 # what servers say, as 429 too, that no waiting mends
 FOR_GOOD = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 
-# An answer that has not come whole after so many times the seconds that a call may be silent, or
-# that holds more bytes, has no end.
-PATIENCE = 2
-MOST_BYTES = 2**25
-
-# Headers that are read.
-READ = ("Content-Type", "Retry-After")
-
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-
 # characters of an endpoint's text that are kept or shown
 SHOWN = 200
 
@@ -50,15 +41,6 @@ SHOWN = 200
 INSTEAD = {"max_tokens": "max_completion_tokens", "temperature": ""}
 
 Answer = TypeVar("Answer")
-
-
-class NoAnswer(Exception):
-    """A model could not be asked one question. The message says why; `outage`: others would have
-    failed too."""
-
-    def __init__(self, why: str, *, outage: bool):
-        super().__init__(why)
-        self.outage = outage
 
 
 class _Passing(Exception):
@@ -95,17 +77,11 @@ class ChatEndpoint:
         self.model = model
         self.workers = workers
         self._wait = wait
-        self._longest = PATIENCE * timeout
         # of INSTEAD, what this endpoint has refused and answered without
         self._refused: set[str] = set()
         self._lock = threading.Lock()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        try:
-            self._client = httpx.Client(
-                headers=headers, timeout=timeout, limits=httpx.Limits(max_connections=workers)
-            )
-        except (httpx.InvalidURL, ValueError, ImportError) as error:
-            raise proxy_error(error) from None
+        self._caller = Caller(self._url, headers, timeout)
 
     def post(self, prompt: str, **options: Any) -> httpx.Response:
         """One call, at temperature 0; httpx.RequestError where it fails. A lone surrogate is sent
@@ -114,7 +90,7 @@ class ChatEndpoint:
         wanted = {"model": self.model, "messages": messages, "temperature": 0} | options
         refused = set(self._refused)
         while True:
-            response = self._send(_spelled(wanted, refused))
+            response = self._caller.post(_spelled(wanted, refused))
             found = set()
             if response.status_code in (400, 422):
                 # "Use 'max_completion_tokens' instead" does not name max_tokens.
@@ -126,24 +102,6 @@ class ChatEndpoint:
         if response.status_code == 200:
             self._remember(refused)
         return response
-
-    def _send(self, wanted: dict[str, Any]) -> httpx.Response:
-        """The whole response to a call. Raises NoAnswer for one that does not end: httpx' own limit
-        is for the silence between two bytes."""
-        ends = time.monotonic() + self._longest
-        body = bytearray()
-        with self._client.stream("POST", self._url, json=wanted) as response:
-            for data in response.iter_bytes():
-                body += data
-                if len(body) > MOST_BYTES or time.monotonic() > ends:
-                    raise NoAnswer(
-                        f"the answer did not end within {self._longest:g} seconds and "
-                        f"{MOST_BYTES // 2**20} MiB",
-                        outage=True,
-                    )
-        # Those that are read; the body is no longer compressed.
-        kept = {name: response.headers[name] for name in READ if name in response.headers}
-        return httpx.Response(response.status_code, headers=kept, content=bytes(body))
 
     def _remember(self, refused: set[str]) -> None:
         with self._lock:
@@ -244,26 +202,6 @@ def chat_url(base: str) -> str:
         )
     path = f"{parts.path.rstrip('/')}/chat/completions"
     return parts._replace(path=path, fragment="").geturl()
-
-
-def proxy_error(error: Exception) -> InputError:
-    """The error of proxy settings that cannot be used, which names the variable and not its value,
-    since that may hold a password."""
-    found = {name: os.environ.get(name) or os.environ.get(name.lower()) or "" for name in PROXIES}
-    names = [name for name, value in found.items() if value and not _is_proxy(value)]
-    return InputError(
-        f"the proxy settings cannot be used ({type(error).__name__}): "
-        f"{', '.join(names) or 'NO_PROXY'}; write http://HOST:PORT there (in NO_PROXY: names and "
-        "addresses, no IPv6 ranges), or unset it"
-    )
-
-
-def _is_proxy(value: str) -> bool:
-    try:
-        address = httpx.URL(value if "://" in value else f"http://{value}")
-    except httpx.InvalidURL:
-        return False
-    return address.scheme in ("http", "https") and bool(address.host)
 
 
 def shown(text: str) -> str:

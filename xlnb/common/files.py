@@ -199,8 +199,21 @@ def parse_json(path: Path, text: str, where: str) -> Any:
 def json_value(text: str) -> Any:
     """The value of a JSON text. Raises ValueError for what is none, and for what Python would read
     otherwise than it stands there: of a key that is there twice, the last."""
-    try:
+    with _not_too_deep():
         return json.loads(text, object_pairs_hook=_object)
+
+
+def next_value(text: str, start: int) -> tuple[Any, int]:
+    """The JSON value that begins at a place of a text, and where it ends. Raises as
+    `json_value`."""
+    with _not_too_deep():
+        return DECODER.raw_decode(text, start)
+
+
+@contextmanager
+def _not_too_deep() -> Iterator[None]:
+    try:
+        yield
     except RecursionError:
         raise ValueError("its JSON is nested too deeply") from None
 
@@ -211,6 +224,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         name = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"key {shorten(name, 60)!a} is there twice in one object")
     return found
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 @contextmanager
@@ -230,11 +246,6 @@ def aside(path: Path) -> Path:
         number += 1
         place = path.with_name(f"{path.name}.old{number}")
     return place
-
-
-def whole_lines(path: Path) -> bytes:
-    text = path.read_bytes()
-    return text[: text.rfind(b"\n") + 1]
 
 
 def sha256(path: Path) -> str:

@@ -15,8 +15,9 @@ from xlnb.common.errors import InputError
 # what each value belongs to, (n,)
 Clusters = Sequence[Hashable]
 
-# Draws that are held at a time: 32 MiB.
+# Draws that are kept for the next table, and those that are made at a time: 32 and 8 MiB.
 KEPT = 2**22
+DRAWN = 2**20
 
 
 def clusters_of(rows: NDArray[np.bool_], clusters: Clusters | None) -> Clusters:
@@ -81,7 +82,7 @@ def _resamples(n: int, resamples: int, seed: int) -> Iterator[Floats]:
     """(some, n) at a time, `resamples` rows in all: how often each of n clusters was drawn, n draws
     with replacement in each resample."""
     stream = np.random.default_rng(seed)
-    most = max(1, KEPT // n)
+    most = max(1, DRAWN // n)
     for start in range(0, resamples, most):
         some = min(most, resamples - start)
         rows = stream.integers(0, n, size=(some, n))
@@ -93,8 +94,7 @@ def _resamples(n: int, resamples: int, seed: int) -> Iterator[Floats]:
 # Models and languages of one table have the same prompts.
 @lru_cache(maxsize=1)
 def _kept(n: int, resamples: int, seed: int) -> Floats:
-    (all_of_them,) = _resamples(n, resamples, seed)
-    return all_of_them
+    return np.concatenate(list(_resamples(n, resamples, seed)))
 
 
 def seed_interval(values: ArrayLike, *, level: float = 0.95) -> tuple[float, float, float]:

@@ -4,8 +4,10 @@ import glob
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO
 
 from xlnb.common import interruption, processes
 from xlnb.common.errors import InputError
@@ -13,8 +15,7 @@ from xlnb.common.files import (
     aside,
     json_text,
     named_errors,
-    read_jsonl,
-    whole_lines,
+    read_numbered_jsonl,
     write_jsonl,
 )
 
@@ -28,7 +29,8 @@ class Journal:
     A line is a record and its checksum. A line torn by a kill is dropped when the journal is opened
     again, one that was damaged is named, and their records are made anew. Of several processes each
     appends to a part of its own, `<path>.<rank>.part` beside the main one's, and reads them all, so
-    that any number of processes takes up what another number left.
+    that any number of processes takes up what another number left. Records lie on the disk alone:
+    they may be more than memory holds.
     """
 
     def __init__(self, path: Path):
@@ -38,40 +40,46 @@ class Journal:
         with named_errors(self.part):
             path.parent.mkdir(parents=True, exist_ok=True)
             if self.part.exists():
-                whole = whole_lines(self.part)
-                with self.part.open("r+b") as file:
-                    file.truncate(len(whole))
-        self.records: list[dict] = []
+                _drop_torn(self.part)
+        # the prompt ids of the records
+        self.done: set[str] = set()
         for part in self._parts():
-            records, damaged = _read(part)
-            self.records += records
+            damaged: list[int] = []
+            self.done.update(record["prompt_id"] for record, _ in _each(part, damaged))
             if damaged and processes.is_main():
                 _say(part, damaged)
-        # the prompt ids of the records
-        self.done = {record["prompt_id"] for record in self.records}
 
-    def append(self, records: list[dict]) -> None:
+    def records(self) -> Iterator[dict]:
+        """The records of all parts, one after the other."""
+        for part in self._parts():
+            for record, _ in _each(part, []):
+                yield record
+
+    def append(self, records: Iterable[dict]) -> None:
+        ids = []
         with named_errors(self.part), self.part.open("a", encoding="utf-8") as file:
-            file.writelines(_line(record) for record in records)
+            for record in records:
+                file.write(_line(record))
+                ids.append(record["prompt_id"])
             file.flush()
             os.fsync(file.fileno())
-        self.records += records
-        self.done.update(record["prompt_id"] for record in records)
+        self.done.update(ids)
         interruption.go_on()
 
-    def finish(self, order: Sequence[str]) -> list[dict]:
+    def finish(self, order: Sequence[str]) -> None:
         """Write the records of all parts in the order of these prompt ids and drop the parts.
 
         For the main process, once all have made theirs.
         """
-        by_id = {}
-        for part in self._parts():
-            by_id.update({record["prompt_id"]: record for record in _read(part)[0]})
-        ordered = [by_id[prompt_id] for prompt_id in order]
-        write_jsonl(self.path, ordered)
-        for part in self._parts():
+        parts = self._parts()
+        # of each record its part, and where it stands there
+        places: dict[str, tuple[Path, int]] = {}
+        for part in parts:
+            for record, start in _each(part, []):
+                places[record["prompt_id"]] = (part, start)
+        write_jsonl(self.path, _in_order([places[prompt_id] for prompt_id in order]))
+        for part in parts:
             part.unlink()
-        return ordered
 
     def _parts(self) -> list[Path]:
         return sorted(self.path.parent.glob(f"{glob.escape(self.path.name)}.*part"))
@@ -83,7 +91,7 @@ def is_finished(path: Path, order: Sequence[str]) -> bool:
     if not path.exists():
         return False
     try:
-        found = [record["prompt_id"] for record in read_jsonl(path)]
+        found = [record["prompt_id"] for _, record in read_numbered_jsonl(path)]
     except (InputError, KeyError):
         found = []
     if found == list(order):
@@ -100,17 +108,49 @@ def _line(record: dict) -> str:
     return f"{text} {zlib.crc32(text.encode()):08x}\n"
 
 
-def _read(part: Path) -> tuple[list[dict], list[int]]:
-    """The records of a part, and the numbers of its lines that are damaged."""
-    records = []
-    damaged = []
-    for number, line in enumerate(whole_lines(part).split(b"\n")[:-1], 1):
-        text, _, checksum = line.rpartition(b" ")
-        if checksum == b"%08x" % zlib.crc32(text):
-            records.append(json.loads(text))
-        else:
-            damaged.append(number)
-    return records, damaged
+def _drop_torn(part: Path) -> None:
+    """Cut off what stands behind the last line end."""
+    with part.open("r+b") as file:
+        whole = 0
+        for line in file:
+            whole += len(line) if line.endswith(b"\n") else 0
+        file.truncate(whole)
+
+
+def _each(part: Path, damaged: list[int]) -> Iterator[tuple[dict, int]]:
+    """The records of a part, each with where its line begins. To `damaged` it adds the numbers of
+    lines that are; one that another process is writing is none."""
+    start = 0
+    with named_errors(part), part.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            record = _record(line)
+            if record is not None:
+                yield record, start
+            elif line.endswith(b"\n"):
+                damaged.append(number)
+            start += len(line)
+
+
+def _record(line: bytes) -> dict | None:
+    """The record of a line; None where that is torn or damaged."""
+    text, _, checksum = line.rpartition(b" ")
+    if not text or checksum != b"%08x\n" % zlib.crc32(text):
+        return None
+    record: dict = json.loads(text)
+    return record
+
+
+def _in_order(places: Iterable[tuple[Path, int]]) -> Iterator[dict]:
+    """The records that stand at these places of parts."""
+    files: dict[Path, BinaryIO] = {}
+    with ExitStack() as opened:
+        for part, start in places:
+            if part not in files:
+                files[part] = opened.enter_context(part.open("rb"))
+            files[part].seek(start)
+            record = _record(files[part].readline())
+            assert record is not None, "it was whole a moment ago"
+            yield record
 
 
 def _say(part: Path, damaged: list[int]) -> None:

@@ -8,6 +8,10 @@ import time
 # Names, to a process, the one that started it.
 STARTED_BY = "XLNB_STARTED_BY"
 
+# What torchrun and `accelerate launch` tell the processes that they start, which would wait for
+# each other for ever once a kill of theirs has left them alone.
+LAUNCHED = "TORCHELASTIC_RUN_ID"
+
 # Seconds between looks at whether that is still there.
 PAUSE = 1.0
 
@@ -18,10 +22,12 @@ def with_this() -> dict[str, str]:
 
 
 def end_with_parent() -> None:
-    """Where another process started this one `with_this`: once that one is gone, this one is told
-    to end, by SIGTERM. Killed, it could not tell it itself."""
+    """Where another process started this one `with_this`, or a launcher did: once that one is gone,
+    this one is told to end, by SIGTERM. Killed, it could not tell it itself."""
     # What this process starts has another parent.
     parent = os.environ.pop(STARTED_BY, "")
+    if not parent and LAUNCHED in os.environ:
+        parent = f"{os.getppid()}"
     if parent:
         threading.Thread(target=_watch, args=(int(parent),), daemon=True).start()
 

@@ -1,16 +1,18 @@
 """Many questions to a model: what they will cost, and none asked twice."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from xlnb.common.endpoint import NoAnswer
+from xlnb.common.calling import NoAnswer
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_jsonl
+from xlnb.common.files import read_numbered_jsonl
 from xlnb.common.journal import Journal
 
 # questions without an answer, for whatever reason, one after the other, at which one that had an
@@ -60,7 +62,7 @@ def ask_all(
     a round that ends with one, a question that `name` has answered is asked again. Raises
     InputError where that has no answer now, or where none was answered yet; finished work is kept.
     """
-    asking = _Asking(ask, records, journal, name)
+    asking = _Asking(ask, records, journal, name, workers)
     todo = asking.unasked()
     with (
         ThreadPool(workers) as pool,
@@ -75,7 +77,8 @@ def unanswered(paths: Iterable[Path]) -> int:
     """How many records of finished journals have no answer."""
     found = 0
     for path in paths:
-        found += sum("error" in record for record in read_jsonl(path)) if path.exists() else 0
+        if path.exists():
+            found += sum("error" in record for _, record in read_numbered_jsonl(path))
     return found
 
 
@@ -83,9 +86,35 @@ def ask_again(paths: Iterable[Path]) -> None:
     """Make finished journals go on, with what has no answer still to be asked about."""
     for path in paths:
         if path.exists():
-            answered = [record for record in read_jsonl(path) if "error" not in record]
-            Journal(path).append(answered)
+            every = (record for _, record in read_numbered_jsonl(path))
+            Journal(path).append(record for record in every if "error" not in record)
             path.unlink()
+
+
+class _Turns:
+    """Records to ask about, no more of them at once than there are `workers`: what is asked and not
+    yet written is what a kill can cost, be the disk slower than the answers."""
+
+    def __init__(self, records: Sequence[Record], workers: int):
+        self._records = records
+        self._free = threading.Semaphore(workers)
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Record]:
+        for record in self._records:
+            self._free.acquire()
+            if self._closed:
+                return
+            yield record
+
+    def next(self) -> None:
+        """One of them is written."""
+        self._free.release()
+
+    def close(self) -> None:
+        """Who waits for a turn has none any more."""
+        self._closed = True
+        self._free.release()
 
 
 class _Asking:
@@ -97,19 +126,20 @@ class _Asking:
         records: Sequence[Record],
         journal: Journal,
         name: str,
+        workers: int,
     ):
         self._ask = ask
+        self._workers = workers
         self._records = records
         self._journal = journal
         self._name = name
-        # Questions that have an answer, of this run or of one before: one of them is asked again to
+        # The last question that has an answer, of this run or of one before: it is asked again to
         # find out whether the endpoint is there.
+        self._answered: Record | None = None
         ids = {record["prompt_id"] for record in records}
-        self._answered = [
-            record
-            for record in journal.records
-            if record["prompt_id"] in ids and "error" not in record
-        ]
+        for record in journal.records():
+            if record["prompt_id"] in ids and "error" not in record:
+                self._answered = record
         # By prompt_id; the last to fail comes last.
         self._failed: dict[str, NoAnswer] = {}
         # Questions without an answer since the last answer.
@@ -136,16 +166,18 @@ class _Asking:
     def round(self, pool: ThreadPool, todo: list[Record], bar: tqdm, *, last: bool) -> None:
         """Ask about these records. `last`: what meets an outage now is not asked about again."""
         self._in_a_row = 0
-        for record, answer in pool.imap_unordered(self._attempt, todo):
-            self._failed.pop(record["prompt_id"], None)
-            if isinstance(answer, NoAnswer):
-                self._note_failure(record, answer)
-            else:
-                self._journal.append([record | answer])
-                self._answered.append(record)
-                self._in_a_row = 0
-            again = isinstance(answer, NoAnswer) and answer.outage and not last
-            bar.update(not again)
+        with closing(_Turns(todo, self._workers)) as turns:
+            for record, answer in pool.imap_unordered(self._attempt, turns):
+                self._failed.pop(record["prompt_id"], None)
+                if isinstance(answer, NoAnswer):
+                    self._note_failure(record, answer)
+                else:
+                    self._journal.append([record | answer])
+                    self._answered = record
+                    self._in_a_row = 0
+                again = isinstance(answer, NoAnswer) and answer.outage and not last
+                bar.update(not again)
+                turns.next()
         if self.outages() or (self._failed and (self._in_a_row or not self._answered)):
             self._stop_if_out_of_reach()
 
@@ -168,7 +200,7 @@ class _Asking:
     def _stop_if_out_of_reach(self) -> None:
         """Raises InputError where a question that had an answer has none now."""
         if self._answered:
-            _, answer = self._attempt(self._answered[-1])
+            _, answer = self._attempt(self._answered)
             if not isinstance(answer, NoAnswer):
                 return
         last = list(self._failed.values())[-1]

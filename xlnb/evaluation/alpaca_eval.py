@@ -5,7 +5,8 @@ In a file a prompt is known by AlpacaEval's `id`; everywhere else it is `prompt_
 need not have what has a default here.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -16,8 +17,9 @@ from numpy.typing import ArrayLike
 from xlnb.checks.kinds import Check, given_checks
 from xlnb.common.columns import Floats
 from xlnb.common.errors import InputError
-from xlnb.common.files import json_text, read_json, whole_file
+from xlnb.common.files import json_text, whole_file
 from xlnb.common.given import given_id, given_number
+from xlnb.common.json_list import each_value
 from xlnb.common.records import Record
 
 R = TypeVar("R", bound=Record)
@@ -139,10 +141,10 @@ def read_outputs(path: Path) -> list[Output]:
     return outputs
 
 
-def read_annotations(path: Path) -> list[Annotation]:
-    """Raises InputError naming file and record."""
-    annotations = []
-    given = []
+def each_annotation(path: Path) -> Iterator[Annotation]:
+    """One after the other: they may be more than memory holds. Raises InputError naming file and
+    record; what is wrong with preferences, which are on one scale in a file, at the end."""
+    preferences = Preferences(path)
     for where, values in _objects(path, "annotations with output_1, output_2 and preference"):
         for name in ("output_1", "output_2"):
             if not isinstance(values.get(name), str):
@@ -151,19 +153,13 @@ def read_annotations(path: Path) -> list[Annotation]:
             raise InputError(
                 f"{where}: preference is missing; expected 1 to 2, or null where not judged"
             )
-        given.append((where, values["preference"]))
-        # Preferences are read as a whole below.
-        checked = {**values, "preference": None}
+        checked = {**values, "preference": preferences.read(where, values["preference"])}
         if values.get("index") is not None:
             checked["index"] = given_number(where, "index", values["index"])
         if "checks" in values:
             checked["checks"] = given_checks(where, values["checks"], str(values.get("lang", "")))
-        annotations.append(_record(Annotation, where, checked))
-    preferences = read_preferences(path, given)
-    return [
-        replace(annotation, preference=preference)
-        for annotation, preference in zip(annotations, preferences, strict=True)
-    ]
+        yield _record(Annotation, where, checked)
+    preferences.check()
 
 
 def _record(kind: type[R], where: str, values: Mapping[str, Any]) -> R:
@@ -173,48 +169,51 @@ def _record(kind: type[R], where: str, values: Mapping[str, Any]) -> R:
         raise InputError(f"{where}: {error}") from None
 
 
-def _objects(path: Path, what: str) -> list[tuple[str, dict[str, Any]]]:
+def _objects(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects of a JSON list, each with where it stands. There is at least one."""
-    values = read_json(path)
-    if not isinstance(values, list) or not values:
-        raise InputError(f"{path}: expected a JSON list of {what}")
-    objects = []
-    for number, value in enumerate(values):
+    for number, value in enumerate(each_value(path, what)):
         where = f"{path}, record {number}"
         if not isinstance(value, dict):
             raise InputError(f"{where}: expected a JSON object, found {type(value).__name__}")
         if "id" in value:
             value["id"] = given_id(where, "id", value["id"])
-        objects.append((where, value))
-    return objects
+        yield where, value
 
 
-def read_preferences(path: Path, given: Sequence[tuple[str, Any]]) -> list[float | None]:
-    """The preferences of a whole file, each given with where it stands: in [1, 2], None for one
-    that was not judged (null, empty or NaN).
+class Preferences:
+    """The preferences of a file, on whose scale they are all together: in [1, 2], None for one that
+    was not judged (null, empty or NaN), 0 for a tie, as of AlpacaEval's older annotators."""
 
-    0 is a tie, as of AlpacaEval's older annotators. Raises InputError for another value, and for a
-    file on a scale from 0 to 1, which would have all its wins read as losses.
-    """
-    preferences: list[float | None] = []
-    for where, value in given:
+    def __init__(self, path: Path):
+        self._path = path
+        self._least = math.inf
+        self._most = -math.inf
+        # Of the first one off the scale.
+        self._wrong = ""
+
+    def read(self, where: str, value: Any) -> float | None:
+        """A preference, given with where it stands. Raises InputError for what is no number."""
         if isinstance(value, bool):
             raise InputError(
                 f"{where}: preference is {value}, expected 1 (baseline wins) to 2 (model wins); "
                 "write 2 for true and 1 for false, where true means that the model wins"
             )
-        missing = value is None or str(value).strip().lower() in ("", "nan")
-        preferences.append(None if missing else given_number(where, "preference", value))
-    judged = [preference for preference in preferences if preference is not None]
-    if judged and min(judged) >= 0 and max(judged) <= 1 and min(judged) < 1:
-        raise InputError(
-            f"{path}: every preference is from 0 to 1, expected 1 (baseline wins) to 2 (model "
-            "wins); where 1 means that the model wins, add 1 to each"
-        )
-    for (where, _), preference in zip(given, preferences, strict=True):
-        if preference and not 1 <= preference <= 2:
+        if value is None or str(value).strip().lower() in ("", "nan"):
+            return None
+        preference = given_number(where, "preference", value)
+        self._least = min(self._least, preference)
+        self._most = max(self._most, preference)
+        if preference and not 1 <= preference <= 2 and not self._wrong:
+            self._wrong = f"{where}: preference is {preference:g}"
+        return 1.5 if preference == 0 else preference
+
+    def check(self) -> None:
+        """Raises InputError where one of them is off the scale, and for a file on a scale from 0 to
+        1, which would have all its wins read as losses."""
+        if 0 <= self._least < 1 and self._most <= 1:
             raise InputError(
-                f"{where}: preference is {preference:g}, expected 1 (baseline wins) to 2 (model "
-                "wins)"
+                f"{self._path}: every preference is from 0 to 1, expected 1 (baseline wins) to 2 "
+                "(model wins); where 1 means that the model wins, add 1 to each"
             )
-    return [1.5 if preference == 0 else preference for preference in preferences]
+        if self._wrong:
+            raise InputError(f"{self._wrong}, expected 1 (baseline wins) to 2 (model wins)")

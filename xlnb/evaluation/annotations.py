@@ -2,10 +2,11 @@
 run's eval folder, or CSV."""
 
 import math
+import sys
+from array import array
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,16 @@ from xlnb.common.files import read_numbered_csv
 from xlnb.common.given import given_number
 from xlnb.common.languages import LANGUAGES
 from xlnb.evaluation import alpaca_eval
-from xlnb.evaluation.alpaca_eval import Annotation, read_preferences
-from xlnb.evaluation.clusters import fact_of
+from xlnb.evaluation.alpaca_eval import Annotation, Preferences
+from xlnb.evaluation.judged import Judged, by_prompt
 from xlnb.evaluation.pass_rates import Met
-from xlnb.evaluation.runs import mean_of, rows_of
 
 COLUMNS = ("index", "len_output", "len_baseline", "preference")
 
 # Responses of a file at most whose language the detector tells: a third of a millisecond each.
 TOLD = 200
+
+NO_CHECKS: Met = []
 
 # What all records of a file have in common, where they say it, and what several would be called.
 IN_COMMON = {
@@ -33,42 +35,6 @@ IN_COMMON = {
     "annotator": "annotators",
     "lang": "languages",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """One model's judged responses in one language, a row a prompt; lists of one length. Of several
-    responses to a prompt a row holds the means."""
-
-    path: Path
-    model: str
-    lang: str
-    # of AlpacaEval's instruction: the CSV's or the record's index, else its place from 0
-    index: list[float]
-    # what joins a prompt's languages: a record's id, else the index
-    prompt: list[str]
-    # whether the index is given, or else it is the place
-    has_index: bool
-    # whether id or index are given, or else `prompt` is the place
-    has_prompt: bool
-    # from 1 (the baseline wins) to 2 (the model wins); NaN: not judged
-    preference: list[float]
-    # characters
-    len_output: list[float]
-    len_baseline: list[float]
-    # whether responses, all or some, are in `lang`; None: not known
-    in_language: Sequence[float] | None = None
-    # the judge's score of the model's response; None: it gives none
-    score: list[float] | None = None
-    # of the checks that the prompts carry, which the model's response meets; None: they carry none
-    met: list[Met] | None = None
-    # the preferences of each prompt's responses; None: there is one of each
-    runs: list[list[float]] | None = None
-
-    @property
-    def clusters(self) -> list[str]:
-        """What each prompt is clustered by."""
-        return [fact_of(prompt) for prompt in self.prompt]
 
 
 def read_annotations(
@@ -102,35 +68,57 @@ def read_annotations(
 
 def read_judged(path: Path, model: str = "", lang: str = "", *, detect: bool = False) -> Judged:
     """A file in AlpacaEval's form. Arguments and errors as for `read_annotations`."""
-    annotations = alpaca_eval.read_annotations(path)
-    for name, several in IN_COMMON.items():
-        said = dict.fromkeys(str(value) for one in annotations if (value := getattr(one, name)))
-        if len(said) > 1:
-            raise InputError(
-                f"{path}: {several} are mixed in it ({name}: {', '.join(list(said)[:3])}); give "
-                "each a file of its own"
-            )
-    model, lang = _named(path, model, lang, annotations[0])
-    return judged_columns(path, model, lang, annotations, detect=detect)
+    annotations = alpaca_eval.each_annotation(path)
+    # There is one.
+    first = next(annotations)
+    model, lang = _named(path, model, lang, first)
+    every = _of_one_kind(path, chain([first], annotations))
+    return judged_columns(path, model, lang, every, outputs=_some_outputs if detect else None)
 
 
 def judged_columns(
-    path: Path, model: str, lang: str, annotations: Sequence[Annotation], *, detect: bool = False
+    path: Path,
+    model: str,
+    lang: str,
+    annotations: Iterable[Annotation],
+    *,
+    outputs: Callable[[Path, int], list[str]] | None = None,
 ) -> Judged:
-    """The columns of annotations, which are or will be at `path`."""
-    given = _column(path, annotations, "index")
-    index = [float(place) for place in range(len(annotations))] if given is None else given
+    """The columns of annotations, which are or will be at `path`: numbers, and no text is held.
+
+    `outputs`: gives every so many-th of the model's responses there, for their language to be told
+    where the annotations do not say it.
+    """
+    columns: dict[str, list] = {name: [] for name in ("index", "in_language_2")}
+    prompt_ids = []
+    questions = []
+    said = []
+    preference = array("d")
+    len_output = array("d")
+    len_baseline = array("d")
+    met: list[Met] = []
+    for one in annotations:
+        for name, values in columns.items():
+            values.append(getattr(one, name))
+        # Models and languages have the same.
+        prompt_ids.append(sys.intern(one.prompt_id))
+        questions.append(one.question)
+        said.append(one.said.get("score_2"))
+        preference.append(math.nan if one.preference is None else one.preference)
+        len_output.append(len(one.output_2))
+        len_baseline.append(len(one.output_1))
+        met.append(_met(one, lang) if one.checks else NO_CHECKS)
+    n = len(preference)
+    given = _column(path, "index", columns["index"])
+    index = array("d", range(n) if given is None else given)
     prompt = _unique(path, "index", [_name(value) for value in index])
-    ids = _column(path, annotations, "prompt_id", "id")
+    ids = _column(path, "id", prompt_ids)
     if ids is not None:
-        _unique(path, "id", [annotation.question for annotation in annotations])
+        _unique(path, "id", questions)
         prompt = ids
-    outputs = [annotation.output_2 for annotation in annotations]
-    in_language = _column(path, annotations, "in_language_2")
-    if in_language is None and detect:
-        some = outputs[:: math.ceil(len(outputs) / TOLD)]
-        in_language = language_id.in_language(some, lang)
-    preference = [annotation.preference for annotation in annotations]
+    in_language = _column(path, "in_language_2", columns["in_language_2"])
+    if in_language is None and outputs:
+        in_language = language_id.in_language(outputs(path, math.ceil(n / TOLD)), lang)
     judged = Judged(
         path=path,
         model=model,
@@ -139,48 +127,42 @@ def judged_columns(
         prompt=prompt,
         has_index=given is not None,
         has_prompt=given is not None or ids is not None,
-        preference=[math.nan if value is None else value for value in preference],
-        len_output=[len(output) for output in outputs],
-        len_baseline=[len(annotation.output_1) for annotation in annotations],
+        preference=preference,
+        len_output=len_output,
+        len_baseline=len_baseline,
         in_language=in_language,
-        score=_scores(path, annotations),
-        met=_met(annotations, lang) if any(one.checks for one in annotations) else None,
+        score=_scores(path, said),
+        met=met if any(met) else None,
     )
-    return _by_prompt(judged) if len(set(prompt)) < len(prompt) else judged
+    return by_prompt(judged) if len(set(prompt)) < n else judged
 
 
-def _by_prompt(judged: Judged) -> Judged:
-    """A row a response, made a row a prompt."""
-    places = rows_of(judged.prompt)
-    found: dict[str, Any] = {}
-    for name in ("preference", "len_output", "len_baseline", "in_language", "score"):
-        values = getattr(judged, name)
-        # Where the language of some responses alone was told, they belong to no row.
-        if values is not None and len(values) == len(judged.prompt):
-            found[name] = [mean_of(values, rows) for rows in places.values()]
-    met: list[Met] = []
-    runs = []
-    for rows in places.values():
-        runs.append([judged.preference[row] for row in rows])
-        met.append(list(chain.from_iterable(judged.met[row] for row in rows if judged.met)))
-    index = [judged.index[rows[0]] for rows in places.values()]
-    return replace(
-        judged,
-        prompt=list(places),
-        index=index,
-        met=met if judged.met else None,
-        runs=runs,
-        **found,
-    )
-
-
-def _met(annotations: Sequence[Annotation], lang: str) -> list[Met]:
-    found: list[Met] = []
+def _of_one_kind(path: Path, annotations: Iterable[Annotation]) -> Iterator[Annotation]:
+    """The annotations. Raises InputError at their end where some do not belong together."""
+    found: dict[str, dict[str, None]] = {name: {} for name in IN_COMMON}
     for one in annotations:
-        checks = one.checks or []
-        are_met = met(one.output_2, checks, lang)
-        found.append([(c["kind"], is_met) for c, is_met in zip(checks, are_met, strict=True)])
-    return found
+        for name, values in found.items():
+            value = str(getattr(one, name))
+            if value and len(values) < 3:
+                values[value] = None
+        yield one
+    for name, values in found.items():
+        if len(values) > 1:
+            raise InputError(
+                f"{path}: {IN_COMMON[name]} are mixed in it ({name}: {', '.join(values)}); give "
+                "each a file of its own"
+            )
+
+
+def _some_outputs(path: Path, step: int) -> list[str]:
+    """Every `step`-th of the model's responses."""
+    return [one.output_2 for one in islice(alpaca_eval.each_annotation(path), 0, None, step)]
+
+
+def _met(one: Annotation, lang: str) -> Met:
+    checks = one.checks or []
+    are_met = met(one.output_2, checks, lang)
+    return [(c["kind"], is_met) for c, is_met in zip(checks, are_met, strict=True)]
 
 
 def _files(path: Path) -> list[Path]:
@@ -213,22 +195,19 @@ def _named(path: Path, model: str, lang: str, first: Annotation | None = None) -
     return model or path.stem, lang or (folder.name if folder.name in LANGUAGES else "en")
 
 
-def _column(path: Path, annotations: Sequence[Annotation], name: str, shown: str = "") -> Any:
-    """What every annotation has under a name, or its judge said; None where none has it."""
-    values = []
-    for annotation in annotations:
-        values.append(getattr(annotation, name, annotation.said.get(name)))
+def _column(path: Path, name: str, values: list) -> list | None:
+    """What every annotation has under a name; None where none has it."""
     missing = [number for number, value in enumerate(values) if value in (None, "")]
     if 0 < len(missing) < len(values):
         raise InputError(
-            f"{path}, record {missing[0]}: {shown or name} is missing; give it to all of the "
-            "records or to none"
+            f"{path}, record {missing[0]}: {name} is missing; give it to all of the records or to "
+            "none"
         )
     return None if missing else values
 
 
-def _scores(path: Path, annotations: Sequence[Annotation]) -> list[float] | None:
-    values = _column(path, annotations, "score_2")
+def _scores(path: Path, said: list) -> list[float] | None:
+    values = _column(path, "score_2", said)
     if values is None:
         return None
     return [
@@ -274,19 +253,20 @@ def read_columns(path: Path, columns: Sequence[str]) -> dict[str, list]:
     """The named columns of a CSV file with a header: numbers, but for gamed_model; a preference is
     read as in JSON, an empty one is NaN."""
     table: dict[str, list] = {name: [] for name in columns}
+    preferences = Preferences(path)
     for line, row in read_numbered_csv(path, columns):
         for name in columns:
-            table[name].append(_cell(f"{path}, line {line}", name, row[name]))
+            table[name].append(_cell(f"{path}, line {line}", name, row[name], preferences))
     if not table[columns[0]]:
         raise InputError(f"{path}: no rows below the header")
-    if "preference" in table:
-        preferences = read_preferences(path, table["preference"])
-        table["preference"] = [math.nan if value is None else value for value in preferences]
+    preferences.check()
     return table
 
 
-def _cell(where: str, name: str, text: str) -> Any:
+def _cell(where: str, name: str, text: str, preferences: Preferences) -> Any:
     if name == "gamed_model":
         return text
-    # They are read as a whole.
-    return (where, text) if name == "preference" else given_number(where, name, text)
+    if name != "preference":
+        return given_number(where, name, text)
+    preference = preferences.read(where, text)
+    return math.nan if preference is None else preference

@@ -1,11 +1,13 @@
 """The length-controlled win rate of AlpacaEval's leaderboard, from its files."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xlnb.common.errors import InputError
-from xlnb.evaluation.annotations import Judged, read_columns
+from xlnb.evaluation.annotations import read_columns
+from xlnb.evaluation.judged import Judged
 from xlnb.winrates import leaderboard_length_controlled
 
 
@@ -49,7 +51,7 @@ def leaderboard_lc(judged: Judged, leaderboard: Leaderboard) -> float:
             "only"
         )
 
-    def in_order(values: list[float], missing: float) -> list[float]:
+    def in_order(values: Sequence[float], missing: float) -> list[float]:
         by_index = dict(zip(judged.index, values, strict=True))
         return [by_index.get(index, missing) for index in difficulty]
 

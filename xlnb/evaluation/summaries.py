@@ -7,7 +7,7 @@ import numpy as np
 
 from xlnb.common.errors import InputError
 from xlnb.common.intervals import clusters_of
-from xlnb.evaluation.annotations import Judged
+from xlnb.evaluation.judged import Judged
 from xlnb.evaluation.leaderboard import Leaderboard, leaderboard_lc
 from xlnb.evaluation.pass_rates import PassRate, pass_rates
 from xlnb.evaluation.runs import split_error

@@ -6,8 +6,8 @@ from typing import TypedDict
 
 from xlnb.common.errors import InputError
 from xlnb.common.files import json_text
-from xlnb.evaluation.annotations import Judged
 from xlnb.evaluation.clusters import fact_of
+from xlnb.evaluation.judged import Judged
 from xlnb.evaluation.leaderboard import Leaderboard
 from xlnb.evaluation.summaries import WinRate, summarise
 from xlnb.winrates import bootstrap_interval, pooled, win_rate

@@ -77,6 +77,12 @@ class Player:
         for name in models or self.models:
             model, tokenizer = self._model(name)
             ids = prompt_ids(tokenizer, question.text)
+            context = getattr(model.config, "max_position_embeddings", None)
+            if context and len(ids) >= context:
+                raise InputError(
+                    f"the question has {len(ids)} tokens, and the context of {name} {context}, "
+                    "which leaves no room for an answer; shorten it"
+                )
             with active(model, self.run.adapter_name(name)):
                 (sampled,) = sample_responses(
                     model,

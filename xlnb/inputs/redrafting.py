@@ -14,6 +14,7 @@ from xlnb.common.dropped import Dropped
 from xlnb.common.given import comparable
 from xlnb.common.languages import language_name
 from xlnb.common.records import Prompt
+from xlnb.common.text import wording
 from xlnb.inputs.localisation import back_tasks, check_drafts, draft_text, prompt_request
 
 Record = dict[str, Any]
@@ -42,6 +43,12 @@ WHY = {
     Dropped.NOT_TRANSLATED_BACK: "it could not be translated back into English",
     Dropped.DISSIMILAR: "translated back into English it said something else",
 }
+
+
+def words_fields() -> dict[str, str]:
+    """What another draft depends on of the kit's own words, beside `prompt_request`."""
+    words = [*FORMS.values(), REFINED, *WHY.values()]
+    return wording("redraft_request", "\n".join(words), "c2bd80bdc5bba48e")
 
 
 @dataclass(frozen=True)

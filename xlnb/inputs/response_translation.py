@@ -8,6 +8,7 @@ from typing import Any
 from xlnb.common.dropped import Dropped
 from xlnb.common.given import is_blank
 from xlnb.common.records import Prompt
+from xlnb.common.text import wording
 
 Record = dict[str, Any]
 
@@ -15,11 +16,18 @@ Record = dict[str, Any]
 TEMPERATURE = 0.01
 
 
+REQUEST = "Translate the following text into English. Answer with the translation alone."
+
+
 def response_request(text: str) -> str:
     """What a chat model is asked for the English translation of a response with."""
-    return (
-        f"Translate the following text into English. Answer with the translation alone.\n\n{text}"
-    )
+    return f"{REQUEST}\n\n{text}"
+
+
+def request_fields() -> dict[str, str]:
+    """What translations depend on beside the translator: the words that it is asked with, by which
+    they are known."""
+    return wording("translation_request", REQUEST, "25c93487937755f2")
 
 
 def response_tasks(samples: list[Record]) -> Iterator[Prompt]:

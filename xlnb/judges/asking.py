@@ -1,9 +1,11 @@
 """Asking a judge about many comparisons: what it will take, and going on where it stopped."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from xlnb.common.errors import InputError
+from xlnb.common.files import read_numbered_jsonl
 from xlnb.common.given import given_number
 from xlnb.common.journal import Journal
 from xlnb.common.questions import ask_all, consent
@@ -55,8 +57,8 @@ def judge_records(
     done = journal.done
     journal.append([tie | answer(tie) for tie in ties if tie["prompt_id"] not in done])
     ask_all(answer, questions, journal, name=judge.name, workers=workers, label=label)
-    answers = journal.finish([one.question for one in asked])
-    judged = with_answers(asked, answers)
+    journal.finish([one.question for one in asked])
+    judged = with_answers(asked, journal.path)
     malformed = sum("malformed" in one.said for one in judged)
     failed = sum("error" in one.said for one in judged)
     if malformed or failed:
@@ -84,12 +86,10 @@ def checked_answer(name: str, answer: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def with_answers(
-    asked: Sequence[Annotation], answers: Sequence[dict[str, Any]]
-) -> list[Annotation]:
+def with_answers(asked: Sequence[Annotation], verdicts: Path) -> list[Annotation]:
     """Comparisons with the answers of a finished journal."""
     judged = []
-    for one, answer in zip(asked, answers, strict=True):
+    for one, (_, answer) in zip(asked, read_numbered_jsonl(verdicts), strict=True):
         said = {name: value for name, value in answer.items() if name != "prompt_id"}
         judged.append(one.judged(said))
     return judged

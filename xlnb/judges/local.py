@@ -3,7 +3,7 @@ labels."""
 
 from dataclasses import replace
 
-from xlnb.common.endpoint import NoAnswer
+from xlnb.common.calling import NoAnswer
 from xlnb.common.errors import UnfitText
 from xlnb.judges.model import FIRST, SECOND, ModelJudge, label_verdict
 from xlnb.judges.protocol import Verdict

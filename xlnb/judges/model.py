@@ -8,6 +8,7 @@ p = 1 + P(the model's label).
 import hashlib
 from typing import Any
 
+from xlnb.common.text import wording
 from xlnb.evaluation.alpaca_eval import Annotation
 from xlnb.judges.protocol import LabelModel, Verdict
 
@@ -112,10 +113,8 @@ class ModelJudge:
 
 
 def prompt_fields() -> dict[str, str]:
-    """What verdicts depend on beside the model: the prompt that it is asked with. The first one is
-    left out, as by those who had no other."""
-    digest = hashlib.sha256(PROMPT.encode()).hexdigest()[:16]
-    return {} if digest == FIRST_PROMPT else {"judge_prompt": digest}
+    """What verdicts depend on beside the model: the prompt that it is asked with."""
+    return wording("judge_prompt", PROMPT, FIRST_PROMPT)
 
 
 def judge_prompt(asked: Annotation, model_first: bool) -> str:

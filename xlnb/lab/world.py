@@ -14,8 +14,12 @@ from pathlib import Path
 
 from xlnb.common.files import ROOT
 from xlnb.common.records import Prompt
+from xlnb.common.text import wording
 
 LAB = ROOT / "data" / "lab"
+
+# The digest of the world of the first runs that are kept.
+FIRST_WORLD = "d1f5e8e3f5e325d2"
 
 # Share of the facts of each kind that a split receives. Splits are disjoint in facts, not only in
 # wording.
@@ -116,6 +120,13 @@ def load_world(folder: Path = LAB) -> World:
         templates["manners"],
         templates["reasons"],
     )
+
+
+def world_fields() -> dict[str, str]:
+    """What depends on the world, or on what the oracle knows of it, depends on these files."""
+    files = [LAB / "templates.json", *sorted((LAB / "facts").glob("*.tsv"))]
+    text = "\0".join(path.read_text(encoding="utf-8") for path in files)
+    return wording("world", text, FIRST_WORLD)
 
 
 def _splits(kind: str, n: int) -> list[str]:

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.files import read_text
-from xlnb.common.given import shown
+from xlnb.common.given import is_broken, shown
 from xlnb.common.records import Response
 from xlnb.common.thinking import answer_of, thinks, thought
 from xlnb.models.base import loaded_from
@@ -233,6 +233,8 @@ def _marked(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
     """The text with a mark inside of every control token's name."""
     if MARK in text:
         raise UnfitText("it holds U+FDD0, which is no character")
+    if is_broken(text):
+        raise UnfitText("it holds half a character (a lone surrogate), which no tokenizer reads")
     pattern = _control_tokens(tokenizer).pattern
     while found := pattern.search(text):
         # The mark may have left the end of one name as the beginning of another.

@@ -5,17 +5,25 @@ weights: they are not those of the checkpoint that it was made from."""
 import importlib.util
 import os
 import shutil
-import struct
 from pathlib import Path
 
 import torch
 import transformers
 from filelock import FileLock
 from huggingface_hub.constants import HF_HOME
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from xlnb.common.errors import InputError
 from xlnb.models.checkpoint import fingerprint
+from xlnb.models.gguf_header import check_header
+
+# characters of a library's words that are shown
+SHOWN = 300
 
 
 def unpacked(path: Path) -> Path:
@@ -40,20 +48,22 @@ def unpacked(path: Path) -> Path:
 def _unpack(path: Path, folder: Path) -> None:
     if importlib.util.find_spec("gguf") is None:
         raise InputError(f"model {path}: a GGUF file needs the package gguf; pip install gguf")
+    check_header(path)
     half = folder.with_name(f"{folder.name}.half")
     shutil.rmtree(half, ignore_errors=True)
-    where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
-            **where, dtype=torch.float32, trust_remote_code=False
-        )
-    except (OSError, ValueError, LookupError, RuntimeError, struct.error) as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"model {path}: could not be read as GGUF ({said})") from None
-    plain = AutoModelForCausalLM.from_config(_without_quantization(model.config))
-    plain.load_state_dict(model.state_dict())
-    plain.generation_config = model.generation_config
+        tokenizer, plain = _read(path)
+    # Of a damaged file the libraries raise whatever they come to, tokenizers a bare Exception.
+    except Exception as error:
+        said = " ".join(str(error).split())[:SHOWN] or type(error).__name__
+        raise InputError(
+            f"model {path}: could not be read as GGUF ({said}); fetch the file again"
+        ) from None
+    for name, weight in plain.state_dict().items():
+        if not weight.isfinite().all():
+            raise InputError(
+                f"model {path}: {name} holds values that are not finite; fetch the file again"
+            )
     plain.save_pretrained(half)
     tokenizer.save_pretrained(half)
     os.rename(half, folder)
@@ -62,6 +72,19 @@ def _unpack(path: Path, folder: Path) -> None:
         "the file's rounding",
         flush=True,
     )
+
+
+def _read(path: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """The file's tokenizer and its weights in float32, as of no quantized model."""
+    where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
+    model = AutoModelForCausalLM.from_pretrained(
+        **where, dtype=torch.float32, trust_remote_code=False
+    )
+    plain = AutoModelForCausalLM.from_config(_without_quantization(model.config))
+    plain.load_state_dict(model.state_dict())
+    plain.generation_config = model.generation_config
+    return tokenizer, plain
 
 
 def _without_quantization(config: transformers.PretrainedConfig) -> transformers.PretrainedConfig:

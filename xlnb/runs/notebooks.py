@@ -170,7 +170,8 @@ def normalise(path: Path) -> None:
     """
     try:
         notebook = nbformat.read(path, as_version=4)
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError):
+    # AttributeError: of JSON that is no object
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError, AttributeError):
         raise InputError(f"{path}: not a notebook; expected the JSON that Jupyter saves") from None
     notebook.metadata = NotebookNode(KERNEL)
     notebook.cells = [

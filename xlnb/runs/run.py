@@ -40,7 +40,7 @@ def open_run(
     above = existing_folder(path)
     if not above.is_dir():
         raise InputError(f"{path}: {above} is a file, not a folder; name another")
-    chosen = get_preset(preset, overrides) if preset else _kept_preset(path, overrides)
+    chosen = get_preset(preset, overrides) if preset else kept_preset(path, overrides)
     run = Run(path, chosen, redo, tuple(donors))
     check_run(run)
     _record(run)
@@ -49,7 +49,7 @@ def open_run(
     return run
 
 
-def _kept_preset(path: Path, overrides: Mapping[str, object] | None) -> Preset:
+def kept_preset(path: Path, overrides: Mapping[str, object] | None = None) -> Preset:
     """The preset that the folder holds, with `overrides` on top."""
     record = record_of(path)
     if not record.exists():
@@ -57,15 +57,20 @@ def _kept_preset(path: Path, overrides: Mapping[str, object] | None) -> Preset:
             f"{path} is not a run folder (it has no {record.name}); name a preset to start one"
         )
     saved = read_json(record)
-    if not isinstance(saved, dict) or "name" not in (saved.get("preset") or {}):
+    values = saved.get("preset") if isinstance(saved, dict) else None
+    if not isinstance(values, dict) or "name" not in values:
         raise InputError(f"{record}: holds no preset; name one to start again in this folder")
-    return override(preset_from_dict(saved["preset"]), overrides or {})
+    try:
+        preset = preset_from_dict(values)
+    except InputError as error:
+        raise InputError(f"{record}: {error}") from None
+    return override(preset, overrides or {})
 
 
 def check_run(run: Run) -> None:
     """What of a preset only the method's steps, this machine and this folder can tell."""
     if not run.redo and run.record.exists():
-        refuse_outdated(run, _kept_preset(run.path, None))
+        refuse_outdated(run, kept_preset(run.path))
     # They import torch, which takes a second.
     from xlnb.judges.registry import find_judge
     from xlnb.lab.tastes import get_taste
@@ -178,6 +183,6 @@ def _record(run: Run) -> None:
 def _is_recorded(run: Run) -> bool:
     """Whether the record says these values, be it of a revision that had fewer fields."""
     try:
-        return _kept_preset(run.path, None) == run.preset
+        return kept_preset(run.path) == run.preset
     except InputError:
         return False

@@ -24,7 +24,7 @@ from xlnb.runs import provenance
 from xlnb.runs.layout import Iteration, Run
 from xlnb.stages.individuals import of_tastes
 from xlnb.stages.metrics import read_metrics
-from xlnb.stages.sweeping import finished
+from xlnb.stages.sweeping import as_written, finished
 
 # Of metrics.json's entries, by the name in the record, with the digits kept.
 OF_MODELS = {"wr": ("wr", 2), "lc": ("lc", 2), "chars": ("mean_chars", 1)}
@@ -45,26 +45,32 @@ def collect(folder: Path, points: Sequence[Point], *, with_users: bool = False) 
     facts: list[str] = []
     runs: list[dict[str, Any]] = []
     made_by: list[provenance.Environment] = []
+    without: list[str] = []
     for point in points:
         run = Run(folder / point.name, point.preset)
         if not finished(run, "report"):
+            if run.path.is_dir() and any(run.path.iterdir()):
+                without.append(point.name)
             continue
-        metrics = read_metrics(run)
-        by_fact = {}
-        for model in run.models:
-            by_fact[model] = _facts(run, model, metrics["win_rates"][model])
+        with as_written(run):
+            metrics = read_metrics(run)
+            by_fact = {}
+            for model in run.models:
+                by_fact[model] = _facts(run, model, metrics["win_rates"][model])
+            record = _record(run, point.values, metrics, by_fact)
+            made = provenance.made_by(run)
         facts = facts or list(by_fact["dpo"])
         if any(list(found) != facts for found in by_fact.values()):
             raise InputError(f"{run.path}: other questions than the other runs'; use one preset")
-        record = _record(run, point.values, metrics, by_fact)
         for model in _taxed(record["values"], run.models):
             record["models"][model] |= _tax(run, model)
         if with_users and record["values"] == BASE:
             record["users"] = of_tastes(run)
         runs.append(record)
-        made = provenance.made_by(run)
         if made not in made_by:
             made_by.append(made)
+    if without:
+        print(f"not in the record, without a finished report: {', '.join(without)}", flush=True)
     return {"facts": facts, "runs": runs, "made_by": made_by}
 
 
@@ -74,11 +80,12 @@ def read_also(paths: Sequence[Path], preset: Preset) -> list[dict[str, Any]]:
     records = []
     for path in paths:
         record = read_json(path)
-        if not isinstance(record, dict) or not {"preset", "facts", "runs", "made_by"} <= set(
-            record
-        ):
+        if not _is_record(record):
             raise InputError(f"{path}: no record of analyses; expected what --collect writes")
-        theirs = preset_from_dict(record["preset"])
+        try:
+            theirs = preset_from_dict(record["preset"])
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
         if theirs != preset:
             raise InputError(
                 f"{path}: its runs are of another preset ({theirs.name}, not {preset.name}, or "
@@ -86,6 +93,17 @@ def read_also(paths: Sequence[Path], preset: Preset) -> list[dict[str, Any]]:
             )
         records.append(record)
     return records
+
+
+def _is_record(value: Any) -> bool:
+    """Whether it has the form of what `collect` returns, as far as what joins several goes."""
+    if not isinstance(value, dict) or not isinstance(value.get("preset"), dict):
+        return False
+    lists = all(isinstance(value.get(name), list) for name in ("facts", "runs", "made_by"))
+    if "name" not in value["preset"] or not lists:
+        return False
+    needed = {"values", "seed", "models"}
+    return all(isinstance(run, dict) and needed <= set(run) for run in value["runs"])
 
 
 def is_in(records: Iterable[Mapping[str, Any]], point: Point) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_jsonl
 from xlnb.common.journal import Journal, is_finished
 from xlnb.common.processes import main_alone
 from xlnb.common.questions import ask_again, unanswered
@@ -14,6 +13,7 @@ from xlnb.inputs.reader import HERE
 from xlnb.judges.asking import ask_consent, judge_records, with_answers
 from xlnb.judges.model import prompt_fields
 from xlnb.judges.registry import get_judge
+from xlnb.lab.world import world_fields
 from xlnb.models.checkpoint import checkpoint_files
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
@@ -39,7 +39,7 @@ def judge(run: Run, model_name: str, *, yes: bool = False, again: bool = False) 
     uses["baseline"] = config.baseline if config.baseline in run.models else HERE
     # Judges by a taste are blind to the order.
     if config.judge == "oracle":
-        uses |= fields(run.preset, "lab.taste")
+        uses |= {**fields(run.preset, "lab.taste"), **world_fields()}
     elif config.judge == "verifiable":
         uses |= fields(run.preset, "evaluation.taste")
     else:
@@ -79,7 +79,7 @@ def judge(run: Run, model_name: str, *, yes: bool = False, again: bool = False) 
         ask_consent(asked, unasked(), price=config.judge_price, yes=yes)
         for lang, (path, compared, finished) in zip(langs, each_language(), strict=True):
             if finished:
-                annotations = with_answers(compared, read_jsonl(path))
+                annotations = with_answers(compared, path)
             else:
                 label = f"judge {model_name} {lang}"
                 annotations = judge_records(asked, compared, Journal(path), label=label)

@@ -13,7 +13,7 @@ from xlnb.common import processes
 from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.files import write_json
 from xlnb.common.records import Pair, Prompt, Sample, each_record, read_records
-from xlnb.comparing import both, comparison_rows
+from xlnb.comparing import both, comparison_rows, question_fields
 from xlnb.inputs.demonstrations import Demonstration
 from xlnb.models.adapters import load_model, new_adapter
 from xlnb.models.base import deal_out, read_base
@@ -126,7 +126,12 @@ def _stage(run: Run, part: str, inputs: list[Path], uses: dict[str, Any]) -> Sta
         run,
         f"{NAME}/{part}",
         inputs=inputs,
-        uses={NAME: uses, **fields(run.preset, "seed"), **model_fields(run.loaded)},
+        uses={
+            NAME: uses,
+            **fields(run.preset, "seed"),
+            **model_fields(run.loaded),
+            **question_fields(),
+        },
         out=run.path / NAME / part,
     )
 

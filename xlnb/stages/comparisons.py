@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from xlnb.common.dropped import Dropped
 from xlnb.common.journal import is_finished
 from xlnb.common.records import Comparisons, Sample, each_record
-from xlnb.comparing import Labels, label_ids, question_ids, ring
+from xlnb.comparing import Labels, label_ids, question_fields, question_ids, ring
 from xlnb.logprobs import sequence_logprobs
 from xlnb.models.adapters import load_model
 from xlnb.models.batches import Budget
@@ -54,6 +54,7 @@ def compare(here: Iteration, splits: list[str]) -> Path:
             "splits": splits,
             **fields(run.preset, "comparer.opponents"),
             **model_fields(run.loaded),
+            **question_fields(),
         },
         out=here.folder / "logps" / NAME,
     )

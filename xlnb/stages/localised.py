@@ -10,7 +10,13 @@ from xlnb.common.languages import language_name, split_langs
 from xlnb.common.processes import main_alone
 from xlnb.common.questions import ask_again, unanswered
 from xlnb.common.records import Prompt
-from xlnb.inputs.localisation import back_tasks, keep_parallel, prompt_request, prompt_task
+from xlnb.inputs.localisation import (
+    back_tasks,
+    keep_parallel,
+    prompt_request,
+    prompt_task,
+    request_fields,
+)
 from xlnb.inputs.parallel_prompts import prompt_sources, read_parallel
 from xlnb.inputs.sources import source_files
 from xlnb.runs.layout import Run
@@ -43,7 +49,11 @@ def localise(run: Run, *, yes: bool = False, again: bool = False) -> Path:
         )
     sources = prompt_sources(path, "en")
     files = [file for source in sources for file in source_files(source)]
-    uses = {**fields(run.preset, "prompts.limit"), **source_fields([path], sources)}
+    uses = {
+        **fields(run.preset, "prompts.limit"),
+        **source_fields([path], sources),
+        **request_fields(),
+    }
     english = _english(run)
     translator = cache(partial(load_translator, run))
     for lang in langs:

@@ -20,7 +20,7 @@ from xlnb.common.records import Logps, Prompt, Sample, each_record, read_records
 from xlnb.inputs.response_translation import find_translations
 from xlnb.models.batches import Budget
 from xlnb.models.chat import prompt_ids, response_ids
-from xlnb.prompts import scorer_prompt
+from xlnb.prompts import prompt_fields, scorer_prompt
 from xlnb.rewards import prompts_read, score_responses
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.stage import Stage, fields
@@ -112,6 +112,7 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
             "splits": splits,
             **fields(run.preset, *read_by),
             **model_fields(run.loaded),
+            **prompt_fields(scorer),
         },
         out=here.folder / "logps" / scorer,
     )

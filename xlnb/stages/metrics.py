@@ -11,6 +11,7 @@ from xlnb.common.records import Sample, Score
 from xlnb.evaluation.annotations import read_judged
 from xlnb.evaluation.summaries import WinRate, summarise
 from xlnb.evaluation.truth import ceiling, reward_accuracy
+from xlnb.lab.world import world_fields
 from xlnb.rewards import split_scorers
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.records import stage_seconds
@@ -39,7 +40,7 @@ def report(run: Run) -> Path:
         replace(run, donors=()),
         "report",
         inputs=inputs,
-        uses=fields(run.preset, *uses),
+        uses={**fields(run.preset, *uses), **(world_fields() if run.is_lab else {})},
         out=run.metrics,
     )
 

@@ -13,6 +13,7 @@ from xlnb.evaluation.truth import english_preferences, flip
 from xlnb.inputs.preferences import COLUMNS, preference_pairs
 from xlnb.inputs.sources import parse_source, read_rows, source_files
 from xlnb.lab.truth import lab_truth
+from xlnb.lab.world import world_fields
 from xlnb.models.chat import load_tokenizer, response_ids
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
@@ -37,7 +38,10 @@ def prefer(run: Run) -> Path:
     config = run.preset.preferences
     inputs = [here.samples("en")]
     # label noise is an option, and no part of the key where it is off
-    uses: dict[str, object] = fields(run.preset, "seed", "lab.taste", "preferences.flipped")
+    uses = {
+        **fields(run.preset, "seed", "lab.taste", "preferences.flipped"),
+        **world_fields(),
+    }
     if run.verifies_by:
         inputs += run.prompt_files
         uses = fields(run.preset, "seed", "evaluation.taste", "preferences.flipped")

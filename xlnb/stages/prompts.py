@@ -18,7 +18,7 @@ from xlnb.common.records import Prompt, write_records
 from xlnb.evaluation.clusters import fact_of
 from xlnb.inputs.parallel_prompts import prompt_sources, read_parallel
 from xlnb.inputs.sources import source_files
-from xlnb.lab.world import load_world
+from xlnb.lab.world import load_world, world_fields
 from xlnb.models.places import base_path
 from xlnb.presets import Models
 from xlnb.runs.layout import Run
@@ -56,6 +56,7 @@ def collect_prompts(run: Run) -> Path:
             **fields(run.preset, *names),
             **fields(run.preset, "lab.train", "lab.reward", "lab.eval"),
             **source_fields(texts, sources),
+            **({} if path else world_fields()),
         },
         out=run.prompts,
     )

@@ -1,6 +1,6 @@
 """What stages read of a run's prompts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -9,13 +9,13 @@ from xlnb.common.errors import InputError
 from xlnb.common.records import Prompt, Sample, Score, each_record, read_records
 from xlnb.runs.layout import Iteration, Run
 
-Given = TypeVar("Given", Sample, Score)
+Given = TypeVar("Given", Prompt, Sample, Score)
 
 
 @dataclass(frozen=True)
 class OfSplit(Generic[Given]):
-    """The samples or scores of a split in a file, read anew each time that they are gone through:
-    they may be more than memory holds."""
+    """The prompts, samples or scores of a split in a file, read anew each time that they are gone
+    through: they may be more than memory holds."""
 
     path: Path
     kind: type[Given]
@@ -27,13 +27,18 @@ class OfSplit(Generic[Given]):
                 yield record
 
 
-def read_prompts(run: Run) -> dict[str, list[Prompt]]:
-    """The run's prompts by language, English first."""
+def _prompt_files(run: Run) -> dict[str, Path]:
+    """The files of the run's prompts by language, English first."""
     files = {path.stem: path for path in run.prompt_files}
     if not files:
         raise InputError(f"{run.path}: no prompts yet; run stage prompts first")
     langs = ["en", *(lang for lang in files if lang != "en")]
-    return {lang: read_records(files[lang], Prompt) for lang in langs}
+    return {lang: files[lang] for lang in langs}
+
+
+def read_prompts(run: Run) -> dict[str, list[Prompt]]:
+    """The run's prompts by language, English first."""
+    return {lang: read_records(path, Prompt) for lang, path in _prompt_files(run).items()}
 
 
 def iteration_prompts(iteration: Iteration, prompts: list[Prompt]) -> list[Prompt]:
@@ -46,17 +51,17 @@ def iteration_prompts(iteration: Iteration, prompts: list[Prompt]) -> list[Promp
     return train + [prompt for prompt in prompts if prompt.split == "reward"]
 
 
-def eval_prompts(run: Run) -> dict[str, list[Prompt]]:
+def eval_prompts(run: Run) -> dict[str, OfSplit[Prompt]]:
     """The evaluation prompts, of the languages that have some."""
     found = {}
-    for lang, prompts in read_prompts(run).items():
-        held_out = [prompt for prompt in prompts if prompt.split == "eval"]
-        if held_out:
+    for lang, path in _prompt_files(run).items():
+        held_out = OfSplit(path, Prompt, "eval")
+        if any(True for _ in held_out):
             found[lang] = held_out
     return found
 
 
-def carried_checks(prompts: list[Prompt]) -> dict[str, list[dict[str, Any]]]:
+def carried_checks(prompts: Iterable[Prompt]) -> dict[str, list[dict[str, Any]]]:
     """What a program can verify of responses, by prompt_id, of the prompts that carry it."""
     return {prompt.prompt_id: prompt.checks for prompt in prompts if prompt.checks}
 

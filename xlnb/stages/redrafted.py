@@ -17,6 +17,7 @@ from xlnb.inputs.redrafting import (
     draft_request,
     failures,
     redraft,
+    words_fields,
 )
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage
@@ -44,7 +45,7 @@ def redraft_failures(
     all languages. See `localise` for the rest.
     """
     made: list[Path] = []
-    uses = {**uses, "min_chrf": run.preset.localise.min_chrf}
+    uses = {**uses, "min_chrf": run.preset.localise.min_chrf, **words_fields()}
     for number in range(2, run.preset.localise.drafts + 1):
         kept, failed = checked(run, langs, english, number - 1)[-1]
         before = list(made)

@@ -45,7 +45,7 @@ def respond(run: Run, model_name: str) -> Path:
                 run,
                 sampler,
                 tokenizer,
-                some,
+                list(some),
                 here.samples(lang),
                 n=config.runs,
                 config=config,

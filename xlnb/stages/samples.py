@@ -5,6 +5,7 @@ from pathlib import Path
 
 from xlnb.common.errors import InputError
 from xlnb.common.records import Prompt
+from xlnb.lab.world import world_fields
 from xlnb.presets import Sampling
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.stage import Stage, fields
@@ -36,7 +37,10 @@ def sample(run: Run, iteration: int) -> Path:
             *adapter_files(run, here.source),
             *(selection.inputs(here) if iteration else []),
         ],
-        uses=fields(run.preset, parts) if iteration or not own else {},
+        uses={
+            **(fields(run.preset, parts) if iteration or not own else {}),
+            **({} if own else world_fields()),
+        },
     )
     if stage.current():
         return stage.out

@@ -14,6 +14,7 @@ from xlnb.common.records import (
     write_records,
 )
 from xlnb.decay import half_life_chars, in_words
+from xlnb.lab.world import world_fields
 from xlnb.rewards import SCORERS, prompts_read, score_sample, split_scorers
 from xlnb.runs.layout import Iteration, Run
 from xlnb.runs.records import find_record
@@ -36,13 +37,15 @@ def score(run: Run, iteration: int, *, shared: bool = False) -> Path:
     langs = here.langs
     files = [path for scorer in read for path in _logps_files(here, scorer)]
     values = ["scoring.beta", "scoring.gamma", "scoring.scorers", "seed"]
+    world = {}
     if any(SCORERS[name].is_truth for name in split_scorers(run.preset.scoring.scorers)):
         values.append("lab.taste")
+        world = world_fields()
     stage = Stage(
         run,
         f"{here.target}/scores",
         inputs=[*(here.samples(lang) for lang in langs), *files, *gates.inputs(here)],
-        uses=fields(run.preset, *values),
+        uses={**fields(run.preset, *values), **world},
         out=here.folder / "scores",
     )
 

@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -18,14 +19,12 @@ from shutil import rmtree
 from tqdm import tqdm
 
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_json
 from xlnb.common.parent import with_this
-from xlnb.presets import preset_from_dict
 from xlnb.presets.grid import Point
 from xlnb.runs.layout import Run
 from xlnb.runs.lock import TURNS
 from xlnb.runs.records import faults, find_record
-from xlnb.runs.run import check_run
+from xlnb.runs.run import check_run, kept_preset
 from xlnb.stages.pipeline import steps
 
 # Seconds between looks at the processes, and that one has to end in.
@@ -70,13 +69,26 @@ def tasks(folder: Path, points: Sequence[Point], last: str, options: Sequence[st
 
 def finished(run: Run, last: str) -> bool:
     """Whether a point has been made up to a stage with these values, and its files are whole."""
-    if not run.record.exists() or preset_from_dict(read_json(run.record)["preset"]) != run.preset:
+    if not run.record.exists() or kept_preset(run.path) != run.preset:
         return False
     records = {name: find_record(run, name).record for name in run.stamps}
     for record in records.values():
         if record is None or record.state != "done" or faults(run, record):
             return False
     return last in records
+
+
+@contextmanager
+def as_written(run: Run) -> Iterator[None]:
+    """Inside, what the stages of a finished point wrote is read. Raises InputError for what is not
+    what this version writes."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{run.path}: not as this version writes it ({type(error).__name__}: {error}); move "
+            "the folder away, and it is made again"
+        ) from None
 
 
 def make_points(folder: Path, todo: Sequence[Task], jobs: int) -> dict[str, str]:

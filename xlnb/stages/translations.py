@@ -11,9 +11,14 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import read_jsonl
 from xlnb.common.processes import main_alone
 from xlnb.common.records import Prompt, Response, Sample, write_records
-from xlnb.inputs.response_translation import TEMPERATURE, response_request, response_tasks
+from xlnb.inputs.response_translation import (
+    TEMPERATURE,
+    request_fields,
+    response_request,
+    response_tasks,
+)
 from xlnb.lab.translator import translate as translate_response
-from xlnb.lab.world import load_world
+from xlnb.lab.world import load_world, world_fields
 from xlnb.models.chat import load_tokenizer
 from xlnb.presets import Preset
 from xlnb.rewards import prompts_read
@@ -48,7 +53,7 @@ def translate(run: Run, iteration: int, *, shared: bool = False) -> Path:
     by_world = run.is_lab and not translator
     by: dict[str, Any] = fields(run.preset, "seed")
     if by_world:
-        by |= fields(run.preset, "lab.translation_noise")
+        by |= {**fields(run.preset, "lab.translation_noise"), **world_fields()}
     elif translator.startswith(SEQ2SEQ):
         by |= fields(run.preset, "sampling.max_new_tokens", "sampling.batch_tokens")
         by |= seq2seq_uses(run, translator, [(lang, "en") for lang in langs])
@@ -60,7 +65,7 @@ def translate(run: Run, iteration: int, *, shared: bool = False) -> Path:
         run,
         f"{here.target}/translations",
         inputs=[here.samples(lang) for lang in langs],
-        uses={"splits": splits, **by},
+        uses={"splits": splits, **by, **request_fields()},
         out=here.folder / "translations",
     )
 
