@@ -55,6 +55,20 @@ def test_what_has_failed_is_told_with_its_reason_and_the_other_languages():
     assert "\n" not in draft_request(Failure(SEA, silent, {}), "de", "free").partition("\n\n")[0]
 
 
+def test_what_was_cut_off_is_not_told_at_its_length():
+    cut = RECORD | {"reason": "cut_off", "instruction": "Das Meer und " * 1000}
+    told = draft_request(Failure(SEA, cut, {}), "de", "free")
+    assert "failed: it was cut off before its end." in told and "Das Meer" not in told
+    asked = []
+
+    def translate(tasks, what):
+        asked.extend(task.instruction for task in tasks)
+        return [record(task.prompt_id, "Das Meer und", finish="length") for task in tasks]
+
+    redraft([Failure(SEA, cut, {})], "de", translate)
+    assert len(asked) == 4 and not any("Das Meer" in request for request in asked)
+
+
 def test_failures_know_what_other_languages_made_of_the_prompt():
     other = Prompt("sky", "en", "Why is the sky blue?", "train")
     kept = {"de": [], "es": [{"instruction_id": "sea", "instruction": "mar", "chrf": 50.0}]}

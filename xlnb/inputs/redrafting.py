@@ -98,7 +98,8 @@ def _request(failure: Failure, lang: str, told: Sequence[str]) -> str:
     record = failure.record
     if record["reason"] in WHY:
         lines.append(f"An earlier translation failed: {WHY[record['reason']]}.")
-    if record["instruction"]:
+    # What has no end may be as long as a model can go on.
+    if record["instruction"] and record["reason"] != Dropped.CUT_OFF:
         lines.append(f"It was: {record['instruction']}")
     if record["translated_back"]:
         lines.append(f"Translated back it was: {record['translated_back']}")
@@ -119,7 +120,7 @@ def redraft(
     said: dict[str, dict[str, str]] = {one.english.prompt_id: {} for one in failed}
     for draft in drafts:
         prompt_id, form = _parts(draft["prompt_id"])
-        if "responses" in draft:
+        if "responses" in draft and draft["responses"][0]["finish_reason"] == "stop":
             said[prompt_id][form] = draft_text(draft)
     tasks = []
     for one in failed:
