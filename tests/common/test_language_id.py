@@ -30,6 +30,11 @@ def test_what_tells_no_language_is_never_in_the_wrong_one(lang, text):
     assert in_language([text], lang) == [True]
 
 
+def test_a_name_belongs_to_every_language():
+    for lang in (*SIX, "el", "th", "vi", "tr"):
+        assert in_language(["Kurt Coleman"], lang) == [True]
+
+
 def test_a_language_that_the_detector_does_not_know_is_not_judged():
     assert in_language(["The answer is 308."], "xx") is None
     assert not wrong_language("xx", ["xx", "en"])("The answer is 308.")

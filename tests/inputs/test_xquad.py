@@ -133,9 +133,9 @@ def test_real_questions_are_parallel_and_their_paragraphs_hold_the_answers():
 @real
 @pytest.mark.parametrize("lang", LANGS)
 def test_real_names_are_in_every_language_and_real_sentences_in_their_own(lang):
-    records = read_parallel(f"xquad:{XQUAD}")[lang][::6]
+    records = read_parallel(f"xquad:{XQUAD}")[lang]
     answers = [record["checks"][0]["answers"][0] for record in records]
-    questions = [record["instruction"].rpartition("\n\n")[2] for record in records]
+    questions = [record["instruction"].rpartition("\n\n")[2] for record in records[::6]]
     other = "de" if lang == "en" else "en"
     assert sum(is_in(text, lang) for text in answers) >= 0.985 * len(answers)
     assert all(is_in(text, lang) for text in questions)
