@@ -85,11 +85,11 @@ def test_answers_are_described_in_the_other_languages_or_in_one():
 
 
 def test_win_rates_and_languages_stand_by_model_and_language():
-    assert real_model.win_rates(TRAINED, "t").loc["dpo"].to_dict() == {
+    assert real_model.by_language(TRAINED, "t", "wr").loc["dpo"].to_dict() == {
         "en": 70.0,
         real_model.OTHERS: 60.0,
     }
-    assert real_model.in_language(TRAINED, "t").loc["dpo", "en"] == 0.8
+    assert real_model.by_language(TRAINED, "t", "in_language").loc["dpo", "en"] == 0.8
 
 
 def test_of_the_best_by_a_score_stands_how_many_are_in_the_language():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from endpoint import comparisons, serving
+from endpoint import comparisons, serving, without_proxies
 from failing import FAILING
 
 from xlnb.common.calling import NoAnswer
@@ -24,7 +24,6 @@ from xlnb.judges.endpoint import Endpoint
 from xlnb.judges.model import ModelJudge
 
 KEY = "sk-very-secret-0123456789"
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
 @pytest.fixture(autouse=True)
@@ -32,9 +31,7 @@ def environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     monkeypatch.setattr("xlnb.common.endpoint.TRIES", 2)
-    for name in PROXIES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
+    without_proxies(monkeypatch)
 
 
 def judge_at(server, monkeypatch, workers=2):

@@ -13,7 +13,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from endpoint import BY_TEXT, FAULTS, MALFORMED, UNANSWERED, N, comparisons, serving
+from endpoint import (
+    BY_TEXT,
+    FAULTS,
+    MALFORMED,
+    UNANSWERED,
+    N,
+    comparisons,
+    serving,
+    without_proxies,
+)
 from families import checkpoint, judge_checkpoint
 
 from xlnb import stages
@@ -57,15 +66,7 @@ ASKED = Annotation(
 def environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    for name in (
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "ALL_PROXY",
-        "http_proxy",
-        "https_proxy",
-        "all_proxy",
-    ):
-        monkeypatch.delenv(name, raising=False)
+    without_proxies(monkeypatch)
 
 
 @pytest.fixture

@@ -46,6 +46,15 @@ FAULTS = {
 MALFORMED, UNANSWERED, BY_TEXT = (47, 53, 59), (61, 67), (37, 41, 43)
 
 
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+def without_proxies(monkeypatch):
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
 def comparisons(n=N):
     """Comparisons whose better response says "good"; by their number it is the model's (even) or
     the baseline's."""

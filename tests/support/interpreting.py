@@ -5,7 +5,7 @@ import json
 import re
 from contextlib import contextmanager
 
-from endpoint import Handler, serving
+from endpoint import Handler, serving, without_proxies
 
 from xlnb.common.files import write_jsonl
 from xlnb.runs.run import open_run
@@ -80,15 +80,7 @@ def given(lang, name, text, asked):
 def interpreting(monkeypatch, most=10**6, given=given, names=NAMES):
     """An endpoint with an interpreter who leaves after so many calls. `names`: of the texts that it
     can be asked for."""
-    for name in (
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "ALL_PROXY",
-        "http_proxy",
-        "https_proxy",
-        "all_proxy",
-    ):
-        monkeypatch.delenv(name, raising=False)
+    without_proxies(monkeypatch)
     with serving(lambda _: most) as server:
         server.RequestHandlerClass = Interpreter
         server.given, server.names = given, names

@@ -86,19 +86,12 @@ def answers_of(record: Record, taste: str, langs: str = OTHERS) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
-def win_rates(record: Record, taste: str) -> pd.DataFrame:
-    """Win rates against π_I in points, models by languages."""
+def by_language(record: Record, taste: str, column: str) -> pd.DataFrame:
+    """One number of win rates (`evaluation.summaries.WinRate`), such as wr in points or in_language
+    as a share, models by languages."""
     rows = {}
     for model, by_lang in record["win_rates"][taste].items():
-        rows[model] = {lang: entry["wr"] for lang, entry in by_lang.items()}
-    return pd.DataFrame(rows).T
-
-
-def in_language(record: Record, taste: str) -> pd.DataFrame:
-    """Shares of answers that are in the asked language, models by languages."""
-    rows = {}
-    for model, by_lang in record["win_rates"][taste].items():
-        rows[model] = {lang: entry["in_language"] for lang, entry in by_lang.items()}
+        rows[model] = {lang: entry[column] for lang, entry in by_lang.items()}
     return pd.DataFrame(rows).T
 
 
