@@ -18,7 +18,7 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedTokenizerBase, PrinterCallback
+from transformers import PreTrainedTokenizerBase, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from xlnb.common.errors import InputError
@@ -26,7 +26,7 @@ from xlnb.engine.trainer import Progress, StopAtNaN, newest_checkpoint
 from xlnb.inputs.demonstrations import Demonstration
 from xlnb.logprobs import response_logprobs
 from xlnb.models.adapters import new_adapter
-from xlnb.models.base import loaded_from, read_base
+from xlnb.models.base import read_base, read_config
 from xlnb.models.packing import collate
 from xlnb.presets import SFT, Models
 from xlnb.training import checkpoint_errors, shared_arguments
@@ -120,8 +120,7 @@ def save_merged(
         for name, parameter in merged.named_parameters():
             if not torch.isfinite(parameter).all():
                 raise InputError(f"{folder}: {name} is not finite, nothing is saved; lower sft.lr")
-        place, revision = loaded_from(models.base)
-        stored = AutoConfig.from_pretrained(place, **revision).dtype or torch.float32
+        stored = read_config(models).dtype or torch.float32
         merged.to(stored).save_pretrained(str(saving))
         tokenizer.save_pretrained(str(saving))
         shutil.rmtree(saving / "adapter")

@@ -238,3 +238,27 @@ def test_what_scores_must_be_named_once(adapter, pairs, capsys):
     assert "give --policy and --ref, or --run" in capsys.readouterr().err
     assert main(["accuracy", "--pairs", f"{pairs}", "--ref", "x", "--policy", "x"]) == 2
     assert "every reward would be 0" in capsys.readouterr().err
+
+
+def test_what_a_context_does_not_hold_has_no_score(adapter, tmp_path, capsys):
+    # 512 tokens: `families`
+    mine, out = tmp_path / "mine.jsonl", tmp_path / "scores.jsonl"
+    row = {"prompt_id": "1", "lang": "en", "instruction": "Who?", "responses": ["I.", "me " * 400]}
+    mine.write_text(json.dumps(row), encoding="utf-8")
+    assert main(command("score", adapter, "--responses", mine, "--out", out)) == 0
+    assert "en: not read by the models: {'too_long': 1}\n" in capsys.readouterr().out
+    (scored,) = read_jsonl(out)
+    assert scored["failures"]["cross_lingual"] == [None, "too_long"]
+    first, long = scored["scores"]["cross_lingual"]
+    assert first is not None and long is None
+
+
+def test_pairs_beyond_a_context_are_counted(adapter, pairs, tmp_path, capsys):
+    long = {"prompt_id": "3", "lang": "en", "prompt": "Who?", "chosen": "me " * 400}
+    rows = pairs.read_text(encoding="utf-8")
+    pairs.write_text(f"{rows}\n{json.dumps({**long, 'rejected': 'I.'})}", encoding="utf-8")
+    assert main(command("accuracy", adapter, "--pairs", pairs, "--json")) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert table["unread"] == {"en": {"too_long": 1}}
+    counted = {name: of["en"]["n"] for name, of in table["languages"].items()}
+    assert (counted["cross_lingual"], counted["brevity"]) == (2, 3)

@@ -1,6 +1,7 @@
 """Options of related methods through the whole path, together, on the smallest run."""
 
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,9 @@ from xlnb.lab.oracle import judge
 from xlnb.lab.world import load_world
 from xlnb.presets.values import in_use
 from xlnb.runs.run import open_run
+from xlnb.stages import adapters
+from xlnb.stages.prompts import collect_prompts
+from xlnb.stages.reading import eval_prompts
 
 OPTIONS = {
     "training.gamma": "0.9",
@@ -140,3 +144,24 @@ def test_a_layer_that_the_model_has_not_is_refused_before_the_references(finishe
     run = open_run(finished.path, overrides={"training.layers": "1-4"})
     with pytest.raises(InputError, match=r"^training\.layers: there is no layer 4; .* 0 to 3$"):
         stages.run_until(run, "icr1/adapter")
+
+
+def test_pairs_that_the_models_context_does_not_hold_are_dropped(
+    finished, tmp_path, monkeypatch, capsys
+):
+    changed = {"training.lr": "9", "training.layers": "1-2"}
+    run = open_run(shutil.copytree(finished.path, tmp_path / "run"), overrides=changed)
+    monkeypatch.setattr(adapters, "context_of", lambda config: 10)
+    with pytest.raises(InputError, match="icr1/adapter: no pair is left to train on"):
+        stages.train(run, 1)
+    assert "pairs dropped, longer than 10 tokens" in capsys.readouterr().out
+
+
+def test_prompts_that_have_changed_are_to_be_made_again_not_mended_by_hand(finished, tmp_path):
+    run = open_run(shutil.copytree(finished.path, tmp_path / "run"))
+    path = run.prompts / "es.jsonl"
+    path.write_text(path.read_text(encoding="utf-8")[:-9], encoding="utf-8")
+    with pytest.raises(InputError, match=r"es\.jsonl, which has changed since stage prompts wrote"):
+        eval_prompts(run)
+    collect_prompts(run)
+    assert set(eval_prompts(run)) == {"en", "es"}

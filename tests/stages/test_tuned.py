@@ -15,6 +15,7 @@ from xlnb.logprobs import sequence_logprobs
 from xlnb.models.base import load_base
 from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
 from xlnb.runs.run import open_run
+from xlnb.stages import tuned as tuned_stage
 
 ANSWER = "HELLO HELLO"
 
@@ -98,6 +99,13 @@ def test_it_resumes_and_is_not_made_again(tuned, changes, capfd):
 def test_demonstrations_that_are_all_too_long_are_refused(tmp_path, changes):
     run = open_run(tmp_path / "run", "lab-quick", {**changes, "sft.max_tokens": "3"})
     with pytest.raises(InputError, match="all are longer than 3 tokens"):
+        stages.tune(run)
+
+
+def test_demonstrations_beyond_the_bases_context_are_too_long(tmp_path, changes, monkeypatch):
+    run = open_run(tmp_path / "run", "lab-quick", changes)
+    monkeypatch.setattr(tuned_stage, "context_of", lambda config: 4)
+    with pytest.raises(InputError, match="all are longer than 4 tokens"):
         stages.tune(run)
 
 

@@ -18,10 +18,10 @@ SCORES = ("cross_lingual", "likelihood")
 NON_ENGLISH = "win rate, non-en"
 
 
-def measures(metrics: Record) -> Measures:
-    """Of a run's metrics: the last model's win rates, mean over languages other than English and
-    each, and the mean accuracy of scores over those languages under the last policy that scored."""
-    by_lang = {lang: entry["wr"] for lang, entry in list(metrics["win_rates"].values())[-1].items()}
+def measures(metrics: Record, model: str) -> Measures:
+    """Of a run's metrics: a model's win rates, mean over languages other than English and each, and
+    the mean accuracy of scores over those languages under the last policy that scored."""
+    by_lang = {lang: entry["wr"] for lang, entry in metrics["win_rates"][model].items()}
     others = [wr for lang, wr in by_lang.items() if lang != "en"]
     found = {NON_ENGLISH: mean(others)} if others else {}
     found |= {f"win rate, {lang}": wr for lang, wr in by_lang.items()}

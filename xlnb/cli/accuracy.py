@@ -35,6 +35,7 @@ def print_accuracy(args: argparse.Namespace) -> None:
     from xlnb.common.files import json_text
     from xlnb.common.processes import is_main, world
     from xlnb.evaluation.accuracy import accuracies, accuracy_text, preferred
+    from xlnb.stages.given import unread
     from xlnb.stages.given_pairs import score_pairs
 
     if world() > 1 and not args.out:
@@ -49,10 +50,12 @@ def print_accuracy(args: argparse.Namespace) -> None:
     if not is_main():
         return
     if args.json:
-        print(json_text({**table, "pairs": report}, indent=1))
+        print(json_text({**table, "pairs": report, "unread": unread(scores)}, indent=1))
         return
     print(accuracy_text(table))
     print("\nties count half; a prompt is one draw, whatever pairs and languages it has")
     for lang, counts in report.items():
         if counts["dropped"]:
             print(f"{lang}: {counts['pairs']} of {counts['rows']} rows, {counts['dropped']}")
+    for lang, reasons in unread(scores).items():
+        print(f"{lang}: not read by the models: {reasons}")

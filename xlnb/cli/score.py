@@ -23,12 +23,15 @@ def add_parser(commands: Commands) -> None:
 
 def write_scores(args: argparse.Namespace) -> None:
     from xlnb.common.processes import is_main
+    from xlnb.stages.given import unread
     from xlnb.stages.given_pairs import score_pairs, score_responses
 
     run, model = scored_by(args)
     if args.pairs:
-        score_pairs(run, model, args.pairs, "", args.english, args.scores, args.out)
+        scores = score_pairs(run, model, args.pairs, "", args.english, args.scores, args.out)[2]
     else:
-        score_responses(run, model, args.responses, args.english, args.scores, args.out)
+        scores = score_responses(run, model, args.responses, args.english, args.scores, args.out)
     if is_main():
+        for lang, counts in unread(scores).items():
+            print(f"{lang}: not read by the models: {counts}")
         print(args.out)

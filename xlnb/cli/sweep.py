@@ -102,7 +102,7 @@ def _show_table(folder: Path, record: dict[str, Any]) -> None:
             without.append(point.name)
             continue
         with as_written(run):
-            found.append((point.values, measures(read_json(run.metrics))))
+            found.append((point.values, measures(read_json(run.metrics), run.models[-1])))
             made = provenance.made_by(run)
         if made not in made_by:
             made_by.append(made)

@@ -19,6 +19,8 @@ class Dropped(StrEnum):
     BROKEN = "broken"
     # a model thinks aloud in it
     THINKING = "thinking"
+    # with its prompt it is more than the model's context holds
+    TOO_LONG = "too_long"
     # its token ids do not give it back
     NOT_READ_BACK = "not_read_back"
 

@@ -13,6 +13,7 @@ from xlnb.common.languages import language_name
 from xlnb.common.records import Prompt, Response
 from xlnb.lab.world import load_world
 from xlnb.models.adapters import active, load_model
+from xlnb.models.base import context_of
 from xlnb.models.chat import check_same_tokens, load_tokenizer, prompt_ids, response_ids
 from xlnb.presets import Models
 from xlnb.prompts import scorer_prompt
@@ -77,8 +78,8 @@ class Player:
         for name in models or self.models:
             model, tokenizer = self._model(name)
             ids = prompt_ids(tokenizer, question.text)
-            context = getattr(model.config, "max_position_embeddings", None)
-            if context and len(ids) >= context:
+            context = context_of(model.config)
+            if len(ids) >= context:
                 raise InputError(
                     f"the question has {len(ids)} tokens, and the context of {name} {context}, "
                     "which leaves no room for an answer; shorten it"

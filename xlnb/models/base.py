@@ -2,6 +2,7 @@
 is, on the device there is."""
 
 import importlib.util
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,13 @@ from typing import Any
 import torch
 from bitsandbytes.nn import Linear4bit
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
@@ -50,6 +57,19 @@ def loaded_from(base: str) -> tuple[str, dict[str, Any]]:
     where it names one, its revision."""
     path = base_path(base)
     return (str(unpacked(Path(path))), {}) if is_gguf(path) else hub_place(path)
+
+
+def context_of(config: PretrainedConfig | None) -> float:
+    """The most tokens, prompt and response, that a model of this config was made for; ∞ where it
+    does not say."""
+    text = None if config is None else config.get_text_config()
+    return getattr(text, "max_position_embeddings", None) or math.inf
+
+
+def read_config(models: Models) -> PretrainedConfig:
+    """The base's config, without its weights."""
+    path, revision = loaded_from(models.base)
+    return AutoConfig.from_pretrained(path, **revision, trust_remote_code=False)
 
 
 def compute_dtype(models: Models) -> torch.dtype:

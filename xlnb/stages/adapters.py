@@ -17,7 +17,7 @@ from xlnb.decay import half_life_chars, in_words
 from xlnb.engine.rows import Row, add_mismatched, hold_out, tokenize_pairs
 from xlnb.losses import LOSSES
 from xlnb.models.adapters import check_layers, load_model, new_adapter
-from xlnb.models.base import deal_out, read_base
+from xlnb.models.base import context_of, deal_out, read_base
 from xlnb.models.chat import load_tokenizer
 from xlnb.models.checkpoint import checkpoint_files
 from xlnb.presets import Training, in_use
@@ -46,11 +46,12 @@ def train(run: Run, iteration: int) -> Path:
         model, tokenizer = _start(run, here.source, config)
         check_layers(model, layer_numbers(config.layers), section)
         pairs = [pair for path in files for pair in read_records(path, Pair)]
-        rows, dropped = _rows(stage, [*pairs, *_replayed(here)], tokenizer, config)
+        most = int(min(config.max_tokens, context_of(model.config)))
+        rows, dropped = _rows(stage, [*pairs, *_replayed(here)], tokenizer, most)
         rows, held_out = hold_out(rows, config.eval_fraction, section)
         for some in filter(None, (rows, held_out)):
             if LOSSES[config.loss].reads_others:
-                add_mismatched(some, config.max_tokens)
+                add_mismatched(some, most)
             batch_tokens = run.preset.scoring.batch_tokens
             add_reference(model, some, "default", batch_tokens, config.gamma)
         trained = train_adapter(
@@ -128,14 +129,13 @@ def _start(run: Run, source: str, config: Training) -> tuple[Any, PreTrainedToke
 
 
 def _rows(
-    stage: Stage, pairs: list[Pair], tokenizer: PreTrainedTokenizerBase, config: Training
+    stage: Stage, pairs: list[Pair], tokenizer: PreTrainedTokenizerBase, most: int
 ) -> tuple[list[Row], int]:
-    """Rows of the pairs, and how many were too long."""
-    rows, dropped = tokenize_pairs(tokenizer, pairs, config.max_tokens)
+    """Rows of the pairs, and how many were longer than `most` tokens."""
+    rows, dropped = tokenize_pairs(tokenizer, pairs, most)
     if dropped and processes.is_main():
         print(
-            f"{stage.name}: {dropped} of {len(pairs)} pairs dropped, longer than "
-            f"{config.max_tokens} tokens",
+            f"{stage.name}: {dropped} of {len(pairs)} pairs dropped, longer than {most} tokens",
             flush=True,
         )
     if not rows:

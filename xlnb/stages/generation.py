@@ -9,6 +9,7 @@ from xlnb.common import processes
 from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.journal import is_finished
 from xlnb.common.records import Prompt, Response, Sample
+from xlnb.models.base import context_of
 from xlnb.models.chat import prompt_ids, response_ids
 from xlnb.presets import Evaluation, Sampling
 from xlnb.runs.layout import Run
@@ -100,8 +101,8 @@ def check_context(
 ) -> None:
     """Whether prompts of these lengths, in tokens by id, leave room for responses in a model of
     this config."""
-    context = getattr(config, "max_position_embeddings", None)
-    if not context or not lengths:
+    context = context_of(config)
+    if not lengths:
         return
     longest = max(lengths, key=lengths.__getitem__)
     if lengths[longest] >= context:

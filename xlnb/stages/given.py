@@ -6,6 +6,7 @@ killed command goes on from there, and one with other models or responses begins
 
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from xlnb.common.records import Logps, Response, Sample, Score, read_records, wr
 from xlnb.common.thinking import thinks
 from xlnb.inputs.given_responses import GivenResponses
 from xlnb.inputs.parallel_prompts import read_parallel
+from xlnb.models.base import context_of
 from xlnb.models.batches import Budget
 from xlnb.models.chat import response_ids
 from xlnb.models.hub import adapter_folder
@@ -111,8 +113,8 @@ def score_given(
 ) -> list[Score]:
     """Write the scores of all responses, in their order, to `out`; they are returned too.
 
-    A response that the model's tokenizer and chat template do not give back as it is has none, and
-    `failures` says so.
+    A response that the model's tokenizer and chat template do not give back as it is, or that its
+    context does not hold, has none, and `failures` says so.
     """
     samples = [_sample(tokenizer, one) for one in given]
     parts = out.with_name(f"{out.name}.parts")
@@ -127,7 +129,8 @@ def score_given(
         if loaded is None:
             models = policy_and_reference(run, model)
             loaded = Loaded(run.adapter_name(model), *models, config.layers)
-        read = partial(_read, loaded.tokenizer, scorer, dict(english))
+        context = context_of(loaded.model.config)
+        read = partial(_read, loaded.tokenizer, scorer, dict(english), context)
         for lang in dict.fromkeys(sample.lang for sample in samples):
             some = [sample for sample in samples if sample.lang == lang]
             path = parts / scorer / f"{lang}.jsonl"
@@ -156,6 +159,17 @@ def score_given(
     return scores
 
 
+def unread(scores: Sequence[Score]) -> dict[str, dict[str, int]]:
+    """How many responses some score could not read, by language and reason."""
+    found: dict[str, Counter[str]] = {}
+    for score in scores:
+        for reasons in zip(*(score.failures or {}).values(), strict=True):
+            why = next(filter(None, reasons), None)
+            if why:
+                found.setdefault(score.lang, Counter())[why] += 1
+    return {lang: dict(counts) for lang, counts in found.items()}
+
+
 def _sample(tokenizer: PreTrainedTokenizerBase, given: GivenResponses) -> Sample:
     """The responses as if they had been sampled; without token ids where they cannot be read."""
     responses = []
@@ -169,15 +183,24 @@ def _sample(tokenizer: PreTrainedTokenizerBase, given: GivenResponses) -> Sample
 
 
 def _read(
-    tokenizer: PreTrainedTokenizerBase, scorer: str, english: dict[str, str], sample: Sample
+    tokenizer: PreTrainedTokenizerBase,
+    scorer: str,
+    english: dict[str, str],
+    context: float,
+    sample: Sample,
 ) -> Reading:
-    """As `read_sample`; None, with the reason, for responses without token ids."""
-    prompt, responses, _ = read_sample(tokenizer, scorer, english, sample)
+    """As `read_sample`; None, with the reason, for responses without token ids, and for those that
+    end beyond the context."""
+    prompt, read, _ = read_sample(tokenizer, scorer, english, sample)
+    responses: list[list[int] | None] = []
     failures: list[str | None] = []
-    for response in sample.responses:
-        failures.append(None if response.token_ids else _why_not_read(response.text))
-    found = failures if any(failures) else None
-    return Reading(prompt, [ids or None for ids in responses], found)
+    for ids, response in zip(read, sample.responses, strict=True):
+        why = None if ids else _why_not_read(response.text)
+        if ids and len(prompt) + len(ids) > context:
+            why = Dropped.TOO_LONG
+        responses.append(None if why else ids)
+        failures.append(why)
+    return Reading(prompt, responses, failures if any(failures) else None)
 
 
 def _why_not_read(text: str) -> Dropped:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from xlnb.common.errors import InputError
 from xlnb.common.records import Prompt, Sample, Score, each_record, read_records
 from xlnb.runs.layout import Iteration, Run
+from xlnb.runs.records import check_whole
 
 Given = TypeVar("Given", Prompt, Sample, Score)
 
@@ -28,10 +29,15 @@ class OfSplit(Generic[Given]):
 
 
 def _prompt_files(run: Run) -> dict[str, Path]:
-    """The files of the run's prompts by language, English first."""
+    """The files of the run's prompts by language, English first. Raises InputError where they are
+    not as stage `prompts` wrote them."""
     files = {path.stem: path for path in run.prompt_files}
     if not files:
         raise InputError(f"{run.path}: no prompts yet; run stage prompts first")
+    try:
+        check_whole(run, files.values())
+    except InputError as error:
+        raise InputError(f"{run.path} {error}") from None
     langs = ["en", *(lang for lang in files if lang != "en")]
     return {lang: files[lang] for lang in langs}
 

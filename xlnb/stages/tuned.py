@@ -11,6 +11,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import write_json
 from xlnb.inputs.demonstrations import COLUMNS, demonstrations
 from xlnb.inputs.sources import parse_source, read_rows, source_files
+from xlnb.models.base import context_of, read_config
 from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
 from xlnb.runs.layout import Run
 from xlnb.runs.stage import Stage, fields
@@ -52,10 +53,11 @@ def tune(run: Run) -> Path:
 
         rows = tqdm(read_rows(source, COLUMNS), desc=stage.name, disable=not processes.is_main())
         given, report = demonstrations(rows, config.limit, read)
-        fits = [one for one in given if len(one.prompt) + len(one.response) <= config.max_tokens]
+        most = min(config.max_tokens, context_of(read_config(models)))
+        fits = [one for one in given if len(one.prompt) + len(one.response) <= most]
         report["dropped_too_long"] = len(given) - len(fits)
         if not fits:
-            raise InputError(f"{config.path}: all are longer than {config.max_tokens} tokens")
+            raise InputError(f"{config.path}: all are longer than {most} tokens")
         checkpoints = stage.out / "checkpoints"
         model, log = tune_adapter(
             models,
