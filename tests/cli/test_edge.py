@@ -209,3 +209,18 @@ def test_files_of_a_killed_command_are_swept_at_the_next_start(tmp_path):
     assert main([*RUN, str(tmp_path / "run")]) == 0
     assert [path.exists() for path in orphans] == [False, False]
     assert alive.exists() and (folder / "en.json").exists()
+
+
+def test_what_a_terminal_cannot_write_is_escaped(tmp_path):
+    """A table on a terminal that knows ASCII alone, of a file whose name is not UTF-8."""
+    row = {"instruction": "?", "output_1": "a", "output_2": "b", "preference": 2}
+    write_json(tmp_path / "m\udcff.en.json", [row, row])
+    shown = subprocess.run(
+        [sys.executable, "-m", "xlnb", "winrate", str(tmp_path / "m\udcff.en.json")],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "WR\\xb1SE" in shown.stdout and "m\\udcff" in shown.stdout

@@ -9,9 +9,9 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_json, read_jsonl
 from xlnb.common.records import Sample, Score
 from xlnb.evaluation.alpaca_eval import Annotation
-from xlnb.presets import preset_from_dict
 from xlnb.rewards import SCORERS, reward, split_scorers
 from xlnb.runs.layout import Run, record_of
+from xlnb.runs.run import kept_preset
 from xlnb.stages.metrics import read_metrics
 from xlnb.stages.reading import read_prompts
 
@@ -163,18 +163,28 @@ def _one_of_several(path: Path) -> Record:
     where = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
     if path.suffix == ".json":
         record = read_json(path)
-        if not isinstance(record, dict) or not {"seed", "preset", "win_rates"} <= record.keys():
+        if not _is_record(record):
             raise InputError(f"{where}: no run's record, which has a seed, a preset and win_rates")
         own = list(record["win_rates"])[: record["preset"]["iterations"] + 2]
         rates = {model: record["win_rates"][model] for model in own}
         return {**record, "win_rates": rates, "where": where}
     if not record_of(path).exists():
         raise InputError(f"{where}: no run folder; runs/sweep/*/ would name folders alone")
+    run = Run(path, kept_preset(path))
     preset = read_json(record_of(path))["preset"]
-    run = Run(path, preset_from_dict(preset))
     if not run.metrics.exists():
         raise InputError(f"{where}: no report yet; finish the run, or leave it out")
     return {**read_metrics(run), "preset": preset, "where": where}
+
+
+def _is_record(record: Any) -> bool:
+    """Whether it has the form of evidence.json, as far as `several` goes."""
+    if not isinstance(record, dict) or not {"seed", "preset", "win_rates"} <= record.keys():
+        return False
+    preset, rates = record["preset"], record["win_rates"]
+    if not isinstance(preset, dict) or not isinstance(rates, dict):
+        return False
+    return isinstance(preset.get("iterations"), int)
 
 
 def analyses() -> Record:

@@ -23,6 +23,8 @@ class Dropped(StrEnum):
     TOO_LONG = "too_long"
     # its token ids do not give it back
     NOT_READ_BACK = "not_read_back"
+    # there is no other response that it could be compared with
+    ALONE = "alone"
 
     # of a translation: the endpoint gave none
     NO_ANSWER = "no_answer"
