@@ -3,6 +3,7 @@
 What `xlnb.pairs` drops has lists of its own, which its report counts in full.
 """
 
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 
@@ -49,3 +50,9 @@ class Dropped(StrEnum):
     def __repr__(self) -> str:
         """The text alone, so that a printed count reads as the one in the file."""
         return repr(self.value)
+
+
+def first_reasons(failures: Iterable[Sequence[str | None]]) -> list[str | None]:
+    """Of each response the first reason why one of several scores could not read it; nothing where
+    none has failed."""
+    return [next(filter(None, reasons), None) for reasons in zip(*failures, strict=True)]
