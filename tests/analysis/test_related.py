@@ -24,7 +24,9 @@ def table_of(gain, seeds=5, accuracy=(0.9, 0.875)):
     for run in record["runs"]:
         plain = "training.nll" in run["values"]
         right = {"en": 0.0, "es": accuracy[plain]}
-        run["models"]["icr1"] |= {"pair_accuracy": right, "seconds": 90.0 - 30 * plain}
+        # The first seed's machine had other work besides.
+        busy = 10 * (1 + (run["seed"] == 0))
+        run["models"]["icr1"] |= {"pair_accuracy": right, "seconds": 70.0 - 30 * plain + busy}
     return method_table(record, {"one": ONE}).iloc[0]
 
 
@@ -34,7 +36,7 @@ def test_a_verdict_goes_by_win_rate(gain, verdict):
     assert row["verdict"] == verdict
     assert row["by its authors"] == "+6 points"
     assert row["Δ accuracy"] == "+0.025 [+0.025, +0.025]"
-    assert row["Δ seconds"] == "+30.0 [+30.0, +30.0]"
+    assert row["seconds"] == "80 (of 50)"
 
 
 def test_what_is_drawn_is_what_the_table_says():

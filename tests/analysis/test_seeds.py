@@ -14,8 +14,8 @@ def records():
 
 def test_the_committed_runs_differ_in_their_seed_and_show_their_own_models(records):
     axes, values = seeds.settings(records)
-    assert axes == {"seed": ["0", "1", "2", "3"]}
-    assert values == [{"seed": str(seed)} for seed in range(4)]
+    assert axes == {"seed": ["0", "1", "2", "3", "4"]}
+    assert values == [{"seed": str(seed)} for seed in range(5)]
     assert list(seeds.win_rates(records)) == ["sft", "dpo", "icr1", "icr2"]
 
 
@@ -27,7 +27,7 @@ def test_a_gain_is_within_a_run_and_its_interval_over_runs(records):
     assert (told["difference"], told["se"], told["n"]) == (31, pytest.approx(1), 2)
     assert told["ci"] == pytest.approx([18.293795, 43.706205])
     scatter = seeds.spread(records, "dpo", "icr2")
-    assert scatter.loc["non-en", "sd of the gain"] == pytest.approx(3.2615, abs=1e-4)
+    assert scatter.loc["non-en", "sd of the gain"] == pytest.approx(2.9448, abs=1e-4)
     assert scatter["SE of one run"].isna().tolist() == [False] * 6 + [True]
 
 
@@ -81,3 +81,11 @@ def test_a_damaged_record_is_named(tmp_path, record):
     if not record["preset"]:
         with pytest.raises(InputError, match=r"preset\.json: holds no preset"):
             read.several(str(tmp_path))
+
+
+def test_a_record_without_its_last_model_is_named_and_no_earlier_one_taken(tmp_path):
+    record = read_json(ROOT / "data" / "results" / "lab_seed0.json")
+    del record["win_rates"]["icr2"]
+    write_json(tmp_path / "cut.json", record)
+    with pytest.raises(InputError, match=r"cut\.json: no win rates of icr2; finish the run"):
+        read.several(str(tmp_path / "cut.json"))

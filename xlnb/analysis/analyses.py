@@ -19,7 +19,7 @@ from xlnb.presets.claims import SEEDS, Analysis, Arm, Claim, unit
 ALPHA = 0.05
 
 # Measures in points, characters or seconds, told with a digit; others, shares and nats, with three.
-POINTS = ("wr", "lc", "chars", "seconds")
+POINTS = ("wr", "lc", "chars")
 
 
 class Difference(NamedTuple):

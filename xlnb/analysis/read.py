@@ -9,6 +9,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import ROOT, read_json, read_jsonl
 from xlnb.common.records import Sample, Score
 from xlnb.evaluation.alpaca_eval import Annotation
+from xlnb.presets import preset_from_dict
 from xlnb.rewards import SCORERS, reward, split_scorers
 from xlnb.runs.layout import Run, record_of
 from xlnb.runs.run import kept_preset
@@ -142,8 +143,8 @@ def evidence_records(run: Run) -> list[Record]:
 
 
 def several(run_dirs: str) -> list[Record]:
-    """A record a run: `where` it lies, its whole `preset`, and what metrics.json, or in its place
-    evidence.json, says, win rates of the run's own models alone.
+    """A record a run: `where` it lies, its whole `preset`, its `models`, and what metrics.json, or
+    in its place evidence.json, says, win rates of those models alone.
 
     `run_dirs`: run folders with a report, or records as evidence.json, commas between, * for any
     name; a relative one is taken from the project's root. Raises InputError for any other.
@@ -165,16 +166,23 @@ def _one_of_several(path: Path) -> Record:
         record = read_json(path)
         if not _is_record(record):
             raise InputError(f"{where}: no run's record, which has a seed, a preset and win_rates")
-        own = list(record["win_rates"])[: record["preset"]["iterations"] + 2]
-        rates = {model: record["win_rates"][model] for model in own}
-        return {**record, "win_rates": rates, "where": where}
+        own = Run(path, preset_from_dict(record["preset"])).models
+        return _with_models({**record, "where": where}, own)
     if not record_of(path).exists():
         raise InputError(f"{where}: no run folder; runs/sweep/*/ would name folders alone")
     run = Run(path, kept_preset(path))
     preset = read_json(record_of(path))["preset"]
     if not run.metrics.exists():
         raise InputError(f"{where}: no report yet; finish the run, or leave it out")
-    return {**read_metrics(run), "preset": preset, "where": where}
+    return _with_models({**read_metrics(run), "preset": preset, "where": where}, run.models)
+
+
+def _with_models(record: Record, models: list[str]) -> Record:
+    missing = [model for model in models if model not in record["win_rates"]]
+    if missing:
+        raise InputError(f"{record['where']}: no win rates of {missing[0]}; finish the run")
+    rates = {model: record["win_rates"][model] for model in models}
+    return {**record, "models": models, "win_rates": rates}
 
 
 def _is_record(record: Any) -> bool:
