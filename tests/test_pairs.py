@@ -21,7 +21,10 @@ from xlnb.pairs import make_pairs
 # What the responses below are ordered by, and a score beside it that must not matter.
 SCORER = "cross_lingual"
 OTHER = "brevity"
-REASONS = ("cut_off", "thinking", "empty", "wrong_language", "not_translated", "duplicate")
+REASONS = (
+    *("cut_off", "thinking", "empty", "wrong_language", "not_translated", "not_read"),
+    "duplicate",
+)
 NOTHING = dict.fromkeys(REASONS, 0)
 
 
@@ -171,6 +174,13 @@ def test_what_was_thought_about_is_no_candidate():
     sample = replace(sample, responses=[replace(first, thinking="Hm."), *others])
     kept = candidates(sample, score)
     assert (texts_of(kept), kept.dropped) == (["b", "c"], {"thinking": 1})
+
+
+def test_what_no_model_can_read_is_no_candidate_and_counted_as_such():
+    sample, score = record([("a", None), ("b", 1.0), ("c", None), ("d", 0.0), ("e", None)])
+    reasons = ["too_long", None, "not_read_back", None, "alone"]
+    kept = candidates(sample, replace(score, failures={SCORER: reasons}))
+    assert (texts_of(kept), kept.dropped) == (["b", "d"], {"not_read": 3})
 
 
 def test_what_was_not_translated_is_no_candidate_and_counted_once():

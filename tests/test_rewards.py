@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -173,6 +174,15 @@ def test_what_a_view_cannot_read_has_no_fused_score():
     assert list(pairs) == []
     # A prompt that one view has not read is not scored.
     assert "mean" not in scored(names, {"cross_lingual": READ}).scores
+
+
+def test_of_views_that_fail_unlike_the_first_reason_counts():
+    one = replace(READ, policy_logps=[None, -5.0, -8.0], failures=["too_long", None, None])
+    score = scored(
+        ["mean", "cross_lingual", "translated"], {"cross_lingual": one, "translated": TRANSLATED}
+    )
+    assert score.scores["mean"][:2] == [None, None] and score.scores["mean"][2] is not None
+    assert score.failures["mean"] == ["too_long", "empty", None]
 
 
 def test_one_score_is_nothing_to_fuse():

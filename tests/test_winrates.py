@@ -19,7 +19,7 @@ from xlnb.evaluation.alpaca_eval import Annotation
 from xlnb.evaluation.annotations import judged_columns, read_judged
 from xlnb.evaluation.biases import length_bias, position_bias
 from xlnb.evaluation.summaries import summarise
-from xlnb.evaluation.text_table import format_table, mean_over_languages
+from xlnb.evaluation.text_table import aligned, format_table, mean_over_languages
 from xlnb.winrates import (
     bootstrap_interval,
     discrete_win_rate,
@@ -571,6 +571,13 @@ def test_format_table_fits_a_terminal():
         dict.fromkeys(("sft", "dpo", "icr1", "icr2", "gpt-4-turbo-2024-04-09"), rows)
     )
     assert max(map(len, table.split("\n"))) <= 100
+
+
+def test_names_of_others_stay_in_their_cell():
+    """Line ends and what a terminal would obey, of a model's or a category's name."""
+    text = aligned(["a", "two\nlines", "\x1b[31mred\u2028"], [["1", "2", "3"]])
+    cells = [line.split() for line in text.splitlines()]
+    assert cells == [["a", "1"], ["two\\nlines", "2"], ["\\x1b[31mred\\u2028", "3"]]
 
 
 def test_format_table_of_english_alone_and_of_nothing():

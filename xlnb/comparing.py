@@ -103,12 +103,12 @@ def question_ids(
     first: str,
     second: str,
 ) -> list[int]:
-    """Token ids of `question` up to the label. Raises InputError naming the prompt where they do
-    not hold it."""
+    """Token ids of `question` up to the label. Raises UnfitText naming the prompt where they do not
+    hold it."""
     try:
         return [*prompt_ids(tokenizer, question(instruction, first, second)), *labels.before]
     except UnfitText as error:
-        raise InputError(f"id {prompt_id}: two responses cannot be compared: {error}") from None
+        raise UnfitText(f"id {prompt_id}: two responses cannot be compared: {error}") from None
 
 
 def ring(n: int, opponents: int) -> list[tuple[int, int]]:

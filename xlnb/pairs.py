@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xlnb.common.dropped import Dropped
 from xlnb.common.errors import InputError
 from xlnb.common.given import is_blank
 from xlnb.common.joining import join_scores
@@ -34,7 +35,13 @@ class DroppedResponse(StrEnum):
     WRONG_LANGUAGE = "wrong_language"
     # it could not be translated, so that R_t has no value for it
     NOT_TRANSLATED = "not_translated"
+    # the model's context does not hold it, its tokens do not give it back, or it is alone
+    NOT_READ = "not_read"
     DUPLICATE = "duplicate"
+
+
+# Why a score, of a translation or not, could not read a response.
+UNREAD = {Dropped.TOO_LONG, Dropped.NOT_READ_BACK, Dropped.ALONE}
 
 
 class DroppedPrompt(StrEnum):
@@ -113,6 +120,8 @@ def candidates(
         reason = _fault(response, wrong_language)
         if reason:
             dropped[reason] += 1
+        elif failures[i] in UNREAD:
+            dropped[DroppedResponse.NOT_READ] += 1
         elif failures[i]:
             dropped[DroppedResponse.NOT_TRANSLATED] += 1
         elif response.text in first:

@@ -22,6 +22,7 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
+from xlnb.common.dropped import first_reasons
 from xlnb.common.errors import InputError
 from xlnb.common.records import Comparisons, Logps, Sample, Score
 from xlnb.comparing import win_probabilities
@@ -228,8 +229,7 @@ def score_sample(
         if found is not None and found.failures:
             failures[name] = found.failures
     if len(scores) == len(views):
-        # Only translations fail, so that all failures are the same.
-        failed = next(iter(failures.values()), None)
+        failed = first_reasons(failures.values())
         given = Given(sample, None, beta, seed, gamma, taste, dict(scores), gate)
         for name in (name for name in names if name not in views):
             scores[name] = SCORERS[name].score(given)

@@ -64,6 +64,25 @@ def test_a_run_without_a_report_is_named(tmp_path):
         read.several(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"seed": 0, "preset": {}, "win_rates": {}},
+        {"seed": 0, "preset": [], "win_rates": {}},
+        {"seed": 0, "preset": {"name": "lab", "iterations": "2"}, "win_rates": {}},
+        {"seed": 0, "preset": {"name": "lab", "iterations": 1}, "win_rates": [1]},
+    ],
+)
+def test_a_damaged_record_is_named(tmp_path, record):
+    write_json(tmp_path / "mine.json", record)
+    with pytest.raises(InputError, match=r"mine\.json: no run's record, which has a seed"):
+        read.several(str(tmp_path / "mine.json"))
+    write_json(tmp_path / "preset.json", record if record["preset"] else {"preset": None})
+    if not record["preset"]:
+        with pytest.raises(InputError, match=r"preset\.json: holds no preset"):
+            read.several(str(tmp_path))
+
+
 def test_a_record_without_its_last_model_is_named_and_no_earlier_one_taken(tmp_path):
     record = read_json(ROOT / "data" / "results" / "lab_seed0.json")
     del record["win_rates"]["icr2"]

@@ -50,7 +50,8 @@ WORDS = [
 POOL = random.Random(0)
 PRESET = {
     "iterations": "1",
-    "models.dpo": "data/lab/sft",
+    # named, and never loaded
+    "models.dpo": "ORG/NAME",
     "prompts.parts": "0",
     "scoring.scorers": "cross_lingual",
     "evaluation.judge": "longer",

@@ -16,7 +16,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, write_json
 from xlnb.presets import get_preset, override, parse_overrides, to_json
 from xlnb.presets.grid import grid
-from xlnb.stages.analyses import collect, read_also
+from xlnb.stages.analyses import collect, read_also, together
 
 FIXED = [part for key, value in SMALL.items() for part in ("-p", f"{key}={value}")]
 QUICK = ["analyses", "--preset", "lab-quick", "--seeds", "0", *FIXED]
@@ -140,6 +140,25 @@ def test_an_unknown_analysis_is_one_line_and_nothing_is_written(tmp_path, capsys
     assert main([*QUICK, "--out", str(tmp_path / "out"), "nix"]) == 2
     assert "unknown analysis 'nix'; known: rewards," in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_seed_twice_is_refused_and_nothing_is_written(tmp_path, capsys):
+    for seeds in ("0,1,0", "0..2,01"):
+        asked = ["analyses", "--preset", "lab-quick", "--out", f"{tmp_path / 'out'}"]
+        assert main([*asked, "--seeds", seeds]) == 2
+        assert "is named twice; leave one out" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_two_records_hold_counts_once(capsys):
+    def record(*seeds):
+        runs = [{"values": {"iterations": "1"}, "seed": seed, "models": {}} for seed in seeds]
+        return {"facts": ["a"], "runs": runs, "made_by": []}
+
+    found = together([record(0), record(0, 1), record(1, "0")])
+    assert found["runs"] == record(0, 1)["runs"]
+    said = "--also: 3 runs are in several records; the first of each counts\n"
+    assert capsys.readouterr().out == said
 
 
 # What tells whether a point is finished, and what is read of one that is.

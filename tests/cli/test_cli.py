@@ -495,6 +495,7 @@ def test_an_unknown_stage_is_refused_with_the_known_ones(tmp_path, capsys):
         ["sweep", "seed=0", "--out"],
         ["analyses", "--out"],
         ["score", "--pairs", "x", "--policy", "x", "--ref", "x", "--out"],
+        ["accuracy", "--pairs", "x", "--policy", "x", "--ref", "x", "--out"],
     ],
 )
 def test_an_empty_folder_is_not_the_current_one(tmp_path, capsys, monkeypatch, argv):

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from xlnb import stages
 from xlnb.cli.main import main
 from xlnb.common.errors import InputError
-from xlnb.common.files import ROOT, write_json
+from xlnb.common.files import ROOT, write_json, write_jsonl
 from xlnb.stages import pipeline
 
 KEY = "sk-very-secret-0123456789"
@@ -209,3 +209,36 @@ def test_files_of_a_killed_command_are_swept_at_the_next_start(tmp_path):
     assert main([*RUN, str(tmp_path / "run")]) == 0
     assert [path.exists() for path in orphans] == [False, False]
     assert alive.exists() and (folder / "en.json").exists()
+
+
+def test_a_language_s_code_leads_out_of_no_folder(tmp_path, capfd):
+    prompts = tmp_path / "prompts"
+    write_jsonl(prompts / "en.jsonl", [{"id": "a", "instruction": "Ask."}])
+    write_jsonl(tmp_path / "mine.jsonl", [{"id": "a", "lang": "../up", "instruction": "Ask."}])
+    before = sorted(tmp_path.rglob("*"))
+    run = ["--preset", "lab-quick", "--run", tmp_path / "run"]
+    for stage, name, value in (
+        ("prompts", "prompts.langs", "en,../up"),
+        ("prompts", "prompts.path", tmp_path / "mine.jsonl"),
+        ("localise", "localise.langs", "../../up"),
+    ):
+        given = ["-p", f"prompts.path={prompts}"] if stage == "localise" else []
+        line = line_of(capfd, "stage", stage, *run, *given, "-p", f"{name}={value}")
+        assert "up'" in line
+        outside = [path for path in tmp_path.rglob("*") if tmp_path / "run" not in path.parents]
+        assert sorted({*outside} - {tmp_path / "run"}) == before
+
+
+def test_what_a_terminal_cannot_write_is_escaped(tmp_path):
+    """A table on a terminal that knows ASCII alone, of a file whose name is not UTF-8."""
+    row = {"instruction": "?", "output_1": "a", "output_2": "b", "preference": 2}
+    write_json(tmp_path / "m\udcff.en.json", [row, row])
+    shown = subprocess.run(
+        [sys.executable, "-m", "xlnb", "winrate", str(tmp_path / "m\udcff.en.json")],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "WR\\xb1SE" in shown.stdout and "m\\udcff" in shown.stdout

@@ -1,12 +1,16 @@
 """`accuracy`, `score` and `compare` on small checkpoints."""
 
 import json
+import shutil
 
 import pytest
 from families import checkpoint, fp32, save_adapter
 
 from xlnb.cli.main import main
+from xlnb.common.errors import InputError
 from xlnb.common.files import read_jsonl
+from xlnb.common.records import Response
+from xlnb.explore import asking
 from xlnb.explore.asking import english_question
 from xlnb.lab.world import load_world
 from xlnb.runs.run import open_run
@@ -67,6 +71,16 @@ def test_what_is_read_is_not_written_over(adapter, pairs, tmp_path, capsys):
         assert f"{pairs}: there already, and it does not hold scores" in capsys.readouterr().err
     assert pairs.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == [pairs.name]
+
+
+def test_a_folder_is_no_file_for_scores_and_told_before_a_model_is_loaded(
+    adapter, pairs, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(given, "policy_and_reference", lambda *_: pytest.fail("loaded"))
+    for name in ("accuracy", "score"):
+        assert main(command(name, adapter, "--pairs", pairs, "--out", tmp_path)) == 2
+        expected = f"error: {tmp_path}: a folder; name a file for the scores\n"
+        assert capsys.readouterr().err == expected
 
 
 def test_a_killed_score_goes_on(adapter, tmp_path, monkeypatch):
@@ -202,6 +216,26 @@ def test_the_labs_questions_have_their_english_ones(adapter, tmp_path):
     assert english_question(run, "Who?", "en") == "Who?"
 
 
+def test_compare_shows_answers_that_were_thought_about_without_a_reward(
+    adapter, tmp_path, capsys, monkeypatch
+):
+    run = run_folder(adapter, tmp_path / "run")
+    asked = ["compare", "--run", f"{run}", "Wer?", "--lang", "de", "-n", "2", "--english", "Who?"]
+    plain, thought = (Response("Me.", [5, 6], "stop", why) for why in (None, "Hm."))
+    for said, shown in (([thought, thought], [False] * 4), ([thought, plain], [False, True] * 2)):
+        monkeypatch.setattr(asking, "sample_responses", lambda *_, said=said, **__: [said])
+        assert main(asked) == 0
+        rewards = [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:5]]
+        assert [reward not in ("-", "+nan") for reward in rewards] == shown
+        assert "+nan" not in rewards
+
+
+def test_a_blank_english_question_is_none(adapter, tmp_path, capsys):
+    run = run_folder(adapter, tmp_path / "run")
+    assert main(["compare", "--run", f"{run}", "Wer?", "--lang", "de", "--english", " "]) == 2
+    assert "expected the question in English, got nothing" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -238,6 +272,37 @@ def test_what_scores_must_be_named_once(adapter, pairs, capsys):
     assert "give --policy and --ref, or --run" in capsys.readouterr().err
     assert main(["accuracy", "--pairs", f"{pairs}", "--ref", "x", "--policy", "x"]) == 2
     assert "every reward would be 0" in capsys.readouterr().err
+
+
+def test_a_model_of_a_run_is_not_asked_for_beside_a_policy(adapter, pairs, capsys):
+    assert main(command("accuracy", adapter, "--pairs", pairs, "--model", "icr7")) == 2
+    assert "--model icr7 goes with --run" in capsys.readouterr().err
+
+
+def test_a_policy_that_is_its_reference_by_another_name_is_refused(pairs, tmp_path, capsys):
+    ref = checkpoint("llama3")
+    copy = shutil.copytree(ref, tmp_path / "copy")
+    (copy / "README.md").write_text("Mine.")
+    for policy in (copy, f"{ref}/"):
+        asked = ["--pairs", f"{pairs}", "--policy", f"{policy}", "--ref", f"{ref}", *PLAIN]
+        assert main(["accuracy", *asked]) == 2
+        assert "are the same weights: every reward would be 0" in capsys.readouterr().err
+    both = {"models.base": f"{ref}", "models.dpo": f"{copy}"}
+    with pytest.raises(InputError, match="are the same weights: every reward would be 0"):
+        open_run(tmp_path / "run", "lab-quick", both)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_english_prompt_that_is_none_of_the_row_s_is_refused(adapter, pairs, tmp_path, capsys):
+    english = tmp_path / "english"
+    english.mkdir()
+    rows = [{"id": "1", "instruction": " Who are you?"}, {"id": "2", "instruction": "Why?"}]
+    (english / "en.json").write_text(json.dumps(rows), encoding="utf-8")
+    assert main(command("accuracy", adapter, "--pairs", pairs, "--english", english)) == 2
+    assert capsys.readouterr().err == (
+        f"error: {english}: id 2 is 'Why?' there and 'What is it?' in its English row; an id is one "
+        "prompt's\n"
+    )
 
 
 def test_what_a_context_does_not_hold_has_no_score(adapter, tmp_path, capsys):

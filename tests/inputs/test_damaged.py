@@ -225,7 +225,9 @@ def test_a_damaged_folder_of_xquad_is_all_read_or_refused_in_one_line(tmp_path_f
             f"{record['prompt_id']}{record['instruction']}{record['checks']}".encode()
 
 
-@pytest.mark.parametrize("lang", [["en"], {"en": 1}, 7, None, True])
+@pytest.mark.parametrize(
+    "lang", [["en"], {"en": 1}, 7, None, True, "../../up", "/tmp/up", "en/../up"]
+)
 def test_a_language_that_is_no_code_is_named(folder, lang):
     path = folder / "odd.jsonl"
     path.write_text(json.dumps({"id": "a", "lang": lang, "instruction": "Ask."}) + "\n")

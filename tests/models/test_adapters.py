@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -110,3 +111,22 @@ def test_a_base_in_another_place_is_the_adapters_by_its_content(adapter, tmp_pat
         Models(base=str(copy), quantization="none", dtype="float32"), {"dpo": adapter}
     )
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+
+
+class Harm:
+    """Its pickle writes a file when it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_pickled_adapter_is_never_read(adapter, tmp_path):
+    torch.save(Harm(tmp_path / "harm"), adapter / "adapter_model.bin")
+    assert load_model(fp32("llama3"), {"dpo": adapter})
+    (adapter / WEIGHTS).unlink()
+    with pytest.raises(InputError, match=r"adapter_model\.safetensors: cannot be read"):
+        load_model(fp32("llama3"), {"dpo": adapter})
+    assert not (tmp_path / "harm").exists()

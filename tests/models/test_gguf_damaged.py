@@ -115,7 +115,7 @@ WORDS = ["a", "b", "c", "ab", "<s>", "</s>"]
 WIDTH = 32
 
 
-def write_tiny(path):
+def write_tiny(path, without=""):
     """A Llama of one layer and six tokens."""
     gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
     writer = gguf.GGUFWriter(f"{path}", "llama")
@@ -140,7 +140,8 @@ def write_tiny(path):
         shapes[name] = (WIDTH,)
     for name, shape in shapes.items():
         values = stream.standard_normal(shape).astype(np.float32)
-        writer.add_tensor(f"{name}.weight", values)
+        if name != without:
+            writer.add_tensor(f"{name}.weight", values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -180,4 +181,12 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, monkeypatch):
     path.write_bytes(data[:-4] + struct.pack("<f", float("nan")))
     monkeypatch.setattr(xlnb.models.gguf, "HF_HOME", tmp_path / "home")
     with pytest.raises(InputError, match=r"weight holds values that are not finite; fetch"):
+        unpacked(path)
+
+
+def test_a_file_without_all_tensors_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "mine.gguf"
+    write_tiny(path, without="blk.0.ffn_up")
+    monkeypatch.setattr(xlnb.models.gguf, "HF_HOME", tmp_path / "home")
+    with pytest.raises(InputError, match=r"mine\.gguf: 1 of its tensors are missing, .*up_proj"):
         unpacked(path)

@@ -1,5 +1,6 @@
 """Chat templates, quantisation and adapters on tiny checkpoints of each model family."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -235,6 +236,34 @@ def test_weights_as_pickle_are_refused(tmp_path):
     torch.save(load_base(fp32("zephyr")).state_dict(), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     with pytest.raises(InputError, match="could not be loaded"):
+        load_base(Models(base=str(folder), quantization="none"))
+
+
+def holed(source, target):
+    """A copy of a checkpoint without one of its tensors, and that tensor's name."""
+    shutil.copytree(source, target)
+    weights = load_file(target / "model.safetensors")
+    name = next(name for name in weights if "up_proj" in name or "fc1.weight" in name)
+    del weights[name]
+    save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
+    return name
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_a_checkpoint_without_all_tensors_is_refused(quantization, tmp_path):
+    """transformers would draw them at random."""
+    name = holed(checkpoint("llama3"), tmp_path / "holed")
+    message = rf"model .*holed: 1 of its tensors are missing, the first {name}; download"
+    with pytest.raises(InputError, match=message):
+        load_base(Models(base=str(tmp_path / "holed"), quantization=quantization))
+
+
+def test_tensors_of_another_shape_than_the_config_s_are_refused(tmp_path):
+    folder = tmp_path / "changed"
+    shutil.copytree(checkpoint("llama3"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "intermediate_size": 120}))
+    with pytest.raises(InputError, match=r"changed: 6 of its tensors have another shape than"):
         load_base(Models(base=str(folder), quantization="none"))
 
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from seq2seq import CODES, SENTENCES, madlad, nllb
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES
@@ -122,6 +123,16 @@ def test_only_safetensors_are_loaded(tmp_path):
     assert "\n" not in str(error.value)
     with pytest.raises(InputError, match="seq2seq:no-such-org/none: could not be loaded"):
         Seq2Seq("no-such-org/none", Models())
+
+
+def test_a_translator_without_all_tensors_is_refused(tmp_path):
+    folder = tmp_path / "holed"
+    shutil.copytree(nllb(), folder)
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.decoder.layers.0.fc1.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"^seq2seq:.*holed: 1 of its tensors are missing"):
+        Seq2Seq(str(folder), Models())
 
 
 def test_a_revision_of_the_hub_and_nobody_elses_code(monkeypatch):

@@ -249,7 +249,7 @@ def test_a_stage_samples_with_vllm_and_its_files_are_as_ever(fake, tmp_path, cap
     )
     changes = {
         "prompts.path": str(source), "prompts.langs": "", "prompts.parts": "0", "sampling.n": "2",
-        "sampling.max_new_tokens": "5", "models.base": str(checkpoint(FAMILY)), "models.dpo": str(checkpoint(FAMILY)),
+        "sampling.max_new_tokens": "5", "models.base": str(checkpoint("gemma2")), "models.dpo": str(checkpoint(FAMILY)),
     }  # fmt: skip
     run = open_run(tmp_path / "run", "lab-quick", changes | {"sampling.backend": "vllm"})
     stages.collect_prompts(run)

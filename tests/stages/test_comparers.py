@@ -1,6 +1,8 @@
 """The comparer through the whole path: trained on English pairs, it makes pairs in Spanish."""
 
+import math
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,15 +13,18 @@ from xlnb import stages
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, read_jsonl
 from xlnb.common.records import Sample, read_records
-from xlnb.comparing import LABELS, question, win_probabilities
+from xlnb.comparing import LABELS, label_ids, question, win_probabilities
 from xlnb.engine.trainer import PreferenceTrainer
 from xlnb.logprobs import sequence_logprobs
 from xlnb.models.adapters import load_model
+from xlnb.models.batches import Budget
 from xlnb.models.chat import load_tokenizer, prompt_ids
 from xlnb.prompts import cross_lingual
 from xlnb.runs.run import open_run
+from xlnb.stages import comparers, comparisons
 from xlnb.stages.given import check_names
 from xlnb.stages.pipeline import steps
+from xlnb.stages.sharing import Batch
 
 ASKED = {
     **SMALL,
@@ -158,6 +163,84 @@ def test_the_first_part_reads_unlabelled_responses_of_all_languages(scored, tmp_
     was = load_file(scored.path / "comparer/adapter/adapter_model.safetensors")
     now = load_file(again.path / "comparer/adapter/adapter_model.safetensors")
     assert all(torch.equal(was[name], now[name]) for name in was)
+
+
+def test_questions_that_a_context_does_not_hold_are_not_asked(scored, tmp_path, monkeypatch):
+    run = open_run(shutil.copytree(scored.path, tmp_path / "run"))
+    tokenizer = load_tokenizer(run.base("sft"))
+    english = {each["prompt_id"]: each for each in read_jsonl(run.prompts / "en.jsonl")}
+    here = run.iteration(1)
+
+    def length(sample, first, second):
+        asked = cross_lingual(english[sample.prompt_id]["instruction"], sample.lang)
+        texts = [sample.responses[place].text for place in (first, second)]
+        return len(prompt_ids(tokenizer, question(asked, *texts)))
+
+    samples = list(read_records(here.samples("es"), Sample))
+    lengths = sorted(length(sample, 0, 1) for sample in samples)
+    # the question and the label
+    context = lengths[len(lengths) // 2] + 1
+    monkeypatch.setattr(comparisons, "context_of", lambda config: context)
+    shutil.rmtree(run.path / "icr1/logps/comparer")
+    run.stamp("icr1/logps/comparer").unlink()
+    stages.logps(run, 1)
+    records = read_jsonl(here.logps("comparer", "es"))
+    alone = 0
+    for sample, record in zip(samples, records, strict=True):
+        for i, row in enumerate(record["p_first"]):
+            for j, p in enumerate(row):
+                ways = ((i, j), (j, i))
+                fits = i != j and all(length(sample, *way) < context for way in ways)
+                assert (p is not None) == fits
+            compared = any(p is not None for p in row)
+            failed = (record.get("failures") or [None] * len(row))[i]
+            assert failed == (None if compared else "too_long")
+            alone += not compared
+    assert 0 < alone < 4 * len(records)
+    # Those have no score, and make no pair.
+    stages.score(run, 1)
+    stages.pair(run, 1)
+    counted = read_json(here.pair_report)["es"]["dropped_responses"]["not_read"]
+    assert counted > 0
+
+
+def test_a_comparer_is_not_trained_on_more_than_its_context(scored, tmp_path, monkeypatch):
+    run = open_run(shutil.copytree(scored.path, tmp_path / "run"))
+    shutil.rmtree(run.path / "comparer")
+    run.stamp("comparer/adapter").unlink()
+    monkeypatch.setattr(comparers, "context_of", lambda config: 10)
+    with pytest.raises(InputError, match="all comparisons are longer than 10 tokens"):
+        comparers.learn(run)
+
+
+def test_responses_that_cannot_be_read_back_are_compared_with_none(scored, tmp_path):
+    """A sampled text may hold what no text can be given to a model with."""
+    run = open_run(shutil.copytree(scored.path, tmp_path / "run"))
+    sample = next(iter(read_records(run.iteration(1).samples("es"), Sample)))
+    broken = replace(sample.responses[1], text="No \ufdd0.")
+    sample = replace(sample, responses=[sample.responses[0], broken, *sample.responses[2:]])
+    tokenizer = load_tokenizer(run.base("sft"))
+    english = comparers.english(run)
+    loaded = comparisons.Loaded(
+        load_model(run.base("sft"), {"comparer": comparers.adapter(run)}),
+        tokenizer,
+        label_ids(tokenizer),
+        english,
+        0,
+        math.inf,
+        Budget(1024),
+    )
+    (record,) = comparisons._compared(loaded, Batch(0, [sample]))
+    assert record.failures == [None, "not_read_back", None, None]
+    assert record.p_first[1] == [None] * 4 and record.p_first[0][1] is None
+    assert record.p_first[0][2] is not None
+    small = loaded._replace(context=10)
+    (record,) = comparisons._compared(small, Batch(0, [sample]))
+    assert record.p_first == [[None] * 4] * 4
+    thought = [replace(one, thinking="Hm.") for one in sample.responses[1:]]
+    alone = replace(sample, responses=[sample.responses[0], *thought])
+    (record,) = comparisons._compared(loaded, Batch(0, [alone]))
+    assert record.failures == ["alone"] + ["thinking"] * 3
 
 
 @pytest.mark.parametrize(

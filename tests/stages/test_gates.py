@@ -1,5 +1,7 @@
 """Fused scores through the whole path: a gate of English preferences makes pairs in Spanish."""
 
+import shutil
+
 import numpy as np
 import pytest
 from small import SMALL
@@ -8,7 +10,10 @@ from xlnb import stages
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, read_jsonl
 from xlnb.fusion import Gate, standardised
+from xlnb.models.chat import load_tokenizer, prompt_ids
+from xlnb.prompts import cross_lingual
 from xlnb.runs.run import open_run
+from xlnb.stages import gates, logprobs
 from xlnb.stages.gates import folder
 
 VIEWS = ["cross_lingual", "multilingual", "likelihood"]
@@ -58,6 +63,31 @@ def test_another_score_fits_another_gate_and_reads_nothing_twice(scored, capsys)
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert "icr1/gate: redone" in capsys.readouterr().out
     assert "mean" not in read_jsonl(again.iteration(1).scores("es"))[0]["scores"]
+
+
+def test_preferences_that_a_context_does_not_hold_are_left_out(
+    scored, tmp_path, monkeypatch, capsys
+):
+    run = open_run(shutil.copytree(scored.path, tmp_path / "run"))
+    here = run.iteration(1)
+    shutil.rmtree(folder(here))
+    run.stamp("icr1/gate").unlink()
+    samples, _ = gates._labelled(run.iteration(0).pairs("en"), load_tokenizer(run.base("sft")))
+    lengths = {}
+    for sample in samples:
+        asked = prompt_ids(load_tokenizer(run.base("sft")), cross_lingual(sample.instruction, "en"))
+        longest = max(len(response.token_ids) for response in sample.responses)
+        lengths[sample.prompt_id] = len(asked) + longest
+    context = sorted(lengths.values())[len(lengths) // 2]
+    beyond = sum(length > context for length in lengths.values())
+    assert 0 < beyond < len(lengths)
+    monkeypatch.setattr(logprobs, "context_of", lambda config: context)
+    capsys.readouterr()
+    gates.fit(run, 1)
+    said = capsys.readouterr().out
+    assert f"; {beyond} prompts left out, longer than the context" in said
+    gate = read_json(folder(here) / "gate.json")
+    assert np.isfinite([*gate["a"], gate["b"]]).all()
 
 
 def test_a_given_policy_has_no_english_preferences(tmp_path):

@@ -13,6 +13,7 @@ from small import SMALL
 from xlnb import stages
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json, read_jsonl
+from xlnb.common.records import Score
 from xlnb.runs.run import open_run
 from xlnb.stages import users
 
@@ -92,6 +93,19 @@ def test_labels_count_by_their_content(plain, tmp_path, capsys):
     assert "icr1/pairs: redone, because labels.jsonl changed" in capsys.readouterr().out
     used = read_json(run.stamp("icr1/pairs"))["key"]["uses"]["pairing"]
     assert used["preference"] == "(files)"
+
+
+def test_what_one_column_cannot_read_has_no_score_of_a_user():
+    user = object.__new__(users.User)
+    user.reward, user.units, user.weights = "multilingual", np.ones(3), np.ones(3)
+    scores = {"multilingual": [1.0, 2.0, None], "likelihood": [-1.0, None, None]}
+    failures = {
+        "multilingual": [None, None, "thinking"],
+        "likelihood": [None, "too_long", "thinking"],
+    }
+    found = user.scored(Score("a", "es", "train", [3, 3, 3], scores, failures))
+    assert found.scores[users.NAME] == [3.0, None, None]
+    assert found.failures[users.NAME] == [None, "too_long", "thinking"]
 
 
 @pytest.mark.parametrize(

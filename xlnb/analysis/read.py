@@ -12,6 +12,7 @@ from xlnb.evaluation.alpaca_eval import Annotation
 from xlnb.presets import preset_from_dict
 from xlnb.rewards import SCORERS, reward, split_scorers
 from xlnb.runs.layout import Run, record_of
+from xlnb.runs.run import kept_preset
 from xlnb.stages.metrics import read_metrics
 from xlnb.stages.reading import read_prompts
 
@@ -163,14 +164,14 @@ def _one_of_several(path: Path) -> Record:
     where = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
     if path.suffix == ".json":
         record = read_json(path)
-        if not isinstance(record, dict) or not {"seed", "preset", "win_rates"} <= record.keys():
+        if not _is_record(record):
             raise InputError(f"{where}: no run's record, which has a seed, a preset and win_rates")
         own = Run(path, preset_from_dict(record["preset"])).models
         return _with_models({**record, "where": where}, own)
     if not record_of(path).exists():
         raise InputError(f"{where}: no run folder; runs/sweep/*/ would name folders alone")
+    run = Run(path, kept_preset(path))
     preset = read_json(record_of(path))["preset"]
-    run = Run(path, preset_from_dict(preset))
     if not run.metrics.exists():
         raise InputError(f"{where}: no report yet; finish the run, or leave it out")
     return _with_models({**read_metrics(run), "preset": preset, "where": where}, run.models)
@@ -182,6 +183,16 @@ def _with_models(record: Record, models: list[str]) -> Record:
         raise InputError(f"{record['where']}: no win rates of {missing[0]}; finish the run")
     rates = {model: record["win_rates"][model] for model in models}
     return {**record, "models": models, "win_rates": rates}
+
+
+def _is_record(record: Any) -> bool:
+    """Whether it has the form of evidence.json, as far as `several` goes."""
+    if not isinstance(record, dict) or not {"seed", "preset", "win_rates"} <= record.keys():
+        return False
+    preset, rates = record["preset"], record["win_rates"]
+    if not isinstance(preset, dict) or not isinstance(rates, dict):
+        return False
+    return isinstance(preset.get("iterations"), int)
 
 
 def analyses() -> Record:

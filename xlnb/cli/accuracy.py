@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from xlnb.cli.options import Commands, add_scored_by, scored_by
+from xlnb.cli.options import Commands, add_scored_by, place, scored_by
 from xlnb.common.errors import InputError
 
 
@@ -22,7 +22,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--langs", default="", help="such as en,de,es (default: all)")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=place,
         metavar="FILE",
         help="keep the scores there, as `score` writes them; stopped, the same command goes on",
     )

@@ -64,6 +64,9 @@ def analyses(args: argparse.Namespace) -> int:
     preset = get_preset(args.preset)
     page = PAGES[args.page]
     seeds = parse_axes([f"seed={args.seeds}"])["seed"]
+    once = {override(preset, {"seed": seed}).seed for seed in seeds}
+    if len(once) < len(seeds):
+        raise InputError(f"analyses: --seeds {args.seeds}: a seed is named twice; leave one out")
     also = read_also(args.also, override(preset, fixed))
     # Bad values of any are told before the first begins.
     todo = []

@@ -24,6 +24,9 @@ def add_parser(commands: Commands) -> None:
 
 
 def print_answers(args: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from xlnb.common.text import in_one_line
     from xlnb.evaluation.text_table import aligned
     from xlnb.explore.asking import Player
     from xlnb.runs.run import open_run
@@ -36,8 +39,9 @@ def print_answers(args: argparse.Namespace) -> None:
     answers = player.ask(question, n=args.n, seed=run.preset.seed)
     rewards = ["-"] * len(answers)
     if question.english:
-        rewards = [f"{reward:+.3f}" for reward in answers["R_c"]]
-    texts = [" ".join(text.split()) for text in answers["answer"]]
+        # None of an answer before which a model thought.
+        rewards = ["-" if pd.isna(each) else f"{each:+.3f}" for each in answers["R_c"]]
+    texts = [in_one_line(" ".join(text.split())) for text in answers["answer"]]
     left = aligned(["model", *answers["model"]], [["R_c", *rewards]])
     for line, text in zip(left.splitlines(), ["answer", *texts], strict=True):
         print(f"{line}  {text}")

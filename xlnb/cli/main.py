@@ -5,6 +5,7 @@ interrupted, 143 when told to end; what `check` returns.
 """
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -52,6 +53,10 @@ COMMANDS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal cannot write is no reason to lose what was made.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(argv)
     try:
         with interruptible():

@@ -77,7 +77,7 @@ def add_scored_by(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policy", default="", help="π: a checkpoint, or an adapter on --ref")
     parser.add_argument("--ref", default="", help="π_I: a folder or a Hub id")
     parser.add_argument("--run", type=place, help="or a run folder, whose π_I is the reference")
-    parser.add_argument("--model", default="dpo", help="with --run: dpo, icr1 … (default: dpo)")
+    parser.add_argument("--model", default="", help="with --run: dpo, icr1 … (default: dpo)")
     parser.add_argument(
         "--english", default="", metavar="SOURCE", help="English prompts by id, if rows have none"
     )
@@ -95,7 +95,10 @@ def scored_by(args: argparse.Namespace) -> tuple["Run", str]:
 
     overrides = parse_overrides(args.overrides)
     if args.run and not (args.policy or args.ref):
-        return run_of(args.run, args.model, overrides), args.model
+        model = args.model or "dpo"
+        return run_of(args.run, model, overrides), model
+    if args.model and not args.run:
+        raise InputError(f"--model {args.model} goes with --run; leave it out")
     if args.policy and args.ref and not args.run:
         return run_with(args.policy, args.ref, overrides), "dpo"
     raise InputError("give --policy and --ref, or --run (and --model): what scores the responses")

@@ -3,6 +3,7 @@
 What `xlnb.pairs` drops has lists of its own, which its report counts in full.
 """
 
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 
@@ -23,6 +24,8 @@ class Dropped(StrEnum):
     TOO_LONG = "too_long"
     # its token ids do not give it back
     NOT_READ_BACK = "not_read_back"
+    # there is no other response that it could be compared with
+    ALONE = "alone"
 
     # of a translation: the endpoint gave none
     NO_ANSWER = "no_answer"
@@ -47,3 +50,9 @@ class Dropped(StrEnum):
     def __repr__(self) -> str:
         """The text alone, so that a printed count reads as the one in the file."""
         return repr(self.value)
+
+
+def first_reasons(failures: Iterable[Sequence[str | None]]) -> list[str | None]:
+    """Of each response the first reason why one of several scores could not read it; nothing where
+    none has failed."""
+    return [next(filter(None, reasons), None) for reasons in zip(*failures, strict=True)]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from xlnb.common.errors import InputError
+from xlnb.common.text import in_one_line
 
 Entry = Mapping[str, Any]
 # A header, and a cell a model.
@@ -115,12 +116,14 @@ def _or_dash(value: float, form: str) -> str:
 
 
 def aligned(first: Column, others: Sequence[Column]) -> str:
-    """Columns as lines, the first one to the left, the others to the right."""
+    """Columns as lines, the first one to the left, the others to the right. What a name of others
+    holds of control characters is escaped."""
     padded = [_padded(first, str.ljust)]
     padded += [_padded(column, str.rjust) for column in others]
     return "\n".join("  ".join(row).rstrip() for row in zip(*padded, strict=True))
 
 
 def _padded(column: Column, pad: Callable[[str, int], str]) -> Column:
-    width = max(map(len, column))
-    return [pad(text, width) for text in column]
+    cells = [in_one_line(text) for text in column]
+    width = max(map(len, cells))
+    return [pad(text, width) for text in cells]

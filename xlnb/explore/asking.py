@@ -52,6 +52,8 @@ class Player:
         """Raises InputError for a blank question or an unknown language."""
         if is_blank(text):
             raise InputError("expected a question, got nothing")
+        if english and is_blank(english):
+            raise InputError("expected the question in English, got nothing")
         language_name(lang)
         prompt_id, parallel = _parallel(self.run, text, lang)
         english = english or (text if lang == "en" else parallel)
@@ -100,7 +102,8 @@ class Player:
         table = pd.DataFrame(rows)
         if question.english:
             read = [None if one.thinking else one.token_ids for one in answers]
-            parts = self._parts(question, "cross_lingual", [ids for ids in read if ids])
+            some = [ids for ids in read if ids]
+            parts = self._parts(question, "cross_lingual", some) if some else []
             rewards = map(sum, parts)
             table["R_c"] = [next(rewards) if ids else None for ids in read]
         return table.join(self._oracle(question, table["answer"]))

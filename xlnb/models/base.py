@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
+from xlnb.models.checkpoint import WITH_FAULTS, check_whole
 from xlnb.models.gguf import unpacked
 from xlnb.models.hub import explain
 from xlnb.models.places import base_path, hub_place, is_gguf
@@ -121,7 +122,7 @@ def read_base(models: Models, *, on_cpu: bool = False) -> PreTrainedModel:
     sharded = is_to_be_sharded(models)
     path, revision = loaded_from(models.base)
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        found: Any = AutoModelForCausalLM.from_pretrained(
             path,
             **revision,
             quantization_config=quantization(models),
@@ -130,12 +131,15 @@ def read_base(models: Models, *, on_cpu: bool = False) -> PreTrainedModel:
             device_map={"": "cpu" if sharded or on_cpu else device_of(models)},
             use_safetensors=True,
             trust_remote_code=False,
+            **WITH_FAULTS,
         )
     # ImportError: of an attention that is not installed
     except (OSError, ValueError, ImportError) as error:
         raise InputError(
             f"model {models.base}: could not be loaded ({explain(error, path)})"
         ) from None
+    model: PreTrainedModel = found[0]
+    check_whole(f"model {models.base}", found[1])
     for module in model.modules():
         if isinstance(module, Linear4bit):
             # On CPUs with AVX512-BF16, bitsandbytes would repack a weight at the first pass in eval

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -19,7 +20,7 @@ from transformers import (
 )
 
 from xlnb.common.errors import InputError
-from xlnb.models.checkpoint import fingerprint
+from xlnb.models.checkpoint import WITH_FAULTS, check_whole, fingerprint
 from xlnb.models.gguf_header import check_header
 
 # characters of a library's words that are shown
@@ -52,13 +53,14 @@ def _unpack(path: Path, folder: Path) -> None:
     half = folder.with_name(f"{folder.name}.half")
     shutil.rmtree(half, ignore_errors=True)
     try:
-        tokenizer, plain = _read(path)
+        tokenizer, plain, loading = _read(path)
     # Of a damaged file the libraries raise whatever they come to, tokenizers a bare Exception.
     except Exception as error:
         said = " ".join(str(error).split())[:SHOWN] or type(error).__name__
         raise InputError(
             f"model {path}: could not be read as GGUF ({said}); fetch the file again"
         ) from None
+    check_whole(f"model {path}", loading)
     for name, weight in plain.state_dict().items():
         if not weight.isfinite().all():
             raise InputError(
@@ -74,17 +76,19 @@ def _unpack(path: Path, folder: Path) -> None:
     )
 
 
-def _read(path: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """The file's tokenizer and its weights in float32, as of no quantized model."""
+def _read(path: Path) -> tuple[PreTrainedTokenizerBase, PreTrainedModel, dict[str, Any]]:
+    """The file's tokenizer and its weights in float32, as of no quantized model; and what is said
+    of its loading."""
     where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     tokenizer = AutoTokenizer.from_pretrained(**where, trust_remote_code=False)
-    model = AutoModelForCausalLM.from_pretrained(
-        **where, dtype=torch.float32, trust_remote_code=False
+    found: Any = AutoModelForCausalLM.from_pretrained(
+        **where, dtype=torch.float32, trust_remote_code=False, **WITH_FAULTS
     )
+    model, loading = found
     plain = AutoModelForCausalLM.from_config(_without_quantization(model.config))
     plain.load_state_dict(model.state_dict())
     plain.generation_config = model.generation_config
-    return tokenizer, plain
+    return tokenizer, plain, loading
 
 
 def _without_quantization(config: transformers.PretrainedConfig) -> transformers.PretrainedConfig:

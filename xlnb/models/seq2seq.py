@@ -14,6 +14,7 @@ from xlnb.common.errors import InputError
 from xlnb.common.languages import language_name
 from xlnb.common.records import Response
 from xlnb.models.base import compute_dtype, device_of
+from xlnb.models.checkpoint import WITH_FAULTS, check_whole
 from xlnb.models.hub import explain
 from xlnb.models.places import base_path, hub_place
 from xlnb.presets import Models
@@ -59,18 +60,21 @@ class Seq2Seq:
             self.tokenizer = AutoTokenizer.from_pretrained(
                 path, **revision, trust_remote_code=False
             )
-            self.model = AutoModelForSeq2SeqLM.from_pretrained(
+            found: Any = AutoModelForSeq2SeqLM.from_pretrained(
                 path,
                 **revision,
                 dtype=compute_dtype(models),
                 use_safetensors=True,
                 trust_remote_code=False,
+                **WITH_FAULTS,
             )
         # ImportError: of sentencepiece, which some tokenizers need
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise InputError(
                 f"seq2seq:{name}: could not be loaded ({explain(error, path)})"
             ) from None
+        self.model, loading = found
+        check_whole(f"seq2seq:{name}", loading)
         self.model.requires_grad_(False).eval().to(device_of(models))
 
     def translate(

@@ -8,6 +8,7 @@ from pathlib import Path
 from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.common.files import existing_folder, read_json, sweep, write_text
+from xlnb.models.checkpoint import check_two
 from xlnb.models.hub import is_hub_id
 from xlnb.presets import Preset, get_preset, override, preset_from_dict, to_json
 from xlnb.runs.layout import Run, record_of
@@ -107,6 +108,7 @@ def check_run(run: Run) -> None:
     check_loss(run.preset.english, "english")
     check_loss(run.preset.training, "training")
     choose_backend(run.preset.sampling.backend, run.preset.models)
+    check_two(run.preset.models)
     adapter = run.preset.models.dpo_adapter
     if adapter and not is_hub_id(adapter) and not Path(adapter).is_dir():
         raise InputError(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xlnb.common.errors import InputError
-from xlnb.common.files import read_json
+from xlnb.common.files import json_text, read_json
 from xlnb.evaluation.annotations import read_judged
 from xlnb.evaluation.clusters import fact_of
 from xlnb.evaluation.tax import document_loss, facts_known, held_out
@@ -116,15 +116,24 @@ def is_in(records: Iterable[Mapping[str, Any]], point: Point) -> bool:
 
 
 def together(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One of several, of what `collect` returns; the first may have no run."""
+    """One of several, of what `collect` returns; the first may have no run. A run that several
+    hold is the first one's."""
     facts: list[str] = next((record["facts"] for record in records if record["runs"]), [])
     runs: list[dict[str, Any]] = []
     made_by: list[provenance.Environment] = []
+    seen: set[str] = set()
+    twice = 0
     for record in records:
         if record["runs"] and record["facts"] != facts:
             raise InputError("--also: its runs were asked other questions; use one preset")
-        runs += record["runs"]
+        for run in record["runs"]:
+            name = json_text([sorted(run["values"].items()), str(run["seed"])])
+            runs += [] if name in seen else [run]
+            twice += name in seen
+            seen.add(name)
         made_by += [made for made in record["made_by"] if made not in made_by]
+    if twice:
+        print(f"--also: {twice} runs are in several records; the first of each counts", flush=True)
     return {"facts": facts, "runs": runs, "made_by": made_by}
 
 

@@ -16,7 +16,7 @@ from xlnb.common.records import Pair, Prompt, Sample, each_record, read_records
 from xlnb.comparing import both, comparison_rows, question_fields
 from xlnb.inputs.demonstrations import Demonstration
 from xlnb.models.adapters import load_model, new_adapter
-from xlnb.models.base import deal_out, read_base
+from xlnb.models.base import context_of, deal_out, read_base, read_config
 from xlnb.models.chat import load_tokenizer, prompt_ids, response_ids
 from xlnb.models.checkpoint import checkpoint_files
 from xlnb.presets import SFT, Training
@@ -57,9 +57,10 @@ def learn(run: Run) -> Path:
 
     def make() -> None:
         model, tokenizer = _start(run, config, before)
-        rows, dropped = comparison_rows(tokenizer, each_record(pairs, Pair), config.max_tokens)
+        most = int(min(config.max_tokens, context_of(model.config)))
+        rows, dropped = comparison_rows(tokenizer, each_record(pairs, Pair), most)
         if not rows:
-            raise InputError(f"{stage.name}: all comparisons are longer than comparer.max_tokens")
+            raise InputError(f"{stage.name}: all comparisons are longer than {most} tokens")
         checkpoints = stage.out / "checkpoints"
         trained = train_adapter(
             model,
@@ -94,7 +95,8 @@ def _unlabelled(run: Run) -> Path:
     def make() -> None:
         tokenizer = load_tokenizer(run.loaded)
         given, unread = _two_responses(run, samples, tokenizer)
-        fits = [one for one in given if len(one.prompt) + len(one.response) <= config.max_tokens]
+        most = min(config.max_tokens, context_of(read_config(run.loaded)))
+        fits = [one for one in given if len(one.prompt) + len(one.response) <= most]
         if not fits:
             raise InputError(f"{stage.name}: no prompt has two responses that can be read")
         checkpoints = stage.out / "checkpoints"

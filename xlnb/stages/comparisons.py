@@ -9,11 +9,13 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from xlnb.common.dropped import Dropped
+from xlnb.common.errors import UnfitText
 from xlnb.common.journal import is_finished
 from xlnb.common.records import Comparisons, Sample, each_record
 from xlnb.comparing import Labels, label_ids, question_fields, question_ids, ring
 from xlnb.logprobs import sequence_logprobs
 from xlnb.models.adapters import load_model
+from xlnb.models.base import context_of
 from xlnb.models.batches import Budget
 from xlnb.models.chat import load_tokenizer
 from xlnb.prompts import cross_lingual
@@ -36,6 +38,8 @@ class Loaded(NamedTuple):
     # instructions by prompt_id
     english: dict[str, str]
     opponents: int
+    # tokens
+    context: float
     budget: Budget
 
 
@@ -63,12 +67,14 @@ def compare(here: Iteration, splits: list[str]) -> Path:
         base = run.base("sft")
         config = run.preset
         tokenizer = load_tokenizer(base)
+        model = load_model(base, {NAME: adapter(run)})
         loaded = Loaded(
-            load_model(base, {NAME: adapter(run)}),
+            model,
             tokenizer,
             label_ids(tokenizer),
             english(run),
             config.comparer.opponents,
+            context_of(model.config),
             Budget(config.scoring.batch_tokens),
         )
 
@@ -87,39 +93,48 @@ def compare(here: Iteration, splits: list[str]) -> Path:
 
 
 def _compared(loaded: Loaded, batch: Batch) -> list[Comparisons]:
-    # of each sample, the places of its responses that are compared, in either order
-    places = [_places(sample, loaded.opponents) for sample in batch.records]
-    ids = []
-    for sample, both in zip(batch.records, places, strict=True):
-        ids.append([_question(loaded, sample, first, second) for first, second in both])
-    questions = list(dict.fromkeys(question for some in ids for question in some))
-    found = dict(zip(questions, _p_first(loaded, questions), strict=True))
+    asked = [_asked(loaded, sample) for sample in batch.records]
+    once = {question: None for questions, _ in asked for question in questions.values()}
+    found = dict(zip(once, _p_first(loaded, list(once)), strict=True))
     records = []
-    for sample, both, some in zip(batch.records, places, ids, strict=True):
+    for sample, (questions, failures) in zip(batch.records, asked, strict=True):
         n = len(sample.responses)
         p_first: list[list[float | None]] = [[None] * n for _ in range(n)]
-        for (first, second), question in zip(both, some, strict=True):
+        for (first, second), question in questions.items():
             p_first[first][second] = found[question]
-        thinks = [Dropped.THINKING if each.thinking else None for each in sample.responses]
-        records.append(
-            Comparisons(
-                sample.prompt_id,
-                sample.lang,
-                sample.split,
-                p_first,
-                [*thinks] if any(thinks) else None,
-            )
-        )
+        names = (sample.prompt_id, sample.lang, sample.split)
+        records.append(Comparisons(*names, p_first, failures if any(failures) else None))
     return records
 
 
-def _places(sample: Sample, opponents: int) -> list[tuple[int, int]]:
-    """Which two responses are compared, the one that is shown first before the other."""
-    read = [place for place, each in enumerate(sample.responses) if not each.thinking]
-    found = []
-    for i, j in ring(len(read), opponents):
-        found += [(read[i], read[j]), (read[j], read[i])]
-    return found
+def _asked(
+    loaded: Loaded, sample: Sample
+) -> tuple[dict[tuple[int, int], tuple[int, ...]], list[str | None]]:
+    """The question of each two responses that are compared, by their places, the one that is shown
+    first before the other; and why a response is compared with none."""
+    failures: list[str | None] = []
+    for response in sample.responses:
+        failures.append(Dropped.THINKING if response.thinking else None)
+    read = [place for place, why in enumerate(failures) if not why]
+    found: dict[tuple[int, int], tuple[int, ...]] = {}
+    unasked: dict[int, str] = {}
+    for i, j in ring(len(read), loaded.opponents):
+        ways = ((read[i], read[j]), (read[j], read[i]))
+        try:
+            both = [_question(loaded, sample, *way) for way in ways]
+        except UnfitText:
+            unasked |= dict.fromkeys(ways[0], Dropped.NOT_READ_BACK)
+            continue
+        # With the label, which is a token.
+        if max(map(len, both)) + 1 > loaded.context:
+            unasked |= dict.fromkeys(ways[0], Dropped.TOO_LONG)
+            continue
+        found.update(zip(ways, both, strict=True))
+    compared = {place for way in found for place in way}
+    for place in read:
+        if place not in compared:
+            failures[place] = unasked.get(place, Dropped.ALONE)
+    return found, failures
 
 
 def _question(loaded: Loaded, sample: Sample, first: int, second: int) -> tuple[int, ...]:
@@ -130,6 +145,8 @@ def _question(loaded: Loaded, sample: Sample, first: int, second: int) -> tuple[
 
 def _p_first(loaded: Loaded, questions: list[tuple[int, ...]]) -> list[float]:
     """σ(z_A − z_B) of each question; each is run once for both labels."""
+    if not questions:
+        return []
     labels = (loaded.labels.first, loaded.labels.second)
     prompts = [question for question in questions for _ in labels]
     answers = [[label] for label in labels] * len(questions)

@@ -65,11 +65,15 @@ def fit(run: Run, iteration: int) -> Path:
         work = logps_file(loaded, samples, read, path, budget, keep_tokens=keep, label=label)
         share_out([work], models=[loaded.model, loaded.ref_model])
         if processes.is_main():
-            gate = _fitted(run, samples, places, path)
+            labelled = _scored(run, samples, places, path)
+            gate = fit_gate(labelled, seed=run.preset.seed)
             write_json(_file(here), asdict(gate))
             views = views_of(split_scorers(config.scorers))
             weights = [f"{name} {a:+.2f}" for name, a in zip(views, gate.a, strict=True)]
-            print(f"{stage.name}: {', '.join(weights)}; of conflict {gate.b:+.2f}", flush=True)
+            said = f"{stage.name}: {', '.join(weights)}; of conflict {gate.b:+.2f}"
+            out = len(samples) - len(labelled)
+            said += f"; {out} prompts left out, longer than the context" if out else ""
+            print(said, flush=True)
 
     return stage.make(make)
 
@@ -122,7 +126,10 @@ def _labelled(
     return samples, places
 
 
-def _fitted(run: Run, samples: list[Sample], places: dict[str, Places], path: Path) -> Gate:
+def _scored(
+    run: Run, samples: list[Sample], places: dict[str, Places], path: Path
+) -> list[Labelled]:
+    """What the gate is fitted to; without prompts of which a response could not be read."""
     config = run.preset.scoring
     views = views_of(split_scorers(config.scorers))
     reads = {SCORERS[name].reads for name in views}
@@ -132,6 +139,7 @@ def _fitted(run: Run, samples: list[Sample], places: dict[str, Places], path: Pa
         read = dict.fromkeys(reads, logps[sample.prompt_id])
         seed, gamma = run.preset.seed, config.gamma
         score = score_sample(sample, read, views, beta=config.beta, seed=seed, gamma=gamma)
-        columns = np.array([score.scores[name] for name in views], float)
-        prompts.append(Labelled(columns, places[sample.prompt_id]))
-    return fit_gate(prompts, seed=run.preset.seed)
+        if not score.failures:
+            columns = np.array([score.scores[name] for name in views], float)
+            prompts.append(Labelled(columns, places[sample.prompt_id]))
+    return prompts

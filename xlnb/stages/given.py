@@ -17,15 +17,15 @@ from transformers import PreTrainedTokenizerBase
 from xlnb.common.dropped import Dropped
 from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.files import json_text, read_text, sha256, write_text
-from xlnb.common.given import is_blank
+from xlnb.common.given import comparable, is_blank, shown
 from xlnb.common.processes import barrier, is_main
 from xlnb.common.records import Logps, Response, Sample, Score, read_records, write_records
 from xlnb.common.thinking import thinks
 from xlnb.inputs.given_responses import GivenResponses
 from xlnb.inputs.parallel_prompts import read_parallel
-from xlnb.models.base import context_of
 from xlnb.models.batches import Budget
 from xlnb.models.chat import response_ids
+from xlnb.models.checkpoint import check_two
 from xlnb.models.hub import adapter_folder
 from xlnb.presets import get_preset, override
 from xlnb.rewards import SCORERS, check_truth, score_sample, split_scorers
@@ -40,12 +40,12 @@ from xlnb.stages.sharing import share_out
 
 def run_with(policy: str, ref: str, overrides: Mapping[str, object]) -> Run:
     """A run, without a folder, whose π_I is `ref` and whose π^0 is `policy`: folders or Hub ids, of
-    `policy` also an adapter's."""
+    `policy` also an adapter's. Raises InputError where they are the same."""
     is_adapter = (adapter_folder(policy) / "adapter_config.json").exists()
     models = {"models.base": ref, "models.dpo_adapter" if is_adapter else "models.dpo": policy}
-    if policy == ref:
-        raise InputError(f"--policy and --ref are both {ref}: every reward would be 0")
-    return Run(Path(), get_preset("lab", {**models, **overrides}))
+    preset = get_preset("lab", {**models, **overrides})
+    check_two(preset.models)
+    return Run(Path(), preset)
 
 
 def run_of(folder: Path, model: str, overrides: Mapping[str, object]) -> Run:
@@ -59,13 +59,19 @@ def run_of(folder: Path, model: str, overrides: Mapping[str, object]) -> Run:
 
 def english_prompts(given: Sequence[GivenResponses], source: str) -> dict[str, str]:
     """The English instruction of every id that has one: of the responses' own English rows, and of
-    `source` where it is named."""
+    `source` where it is named. Raises InputError for an id that is of two prompts."""
     found = {}
     if source:
         records = read_parallel(source, "en")["en"]
         found = {record["prompt_id"]: record["instruction"] for record in records}
     for one in given:
         if one.lang == "en":
+            there = found.setdefault(one.prompt_id, one.instruction)
+            if comparable(there) != comparable(one.instruction):
+                raise InputError(
+                    f"{source}: id {one.prompt_id} is {shown(there)} there and "
+                    f"{shown(one.instruction)} in its English row; an id is one prompt's"
+                )
             found[one.prompt_id] = one.instruction
     return found
 
@@ -129,8 +135,7 @@ def score_given(
         if loaded is None:
             models = policy_and_reference(run, model)
             loaded = Loaded(run.adapter_name(model), *models, config.layers)
-        context = context_of(loaded.model.config)
-        read = partial(_read, loaded.tokenizer, scorer, dict(english), context)
+        read = partial(_read, loaded.tokenizer, scorer, dict(english))
         for lang in dict.fromkeys(sample.lang for sample in samples):
             some = [sample for sample in samples if sample.lang == lang]
             path = parts / scorer / f"{lang}.jsonl"
@@ -186,20 +191,15 @@ def _read(
     tokenizer: PreTrainedTokenizerBase,
     scorer: str,
     english: dict[str, str],
-    context: float,
     sample: Sample,
 ) -> Reading:
-    """As `read_sample`; None, with the reason, for responses without token ids, and for those that
-    end beyond the context."""
+    """As `read_sample`; None, with the reason, for responses without token ids."""
     prompt, read, _ = read_sample(tokenizer, scorer, english, sample)
     responses: list[list[int] | None] = []
     failures: list[str | None] = []
     for ids, response in zip(read, sample.responses, strict=True):
-        why = None if ids else _why_not_read(response.text)
-        if ids and len(prompt) + len(ids) > context:
-            why = Dropped.TOO_LONG
-        responses.append(None if why else ids)
-        failures.append(why)
+        responses.append(ids or None)
+        failures.append(None if ids else _why_not_read(response.text))
     return Reading(prompt, responses, failures if any(failures) else None)
 
 

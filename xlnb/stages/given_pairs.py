@@ -41,8 +41,10 @@ def score_responses(
 
 
 def _check_out(out: Path) -> None:
-    """Raises InputError for a file that is there and holds something else than scores, as that with
-    the responses does."""
+    """Raises InputError for a folder, and for a file that is there and holds something else than
+    scores, as that with the responses does."""
+    if out.is_dir():
+        raise InputError(f"{out}: a folder; name a file for the scores")
     if not out.is_file():
         return
     try:

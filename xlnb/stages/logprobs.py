@@ -16,8 +16,9 @@ from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.files import read_jsonl
 from xlnb.common.journal import is_finished
 from xlnb.common.language_id import wrong_language
-from xlnb.common.records import Logps, Prompt, Sample, each_record, read_records
+from xlnb.common.records import Logps, Sample, each_record
 from xlnb.inputs.response_translation import find_translations
+from xlnb.models.base import context_of
 from xlnb.models.batches import Budget
 from xlnb.models.chat import prompt_ids, response_ids
 from xlnb.prompts import prompt_fields, scorer_prompt
@@ -118,8 +119,7 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
     )
 
     def make() -> None:
-        asked = read_records(english_file, Prompt)
-        english = {prompt.prompt_id: prompt.instruction for prompt in asked}
+        english = comparers.english(run)
         loaded = load()
         budget = Budget(config.batch_tokens)
 
@@ -133,11 +133,8 @@ def _under(here: Iteration, scorer: str, splits: list[str], load: Callable[[], L
                 read = partial(
                     read_translated, loaded.tokenizer, english, translations, not_english
                 )
-            label = f"{here.target}/logps {scorer} {lang}"
-            keep_tokens = config.keep_tokens
-            return logps_file(
-                loaded, samples, read, path, budget, keep_tokens=keep_tokens, label=label
-            )
+            keep, label = config.keep_tokens, f"{stage.name} {lang}"
+            return logps_file(loaded, samples, read, path, budget, keep_tokens=keep, label=label)
 
         share_out(map(file_of, langs), models=[loaded.model, loaded.ref_model])
 
@@ -235,8 +232,10 @@ def sample_logps(
     *,
     keep_tokens: bool = False,
 ) -> list[Logps]:
-    """Log-probabilities of the samples' responses, as `read` has them read."""
-    readings = [read(sample) for sample in samples]
+    """Log-probabilities of the samples' responses, as `read` has them read; of those that end
+    beyond the model's context none."""
+    context = context_of(loaded.model.config)
+    readings = [_within(context, read(sample)) for sample in samples]
     prompts = []
     responses = []
     for reading in readings:
@@ -256,10 +255,8 @@ def sample_logps(
             layers=loaded.layers,
         )
     except InputError as error:
-        first = samples[0]
-        raise InputError(
-            f"{first.lang}, scoring ids {first.prompt_id} and after: {error}"
-        ) from None
+        where = f"{samples[0].lang}, scoring ids {samples[0].prompt_id} and after"
+        raise InputError(f"{where}: {error}") from None
     # Back to a list a sample, with None where there was nothing to read.
     sides = iter(zip(policy, ref, strict=True))
     records = []
@@ -267,6 +264,17 @@ def sample_logps(
         found = [None if ids is None else next(sides) for ids in reading.responses]
         records.append(_record(sample, reading, found, keep_tokens))
     return records
+
+
+def _within(context: float, reading: Reading) -> Reading:
+    """Without the responses that end beyond the context."""
+    responses = list(reading.responses)
+    failures = list(reading.failures or [None] * len(responses))
+    for place, ids in enumerate(responses):
+        if ids is not None and len(reading.prompt) + len(ids) > context:
+            responses[place], failures[place] = None, Dropped.TOO_LONG
+    failed = failures if any(failures) else reading.failures
+    return Reading(reading.prompt, responses, failed)
 
 
 def _record(sample: Sample, reading: Reading, found: list[Any], keep_tokens: bool) -> Logps:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from xlnb.common.dropped import first_reasons
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_numbered_jsonl
 from xlnb.common.records import Sample, Score, read_records
@@ -62,8 +63,9 @@ class User:
         for place, row in rows_of(score, self.reward).items():
             values[place] = float(np.array(row) * self.units @ self.weights)
         failures = dict(score.failures or {})
-        if self.reward in failures:
-            failures[NAME] = failures[self.reward]
+        read = (self.reward, "likelihood")
+        failed = first_reasons(failures[name] for name in read if name in failures)
+        failures |= {NAME: failed} if failed else {}
         return replace(score, scores=score.scores | {NAME: values}, failures=failures or None)
 
 
