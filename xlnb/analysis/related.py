@@ -94,8 +94,9 @@ def _seconds(arms: list[tuple[Record, Record]]) -> str:
     """Of each arm the quickest seed's."""
     if not arms:
         return ""
-    first, second = (min(model["seconds"] for model in side) for side in zip(*arms, strict=True))
-    return f"{first:.0f} (of {second:.0f})"
+    method = min(model["seconds"] for model, _ in arms)
+    plain = min(model["seconds"] for _, model in arms)
+    return f"{method:.0f} (of {plain:.0f})"
 
 
 def gains(record: Record, methods: Mapping[str, Analysis]) -> pd.DataFrame:
