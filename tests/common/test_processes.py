@@ -143,7 +143,7 @@ def test_two_processes_make_what_one_makes(begin, alone):
     )
     assert {read_json(path)["state"] for path in (run.path / "stages").glob("*.json")} == {"done"}
     # The main process shows its own part of the work, which is not all of it.
-    for name in ("icr1/samples en", "icr1/logps cross_lingual es", "eval icr1 en"):
+    for name in ("icr1/samples en", "icr1/logps/cross_lingual es", "eval icr1 en"):
         shares = re.findall(rf"{name} \(process 1 of 2\): 100%.*?(\d+)/\d+ ", done.stderr)
         assert shares and 0 < int(shares[0]) < len(QUESTIONS)
     assert "process 2 of 2" not in done.stderr
