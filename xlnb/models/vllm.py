@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, GenerationConfig, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from xlnb.common import processes
 from xlnb.common.errors import InputError
 from xlnb.common.files import read_json
 from xlnb.common.records import Response
 from xlnb.models.adapters import check_adapter
-from xlnb.models.base import DEVICE, compute_dtype, loaded_from
+from xlnb.models.base import DEVICE, compute_dtype, loaded_from, read_config
 from xlnb.models.batches import Rows
 from xlnb.models.chat import end_ids, response_record
 from xlnb.presets import Models
@@ -101,8 +101,7 @@ class VLLM:
             self.generation_config = GenerationConfig.from_pretrained(path, **revision)
         except OSError:
             # The checkpoint has none of its own.
-            config = AutoConfig.from_pretrained(path, **revision)
-            self.generation_config = GenerationConfig.from_model_config(config)
+            self.generation_config = GenerationConfig.from_model_config(read_config(models))
         self.tokenizer = tokenizer
         self.ends = end_ids(self, tokenizer)
         if processes.is_main():

@@ -14,7 +14,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from xlnb.common.dropped import Dropped
+from xlnb.common.dropped import Dropped, first_reasons
 from xlnb.common.errors import InputError, UnfitText
 from xlnb.common.files import json_text, read_text, sha256, write_text
 from xlnb.common.given import comparable, is_blank, shown
@@ -168,10 +168,8 @@ def unread(scores: Sequence[Score]) -> dict[str, dict[str, int]]:
     """How many responses some score could not read, by language and reason."""
     found: dict[str, Counter[str]] = {}
     for score in scores:
-        for reasons in zip(*(score.failures or {}).values(), strict=True):
-            why = next(filter(None, reasons), None)
-            if why:
-                found.setdefault(score.lang, Counter())[why] += 1
+        for why in filter(None, first_reasons((score.failures or {}).values())):
+            found.setdefault(score.lang, Counter())[why] += 1
     return {lang: dict(counts) for lang, counts in found.items()}
 
 
